@@ -1,0 +1,47 @@
+//! Shared words of the `lsm` storage engine.
+//!
+//! Every other crate speaks in these types: what a key is and how keys are ordered, how versions of a key are
+//! numbered, what an entry means, how a sorted sequence of entries is walked, and through which small traits
+//! the outside world (bytes of a file, time, randomness) enters.
+//!
+//! ```
+//! use lsm_types::{KeyOrder, SeqNo, Slice};
+//!
+//! let order = KeyOrder::bytewise();
+//! assert!(order.compare(b"apple", b"banana").is_lt());
+//! let key = Slice::from("apple");
+//! assert!(SeqNo::ZERO < SeqNo::LATEST && key.len() == 5);
+//! ```
+#![no_std]
+
+extern crate alloc;
+
+mod comparator;
+mod cursor;
+mod cut;
+mod error;
+mod ids;
+mod io;
+mod kind;
+mod limits;
+mod ports;
+mod range_tombstone;
+mod seqno;
+mod slice;
+
+pub mod reader;
+pub mod varint;
+
+pub use comparator::{Bytewise, Comparator, KeyOrder, head_of};
+pub use cursor::{EntryCursor, EntryRef};
+pub use cut::{Cut, KeyRange};
+pub use error::{CorruptionKind, Error, ErrorClass, ErrorKind, Fault, FileKind, Location, Result};
+pub use ids::{EditIndex, FileUuid, KeyHash, Level, RunId, TableId, TreeId, UnixNanos, VlogId};
+pub use io::{IoError, IoKind, IoOp, ReadAt};
+pub use kind::Kind;
+pub use limits::{MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_key, check_name, check_value_len};
+pub use ports::{Clock, Random};
+pub use range_tombstone::RangeTombstone;
+pub use reader::ByteReader;
+pub use seqno::SeqNo;
+pub use slice::Slice;
