@@ -1,0 +1,159 @@
+//! Applying an edit: copies the chunks it touches and nothing else.
+
+use alloc::{collections::BTreeMap, sync::Arc};
+
+use lsm_types::{KeyOrder, Level, RunId, TableId, TreeId};
+
+use crate::{
+    Catalog, DatabaseEdit, ManifestError, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
+    catalog::{Change, Place},
+    levels::LevelRuns,
+};
+
+pub(crate) fn preview(catalog: &Catalog, edit: &VersionEdit) -> Result<Change, ManifestError> {
+    let mut draft = Draft {
+        catalog,
+        change: Change {
+            trees: BTreeMap::new(),
+            places: BTreeMap::new(),
+            reserved_ids: catalog.reserved_ids,
+        },
+    };
+    for step in &edit.database {
+        draft.apply_database(step)?;
+    }
+    for (tree, step) in &edit.trees {
+        draft.apply_tree(*tree, step)?;
+    }
+    Ok(draft.change)
+}
+
+struct Draft<'a> {
+    catalog: &'a Catalog,
+    change: Change,
+}
+
+impl Draft<'_> {
+    fn apply_database(&mut self, step: &DatabaseEdit) -> Result<(), ManifestError> {
+        match step {
+            DatabaseEdit::ReserveIds(bound) => {
+                if *bound < self.change.reserved_ids {
+                    return Err(ManifestError::Regression { what: "reserved file numbers" });
+                }
+                self.change.reserved_ids = *bound;
+            }
+            DatabaseEdit::CreateTree { tree, identity } => {
+                if self.change.trees.contains_key(tree) || self.catalog.trees.contains_key(tree) {
+                    return Err(ManifestError::TreeExists { tree: *tree });
+                }
+                self.change.trees.insert(*tree, Version::empty(identity.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_tree(&mut self, tree: TreeId, step: &TreeEdit) -> Result<(), ManifestError> {
+        let order = self.catalog.orders.get(&tree).cloned().unwrap_or_default();
+        match step {
+            TreeEdit::AddRun { level, run, age } => add_run(self.level(tree, *level)?, Run::new(*run, *age)),
+            TreeEdit::AddTable { level, run, table } => {
+                if self.place(table.id).is_some() {
+                    return Err(ManifestError::TableExists { table: table.id });
+                }
+                let place = Place { tree, level: *level, run: *run, table: table.clone() };
+                self.insert(place, &order)
+            }
+            TreeEdit::RemoveTable { id } => self.remove(tree, *id, &order).map(|_| ()),
+            TreeEdit::MoveTable { id, level, run } => {
+                let table = self.remove(tree, *id, &order)?;
+                self.insert(Place { tree, level: *level, run: *run, table }, &order)
+            }
+            TreeEdit::RaiseFloor(floor) => {
+                let version = self.version(tree)?;
+                version.retention_floor = version.retention_floor.max(*floor);
+                Ok(())
+            }
+            TreeEdit::LowerFloor(floor) => {
+                let version = self.version(tree)?;
+                version.retention_floor = version.retention_floor.min(*floor);
+                Ok(())
+            }
+            TreeEdit::MaxSeqNo(seqno) => {
+                let version = self.version(tree)?;
+                version.max_seqno = version.max_seqno.max(Some(*seqno));
+                Ok(())
+            }
+            TreeEdit::Watermark(watermark) => {
+                let version = self.version(tree)?;
+                if watermark.seqno < version.watermark.seqno {
+                    return Err(ManifestError::Regression { what: "the durable watermark" });
+                }
+                version.watermark = watermark.clone();
+                Ok(())
+            }
+        }
+    }
+
+    fn insert(&mut self, place: Place, order: &KeyOrder) -> Result<(), ManifestError> {
+        let (level, run, table) = (place.level, place.run, place.table.clone());
+        let id = table.id;
+        let runs = self.level(place.tree, level)?;
+        let target = runs.run_mut(run).ok_or(ManifestError::UnknownRun { table: id, level, run })?;
+        if !target.tables.insert(table, order) {
+            return Err(ManifestError::Overlap { level, run, table: id });
+        }
+        self.change.places.insert(id, Some(place));
+        Ok(())
+    }
+
+    fn remove(
+        &mut self,
+        tree: TreeId,
+        id: TableId,
+        order: &KeyOrder,
+    ) -> Result<Arc<TableDescriptor>, ManifestError> {
+        let unknown = ManifestError::UnknownTable { tree, table: id };
+        let place = self.place(id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
+        let runs = self.level(tree, place.level)?;
+        let run = runs.run_mut(place.run).ok_or(unknown)?;
+        let table = run.tables.remove(&place.table, order).ok_or(unknown)?;
+        let run_left = run.tables.is_empty();
+        if run_left {
+            runs.runs.retain(|run| run.id != place.run);
+        }
+        self.change.places.insert(id, None);
+        Ok(table)
+    }
+
+    fn place(&self, id: TableId) -> Option<&Place> {
+        match self.change.places.get(&id) {
+            Some(place) => place.as_ref(),
+            None => self.catalog.places.get(&id),
+        }
+    }
+
+    fn version(&mut self, tree: TreeId) -> Result<&mut Version, ManifestError> {
+        if !self.change.trees.contains_key(&tree) {
+            let version = self.catalog.trees.get(&tree).ok_or(ManifestError::UnknownTree { tree })?;
+            self.change.trees.insert(tree, version.clone());
+        }
+        self.change.trees.get_mut(&tree).ok_or(ManifestError::UnknownTree { tree })
+    }
+
+    fn level(&mut self, tree: TreeId, level: Level) -> Result<&mut LevelRuns, ManifestError> {
+        let version = self.version(tree)?;
+        let count = version.identity.level_count;
+        let runs = version.levels.levels.get_mut(usize::from(level.get()));
+        runs.map(Arc::make_mut).ok_or(ManifestError::UnknownLevel { level, count })
+    }
+}
+
+fn add_run(runs: &mut LevelRuns, run: Run) -> Result<(), ManifestError> {
+    let taken = |other: &Run| other.id == run.id || other.age == run.age;
+    if runs.runs.iter().any(taken) {
+        return Err(ManifestError::RunExists { run: RunId::new(run.id.get()) });
+    }
+    let at = runs.runs.partition_point(|other| other.age > run.age);
+    runs.runs.insert(at, run);
+    Ok(())
+}

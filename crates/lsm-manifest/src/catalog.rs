@@ -1,0 +1,116 @@
+//! The versions of all trees of a database.
+
+use alloc::{collections::BTreeMap, sync::Arc};
+
+use lsm_types::{KeyOrder, Level, RunId, TableId, TreeId};
+
+use crate::{ManifestError, TableDescriptor, Version, VersionEdit, apply};
+
+/// Where a table stands, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) tree: TreeId,
+    pub(crate) level: Level,
+    pub(crate) run: RunId,
+    pub(crate) table: Arc<TableDescriptor>,
+}
+
+/// The state of a database: what a manifest says after its last edit.
+///
+/// Orders of keys are not stored, only their names: a catalog is given them by [`Catalog::set_order`] before it
+/// is asked to apply edits under another order than byte order.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    pub(crate) trees: BTreeMap<TreeId, Version>,
+    pub(crate) orders: BTreeMap<TreeId, KeyOrder>,
+    pub(crate) places: BTreeMap<TableId, Place>,
+    pub(crate) reserved_ids: u64,
+}
+
+impl Catalog {
+    /// The version of a tree.
+    pub fn tree(&self, tree: TreeId) -> Option<&Version> {
+        self.trees.get(&tree)
+    }
+
+    /// All trees.
+    pub fn trees(&self) -> impl Iterator<Item = (TreeId, &Version)> {
+        self.trees.iter().map(|(tree, version)| (*tree, version))
+    }
+
+    /// File numbers below this one may have been used.
+    pub fn reserved_ids(&self) -> u64 {
+        self.reserved_ids
+    }
+
+    /// Where a table stands: tree, level, run.
+    pub fn place(&self, table: TableId) -> Option<(TreeId, Level, RunId)> {
+        self.places.get(&table).map(|place| (place.tree, place.level, place.run))
+    }
+
+    /// What a table is.
+    pub fn table(&self, table: TableId) -> Option<&Arc<TableDescriptor>> {
+        self.places.get(&table).map(|place| &place.table)
+    }
+
+    /// Number of tables of all trees.
+    pub fn table_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Tells the order of a tree's keys. Byte order until told.
+    pub fn set_order(&mut self, tree: TreeId, order: KeyOrder) {
+        self.orders.insert(tree, order);
+    }
+
+    /// The order of a tree's keys.
+    pub fn order(&self, tree: TreeId) -> KeyOrder {
+        self.orders.get(&tree).cloned().unwrap_or_default()
+    }
+
+    /// The state after `edit`, by copy: for tests and small catalogs.
+    pub fn apply(&self, edit: &VersionEdit) -> Result<Self, ManifestError> {
+        let mut next = self.clone();
+        next.apply_in_place(edit)?;
+        Ok(next)
+    }
+
+    /// Applies `edit` wholly or, on error, not at all. Costs what changes, not what exists.
+    pub fn apply_in_place(&mut self, edit: &VersionEdit) -> Result<(), ManifestError> {
+        let change = self.preview(edit)?;
+        self.commit(change);
+        Ok(())
+    }
+
+    /// What `edit` would make of the trees it touches, without changing anything.
+    pub fn preview(&self, edit: &VersionEdit) -> Result<Change, ManifestError> {
+        apply::preview(self, edit)
+    }
+
+    /// Takes over what [`Catalog::preview`] computed from this very state.
+    pub fn commit(&mut self, change: Change) {
+        self.reserved_ids = change.reserved_ids;
+        self.trees.extend(change.trees);
+        for (id, place) in change.places {
+            match place {
+                Some(place) => self.places.insert(id, place),
+                None => self.places.remove(&id),
+            };
+        }
+    }
+}
+
+/// The outcome of an edit before it is taken over.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub(crate) trees: BTreeMap<TreeId, Version>,
+    pub(crate) places: BTreeMap<TableId, Option<Place>>,
+    pub(crate) reserved_ids: u64,
+}
+
+impl Change {
+    /// The next version of a tree; `None` when the edit does not touch it.
+    pub fn tree(&self, tree: TreeId) -> Option<&Version> {
+        self.trees.get(&tree)
+    }
+}

@@ -1,0 +1,94 @@
+//! What changes between two versions.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use lsm_types::{Level, RunId, SeqNo, TableId, TreeId};
+
+use crate::{TableDescriptor, TreeIdentity, Watermark};
+
+/// A change to one tree. Within an edit, changes apply in order.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TreeEdit {
+    /// A new run, empty until tables are added. A run leaves with its last table.
+    AddRun {
+        /// Its level.
+        level: Level,
+        /// Its number, not in use.
+        run: RunId,
+        /// Its place in age within the level, not in use.
+        age: u64,
+    },
+    /// A new table.
+    AddTable {
+        /// Its level.
+        level: Level,
+        /// Its run, in that level.
+        run: RunId,
+        /// All about it.
+        table: Arc<TableDescriptor>,
+    },
+    /// A table leaves.
+    RemoveTable {
+        /// Its number.
+        id: TableId,
+    },
+    /// A table goes to another run without being rewritten.
+    MoveTable {
+        /// Its number.
+        id: TableId,
+        /// Where it goes.
+        level: Level,
+        /// Where it goes.
+        run: RunId,
+    },
+    /// New reads at or below the bound are refused from now on; never lowers.
+    RaiseFloor(SeqNo),
+    /// New reads above the bound are allowed again; never raises.
+    LowerFloor(SeqNo),
+    /// A write of this number reached a table.
+    MaxSeqNo(SeqNo),
+    /// Everything up to here is in tables.
+    Watermark(Watermark),
+}
+
+/// A change to the database as a whole.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DatabaseEdit {
+    /// File numbers below this one may have been used.
+    ReserveIds(u64),
+    /// A new tree.
+    CreateTree {
+        /// Its number, not in use.
+        tree: TreeId,
+        /// What it is.
+        identity: TreeIdentity,
+    },
+}
+
+/// One atomic step of a database: changes to it and to any number of its trees.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VersionEdit {
+    /// Applied first.
+    pub database: Vec<DatabaseEdit>,
+    /// Applied in order.
+    pub trees: Vec<(TreeId, TreeEdit)>,
+}
+
+impl VersionEdit {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.database.is_empty() && self.trees.is_empty()
+    }
+
+    /// Adds the creation of a tree.
+    pub fn create_tree(&mut self, tree: TreeId, identity: TreeIdentity) {
+        self.database.push(DatabaseEdit::CreateTree { tree, identity });
+    }
+
+    /// Adds a change to a tree.
+    pub fn push(&mut self, tree: TreeId, edit: TreeEdit) {
+        self.trees.push((tree, edit));
+    }
+}

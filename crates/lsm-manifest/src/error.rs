@@ -1,0 +1,102 @@
+//! Why a manifest value cannot be built.
+
+use lsm_types::{CorruptionKind, ErrorKind, Fault, Level, RunId, TableId, TreeId, reader::ReadError};
+
+/// Why an edit does not apply, or bytes do not decode.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// The edit names a tree that is not there.
+    #[error("edit names tree {tree}, which does not exist")]
+    UnknownTree {
+        /// The tree.
+        tree: TreeId,
+    },
+    /// The edit creates a tree that exists.
+    #[error("edit creates tree {tree}, which exists")]
+    TreeExists {
+        /// The tree.
+        tree: TreeId,
+    },
+    /// The edit names a table that is not there.
+    #[error("edit names table {table}, which is not in tree {tree}")]
+    UnknownTable {
+        /// The tree.
+        tree: TreeId,
+        /// The table.
+        table: TableId,
+    },
+    /// The edit adds a table whose number is taken.
+    #[error("edit adds table {table}, whose number is taken")]
+    TableExists {
+        /// The table.
+        table: TableId,
+    },
+    /// The edit puts a table into a run that is not in that level.
+    #[error("edit puts table {table} into run {run}, which is not in level {level}")]
+    UnknownRun {
+        /// The table.
+        table: TableId,
+        /// Where it was to go.
+        level: Level,
+        /// Where it was to go.
+        run: RunId,
+    },
+    /// The edit creates a run whose number or place in age is taken.
+    #[error("edit creates run {run}, whose number or age is taken")]
+    RunExists {
+        /// The run.
+        run: RunId,
+    },
+    /// The edit names a level that the tree does not have.
+    #[error("edit names level {level} of a tree with {count}")]
+    UnknownLevel {
+        /// The level.
+        level: Level,
+        /// Levels of the tree.
+        count: u8,
+    },
+    /// Two tables of one run overlap, or one has no entries but is not alone in its run.
+    #[error("run {run} of level {level}: table {table} overlaps its neighbour")]
+    Overlap {
+        /// The level.
+        level: Level,
+        /// The run.
+        run: RunId,
+        /// The table.
+        table: TableId,
+    },
+    /// Numbers that only grow were to shrink.
+    #[error("edit takes {what} back")]
+    Regression {
+        /// Which number.
+        what: &'static str,
+    },
+    /// A field of a stored record is malformed.
+    #[error("record field `{field}` is malformed")]
+    Decode {
+        /// The field.
+        field: &'static str,
+    },
+    /// Bytes are missing or a length is wrong.
+    #[error("record is malformed")]
+    Bytes(#[from] ReadError),
+    /// A record holds something that this version must, but does not, understand.
+    #[error("record holds {what} {tag}, which this version does not understand")]
+    UnknownTag {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its tag.
+        tag: u64,
+    },
+}
+
+impl Fault for ManifestError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownTag { .. } => ErrorKind::UnsupportedFormat,
+            Self::Decode { .. } | Self::Bytes(_) => ErrorKind::Corruption(CorruptionKind::Decode),
+            _ => ErrorKind::Corruption(CorruptionKind::Chain),
+        }
+    }
+}

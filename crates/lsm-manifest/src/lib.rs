@@ -1,0 +1,36 @@
+//! Which files make up a database, as pure values: no files, no threads, no clock.
+//!
+//! A [`Version`] says which tables a tree consists of, in which levels and runs. A [`VersionEdit`] says what
+//! changes between two of them; its size follows the change, never the database. A [`Catalog`] holds the versions
+//! of all trees of a database, and applying edits to it is all that recovery does.
+//!
+//! ```
+//! use lsm_manifest::{Catalog, TreeIdentity, VersionEdit};
+//! use lsm_types::TreeId;
+//!
+//! let mut edit = VersionEdit::default();
+//! edit.create_tree(TreeId::new(0), TreeIdentity::new("lsm.bytewise", 7));
+//! let catalog = Catalog::default().apply(&edit)?;
+//! assert_eq!(catalog.tree(TreeId::new(0)).unwrap().table_count(), 0);
+//! # Ok::<(), lsm_manifest::ManifestError>(())
+//! ```
+#![no_std]
+
+extern crate alloc;
+
+mod apply;
+mod catalog;
+mod descriptor;
+mod edit;
+mod error;
+mod levels;
+mod run;
+mod version;
+
+pub use catalog::{Catalog, Change};
+pub use descriptor::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
+pub use edit::{DatabaseEdit, TreeEdit, VersionEdit};
+pub use error::ManifestError;
+pub use levels::{LevelRuns, Levels};
+pub use run::{Chunk, Run, Tables};
+pub use version::{TreeIdentity, Version, Watermark};

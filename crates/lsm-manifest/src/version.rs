@@ -1,0 +1,65 @@
+//! The state of one tree.
+
+use alloc::string::String;
+
+use lsm_types::{SeqNo, Slice};
+
+use crate::Levels;
+
+/// What a tree is, fixed when it is created.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TreeIdentity {
+    /// Name of the comparator.
+    pub comparator: String,
+    /// Number of levels, 2 to 255.
+    pub level_count: u8,
+}
+
+impl TreeIdentity {
+    /// An identity from its parts.
+    pub fn new(comparator: impl Into<String>, level_count: u8) -> Self {
+        Self { comparator: comparator.into(), level_count }
+    }
+}
+
+/// Up to where everything is in tables.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Watermark {
+    /// Every write below this bound is in durable tables.
+    pub seqno: SeqNo,
+    /// The caller's own position, at most 64 bytes, opaque.
+    pub token: Option<Slice>,
+}
+
+/// Which tables make up a tree, and the numbers that go with them. Immutable; an edit makes the next one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version {
+    /// What the tree is.
+    pub identity: TreeIdentity,
+    /// Its tables.
+    pub levels: Levels,
+    /// New reads at or below this bound are refused.
+    pub retention_floor: SeqNo,
+    /// Highest number ever given to a write that reached a table.
+    pub max_seqno: Option<SeqNo>,
+    /// Durable watermark; only grows.
+    pub watermark: Watermark,
+}
+
+impl Version {
+    /// A tree without tables.
+    pub fn empty(identity: TreeIdentity) -> Self {
+        Self {
+            levels: Levels::empty(identity.level_count),
+            identity,
+            retention_floor: SeqNo::ZERO,
+            max_seqno: None,
+            watermark: Watermark::default(),
+        }
+    }
+
+    /// Number of tables.
+    pub fn table_count(&self) -> usize {
+        self.levels.table_count()
+    }
+}
