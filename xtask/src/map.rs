@@ -116,8 +116,8 @@ pub(crate) const OUTSIDE: &[Owned] = &[
     shared("zeroize", &["lsm-crypto"]),
     owned("reed-solomon-simd", &["lsm-ecc"]),
     owned("crc32c", &["lsm-block", "lsm-ecc"]),
-    owned("xxhash-rust", &["lsm-types", "lsm-block"]),
-    shared("bytes", &["lsm-types"]),
+    owned("xxhash-rust", &["lsm-types", "lsm-block", "lsm-sst", "lsm-vlog", "lsm-manifest"]),
+    shared("bytes", &["lsm-types", "lsm-block"]),
     owned("roaring", &["lsm-columnar"]),
     owned("fastlanes", &["lsm-columnar"]),
     owned("fsst-rs", &["lsm-columnar"]),
@@ -144,7 +144,9 @@ pub(crate) fn run(repo: &Repo, _arguments: &[String]) -> Result<(), Trouble> {
     check::table(&mut findings);
     check::edges(&members, &mut findings);
     check::std_attribute(repo, &members, &mut findings)?;
-    check::std_parts(&repo.rust_files(&["crates/"])?, &mut findings);
+    let sources = repo.rust_files(&["crates/", "xtask/", "benches/"])?;
+    check::std_parts(&sources, &mut findings);
+    check::unused(&members, &sources, &mut findings);
     deny::check(&repo.read("deny.toml")?, &mut findings);
     findings.into_result()?;
     let edges: usize = members.iter().map(|member| member.ours().count()).sum();

@@ -85,6 +85,23 @@ pub(super) fn std_parts(sources: &[Source], findings: &mut Findings) {
     }
 }
 
+/// A dependency that no source of its crate names is a line to delete.
+pub(super) fn unused(members: &[Member], sources: &[Source], findings: &mut Findings) {
+    for member in members {
+        let directories = [format!("crates/{}/", member.name), format!("{}/", member.name)];
+        let own: Vec<&Source> = sources
+            .iter()
+            .filter(|source| directories.iter().any(|directory| source.path.starts_with(directory)))
+            .collect();
+        for used in member.dependencies.iter().filter(|_| !own.is_empty()) {
+            let name = used.name.replace('-', "_");
+            if !own.iter().any(|source| source.text.contains(&name)) {
+                findings.add(format!("{} depends on {} and names it nowhere", member.name, used.name));
+            }
+        }
+    }
+}
+
 /// Whether a line names `std::PART`, on its own or in a braced list that starts on the line.
 fn names_std_part(line: &str, part: &str) -> bool {
     line.match_indices("std::").any(|(at, found)| {
@@ -166,6 +183,22 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(names_std_part(line, "fs"), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_dependency_named_nowhere_is_found() {
+        let member = Member {
+            name: "lsm-sst".into(),
+            dependencies: vec![
+                Dependency { name: "lsm-block".into(), dev: false },
+                Dependency { name: "proptest".into(), dev: true },
+            ],
+        };
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let sources =
+            [source("crates/lsm-sst/src/a.rs", "use lsm_block::X;"), source("crates/lsm/b.rs", "proptest")];
+        let found = lines(|findings| unused(&[member], &sources, findings));
+        assert_eq!(found, ["lsm-sst depends on proptest and names it nowhere"]);
     }
 
     #[test]
