@@ -53,9 +53,18 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// Makes `copy` hold the files of the tree. A file that has not changed is left alone, so that a build reuses its work.
+/// Makes `copy` hold the files of the tree, as a tree of its own. A file that has not changed is left alone, so that a
+/// build reuses its work.
 fn copy_tree(repo: &Repo, copy: &Path) -> Result<(), Trouble> {
-    for path in repo.files()? {
+    std::fs::create_dir_all(copy).map_err(|source| Trouble::File { path: copy.to_path_buf(), source })?;
+    let copied = Repo::at(copy.to_path_buf());
+    copied.output("git", &["init", "--quiet"])?;
+    let paths = repo.files()?;
+    for stale in copied.files()?.iter().filter(|path| paths.binary_search(path).is_err()) {
+        let path = copy.join(stale);
+        std::fs::remove_file(&path).map_err(|source| Trouble::File { path, source })?;
+    }
+    for path in paths {
         let (from, to) = (repo.root().join(&path), copy.join(&path));
         let bytes = std::fs::read(&from).map_err(|source| Trouble::File { path: from, source })?;
         if std::fs::read(&to).is_ok_and(|old| old == bytes) {

@@ -32,6 +32,11 @@ impl Repo {
         Err(Trouble::Usage(format!("no workspace at {}", root.display())))
     }
 
+    /// A tree somewhere else.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

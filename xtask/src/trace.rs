@@ -53,7 +53,13 @@ fn judge(requirements: &[Requirement], claims: &[Claim], findings: &mut Findings
             Some(State::Built) => {
                 proven.insert(claim.id.as_str());
             }
-            Some(state) => findings.add(format!("{} claims {}, which is {state}", claim.place, claim.id)),
+            Some(State::Planned) => findings.add(format!(
+                "{} claims {}, which is planned: `cargo xtask trace --update` marks it built",
+                claim.place, claim.id
+            )),
+            Some(State::Declined) => {
+                findings.add(format!("{} claims {}, which is declined", claim.place, claim.id));
+            }
         }
     }
     for requirement in requirements {
@@ -118,7 +124,11 @@ mod tests {
         check(&[("E-1", State::Built)], &["E-1", "E-1"], &[]);
         check(&[("E-1", State::Planned), ("E-2", State::Declined)], &[], &[]);
         check(&[("E-1", State::Built)], &[], &["E-1 is marked built, and no test claims it"]);
-        check(&[("E-1", State::Planned)], &["E-1"], &["t.rs:1 claims E-1, which is planned"]);
+        check(
+            &[("E-1", State::Planned)],
+            &["E-1"],
+            &["t.rs:1 claims E-1, which is planned: `cargo xtask trace --update` marks it built"],
+        );
         check(&[("E-1", State::Declined)], &["E-1"], &["t.rs:1 claims E-1, which is declined"]);
         check(&[], &["E-9"], &["t.rs:1 claims E-9, which is no requirement"]);
         check(&[], &["compaction W-2"], &[]);

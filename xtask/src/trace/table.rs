@@ -1,7 +1,6 @@
 //! The table of requirements: `| id | rule | state |`, one row each, in any number of sections.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use crate::trouble::Findings;
 
@@ -22,16 +21,6 @@ pub(super) enum State {
     Built,
     Planned,
     Declined,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Built => "built",
-            Self::Planned => "planned",
-            Self::Declined => "declined",
-        })
-    }
 }
 
 /// One row.
