@@ -23,13 +23,10 @@ pub(crate) fn run(repo: &Repo, _arguments: &[String]) -> Result<(), Trouble> {
     for line in &commands {
         println!("readme: $ {line}");
         let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", line]).current_dir(&copy).env("CARGO_TARGET_DIR", &target);
-        // A nested cargo must see the tree it stands in, not the one this program was started from.
+        command.args(["-euo", "pipefail", "-c", line]).current_dir(&copy);
+        // A nested cargo must see the tree it stands in, and build there, not where this program was started from.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CARGO_")
-                && name != "CARGO_HOME"
-                && name != "CARGO_TARGET_DIR"
-            {
+            if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
                 command.env_remove(name);
             }
         }
