@@ -1,0 +1,147 @@
+//! What happened, in order.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lsm_fs::SyncLevel;
+
+use super::content::DataEffect;
+use super::volume::{Ino, Node};
+
+/// One operation that changed the file system or its durability.
+#[derive(Debug)]
+pub struct Event {
+    /// What was done.
+    pub kind: EventKind,
+    /// What it was done to: the name at that time, or the name a handle was opened by.
+    pub path: PathBuf,
+    pub(super) effect: Effect,
+}
+
+/// Kind of an operation in the trace.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EventKind {
+    /// Created a file.
+    Create,
+    /// Created a directory.
+    CreateDir,
+    /// Wrote this many bytes.
+    Write {
+        /// First byte.
+        offset: u64,
+        /// Bytes that landed.
+        len: u64,
+    },
+    /// Set the length, or extended it by an allocation.
+    SetLen(u64),
+    /// Punched a hole.
+    Punch {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Gave a file another name.
+    Link {
+        /// The new name.
+        to: PathBuf,
+    },
+    /// Renamed.
+    Rename {
+        /// The new name.
+        to: PathBuf,
+    },
+    /// Removed the name of a file.
+    Remove,
+    /// Removed a directory.
+    RemoveDir,
+    /// Synced a file.
+    Sync(SyncLevel),
+    /// Failed to sync a file, and dropped what was unsynced.
+    SyncLost,
+    /// Synced a directory.
+    SyncDir(SyncLevel),
+    /// Failed to sync a directory, and dropped what was unsynced.
+    SyncDirLost,
+}
+
+/// What an operation does to what may survive.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Data {
+        ino: Ino,
+        effect: Arc<DataEffect>,
+    },
+    Names {
+        born: Option<(Ino, Node)>,
+        changes: Vec<NameChange>,
+    },
+    /// What was done to these objects so far is now this durable.
+    Durable {
+        what: Scope,
+        how: Durability,
+    },
+    /// A sync that found nothing to do.
+    Nothing,
+}
+
+/// One name that leads elsewhere now.
+#[derive(Clone, Debug)]
+pub(super) struct NameChange {
+    pub(super) dir: Ino,
+    pub(super) name: OsString,
+    pub(super) to: Option<Ino>,
+    /// The old name of a rename goes only where the change before this one, its new name, survives.
+    pub(super) after_previous: bool,
+}
+
+/// What a sync is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    /// Contents and length of a file.
+    File(Ino),
+    /// Names in a directory.
+    Dir(Ino),
+}
+
+/// What a sync achieves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Durability {
+    /// All of it survives.
+    Yes,
+    /// What comes later survives only with all of it.
+    Ordered,
+    /// No later sync will make it survive.
+    Lost,
+}
+
+impl Event {
+    /// Whether a crash before and after this event may leave different states.
+    pub(super) fn matters(&self) -> bool {
+        !matches!(self.effect, Effect::Nothing)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.kind {
+            EventKind::Create => write!(f, "create {path}"),
+            EventKind::CreateDir => write!(f, "create directory {path}"),
+            EventKind::Write { offset, len } => write!(f, "write {path} at {offset}, {len} bytes"),
+            EventKind::SetLen(len) => write!(f, "set length of {path} to {len}"),
+            EventKind::Punch { offset, len } => write!(f, "punch {path} at {offset}, {len} bytes"),
+            EventKind::Link { to } => write!(f, "link {path} to {}", to.display()),
+            EventKind::Rename { to } => write!(f, "rename {path} to {}", to.display()),
+            EventKind::Remove => write!(f, "remove {path}"),
+            EventKind::RemoveDir => write!(f, "remove directory {path}"),
+            EventKind::Sync(level) => write!(f, "sync {path} ({level:?})"),
+            EventKind::SyncLost => write!(f, "sync {path}: failed, dirty bytes dropped"),
+            EventKind::SyncDir(level) => write!(f, "sync directory {path} ({level:?})"),
+            EventKind::SyncDirLost => write!(f, "sync directory {path}: failed, names dropped"),
+        }
+    }
+}
