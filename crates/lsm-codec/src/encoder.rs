@@ -1,0 +1,91 @@
+//! Compressing one block after another, and knowing when not to.
+
+use alloc::vec::Vec;
+
+use crate::{Codec, CodecError, Compression, lz4, zstd};
+
+/// A block is stored raw unless compression saves at least this part of it.
+const MIN_GAIN_PERCENT: usize = 3;
+/// After so many raw blocks in a row only samples are tried.
+const RAW_STREAK_MAX: u32 = 16;
+/// While only samples are tried: one block in so many.
+const SAMPLE_EVERY: u32 = 8;
+/// Scratch space above this, in bytes, is given back after a block: one huge value must not pin its size for ever.
+const SCRATCH_KEPT_MAX: usize = 4 << 20;
+
+/// Compresses blocks; owns the contexts and scratch space of the codecs.
+///
+/// The same blocks in the same order give the same bytes: whether a block is tried depends on the blocks before
+/// it since [`Encoder::restart`], and on nothing else.
+#[derive(Default)]
+pub struct Encoder {
+    zstd: zstd::Compressor,
+    scratch: Vec<u8>,
+    raw_streak: u32,
+}
+
+impl Encoder {
+    /// An encoder without contexts; each codec makes its own when first used.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets how well earlier blocks compressed; contexts stay. For the next file.
+    pub fn restart(&mut self) {
+        self.raw_streak = 0;
+    }
+
+    /// Appends the stored form of `block` to `out` and returns the codec really used: [`Codec::None`] when
+    /// `compression` saves less than 3 % or was not tried after a streak of such blocks.
+    ///
+    /// # Errors
+    /// [`CodecError::NotBuilt`]; `out` is then unchanged.
+    pub fn compress(
+        &mut self,
+        compression: Compression,
+        block: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Codec, CodecError> {
+        let codec = compression.codec();
+        if !codec.is_built() {
+            return Err(CodecError::NotBuilt { codec });
+        }
+        if codec == Codec::None || block.is_empty() || !self.worth_a_try() {
+            out.extend_from_slice(block);
+            return Ok(Codec::None);
+        }
+        let len = match compression {
+            Compression::Zstd { level } => self.zstd.compress(level, block, &mut self.scratch)?,
+            _ => lz4::compress(block, &mut self.scratch)?,
+        };
+        let smaller = saves_enough(len, block.len());
+        if smaller {
+            self.raw_streak = 0;
+        }
+        out.extend_from_slice(self.scratch.get(..len).filter(|_| smaller).unwrap_or(block));
+        if self.scratch.capacity() > SCRATCH_KEPT_MAX {
+            self.scratch = Vec::new();
+        }
+        Ok(if smaller { codec } else { Codec::None })
+    }
+
+    /// Counts the block as raw, until it proves otherwise, and says whether to try it.
+    fn worth_a_try(&mut self) -> bool {
+        let streak = self.raw_streak;
+        // The counter wraps within the sampling range, so that the rhythm never breaks.
+        self.raw_streak =
+            if streak == RAW_STREAK_MAX + SAMPLE_EVERY - 1 { RAW_STREAK_MAX } else { streak + 1 };
+        streak < RAW_STREAK_MAX || streak == RAW_STREAK_MAX + SAMPLE_EVERY - 1
+    }
+}
+
+fn saves_enough(stored_len: usize, block_len: usize) -> bool {
+    let limit = block_len - block_len / 100 * MIN_GAIN_PERCENT - block_len % 100 * MIN_GAIN_PERCENT / 100;
+    stored_len <= limit && stored_len < block_len
+}
+
+impl core::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Encoder").field("raw_streak", &self.raw_streak).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,38 @@
+//! Stands in for `zstd.rs` in a binary without Zstandard.
+
+use alloc::vec::Vec;
+
+use crate::{Codec, CodecError};
+
+/// The codec is not compiled in.
+pub(crate) const BUILT: bool = false;
+
+#[derive(Default)]
+pub(crate) struct Compressor;
+
+impl Compressor {
+    #[expect(clippy::unused_self, reason = "same signature as the twin")]
+    pub(crate) fn compress(
+        &mut self,
+        _level: i32,
+        _block: &[u8],
+        _scratch: &mut Vec<u8>,
+    ) -> Result<usize, CodecError> {
+        Err(CodecError::NotBuilt { codec: Codec::Zstd })
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Decompressor;
+
+impl Decompressor {
+    #[expect(clippy::unused_self, reason = "same signature as the twin")]
+    pub(crate) fn decompress(
+        &mut self,
+        _stored: &[u8],
+        _out: &mut Vec<u8>,
+        _logical_len: usize,
+    ) -> Result<usize, CodecError> {
+        Err(CodecError::NotBuilt { codec: Codec::Zstd })
+    }
+}
