@@ -1,0 +1,383 @@
+//! The one way from a payload to a frame and back.
+//!
+//! Writing: compress, (seal), check, (parity), then the place. Reading: header check, geometry against the handle,
+//! payload check, (parity, open), decompress into exactly the promised length. Nothing is decompressed that was
+//! not checked. Sealing and parity each have one place on either path, named below; until they exist, frames that
+//! ask for them are refused in [`FrameHeader::codec`].
+
+use alloc::vec::Vec;
+
+use lsm_codec::{Codec, Compression, Decoder, Encoder};
+use lsm_types::{CorruptionKind, Slice};
+
+use crate::{
+    BlockError, BlockKind, Checksum, FileIdentity, FrameHeader, Handle,
+    check::{crc32c_seeded, header_seed},
+    frame::COMPRESSED,
+};
+
+/// What happens to every payload of a file on its way; follows from the superblock.
+#[derive(Clone, Debug, Default)]
+pub struct Transforms {
+    checksum: Checksum,
+}
+
+impl Transforms {
+    /// Transforms with payload checks of the given algorithm.
+    pub const fn new(checksum: Checksum) -> Self {
+        Self { checksum }
+    }
+
+    /// The algorithm of payload checks.
+    pub const fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+}
+
+/// What a writer says about one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameSpec {
+    /// What the payload is.
+    pub kind: BlockKind,
+    /// Version of the payload's encoding.
+    pub encoding: u8,
+    /// What to try. Kinds that are never compressed ignore it.
+    pub compression: Compression,
+    /// Number of the frame in its file.
+    pub ordinal: u32,
+}
+
+/// What indexes, directories and digests say about one written frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameMark {
+    /// Where the frame lies.
+    pub handle: Handle,
+    /// What it holds.
+    pub kind: BlockKind,
+    /// Bytes of payload in the file.
+    pub stored_len: u32,
+    /// Check of the stored payload, without its place.
+    pub check: u64,
+}
+
+impl FrameMark {
+    pub(crate) fn new(header: &FrameHeader, handle: Handle) -> Self {
+        Self { handle, kind: header.kind, stored_len: header.stored_len, check: header.check }
+    }
+}
+
+/// A frame that is finished but for its place.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the frame is not valid before it is placed"]
+pub struct Prepared {
+    header: FrameHeader,
+    start: usize,
+    len: u32,
+}
+
+impl Prepared {
+    /// Bytes of the whole frame.
+    pub const fn frame_len(&self) -> u32 {
+        self.len
+    }
+
+    /// Number of the frame in its file.
+    pub const fn ordinal(&self) -> u32 {
+        self.header.ordinal
+    }
+
+    /// What [`FrameWriter::place`] will answer when told `offset`: lets a directory be built before the frames it
+    /// lists are placed.
+    pub fn mark_at(&self, offset: u64) -> FrameMark {
+        FrameMark::new(&self.header, Handle { offset, len: self.len })
+    }
+
+    /// Finishes the frame for `offset` of the file `identity`, in the buffer it was prepared into.
+    pub fn place(self, identity: &FileIdentity, offset: u64, buffer: &mut [u8]) -> FrameMark {
+        let end = self.start + FrameHeader::LEN;
+        let head = buffer.get_mut(self.start..end);
+        debug_assert!(head.is_some(), "a frame is placed in the buffer it was prepared into");
+        if let Some(head) = head {
+            head.copy_from_slice(&self.header.encode(identity, offset));
+        }
+        self.mark_at(offset)
+    }
+}
+
+/// Turns payloads into frames of one file.
+#[derive(Debug)]
+pub struct FrameWriter {
+    identity: FileIdentity,
+    transforms: Transforms,
+    encoder: Encoder,
+}
+
+impl FrameWriter {
+    /// A writer for the file `identity`.
+    pub fn new(identity: FileIdentity, transforms: Transforms) -> Self {
+        Self::with_encoder(identity, transforms, Encoder::new())
+    }
+
+    /// A writer that takes over the warm contexts of an earlier one.
+    pub fn with_encoder(identity: FileIdentity, transforms: Transforms, mut encoder: Encoder) -> Self {
+        encoder.restart();
+        Self { identity, transforms, encoder }
+    }
+
+    /// The contexts, for the next writer.
+    pub fn into_encoder(self) -> Encoder {
+        self.encoder
+    }
+
+    /// The file written to.
+    pub const fn identity(&self) -> &FileIdentity {
+        &self.identity
+    }
+
+    /// Appends a frame to `out` that still lacks its place. Costs one copy and one hash of the payload besides
+    /// compression, and no allocation once `out` has grown.
+    ///
+    /// # Errors
+    /// [`BlockError::TooLarge`] over the cap of the kind; [`BlockError::Codec`] for a codec that is not built.
+    /// `out` is then as it was.
+    pub fn prepare(
+        &mut self,
+        spec: FrameSpec,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Prepared, BlockError> {
+        let FrameSpec { kind, encoding, compression, ordinal } = spec;
+        let too_large = BlockError::TooLarge { kind, len: payload.len(), cap: kind.cap() };
+        let Some(logical_len) = u32::try_from(payload.len()).ok().filter(|&len| len <= kind.cap()) else {
+            return Err(too_large);
+        };
+        let start = out.len();
+        out.reserve(FrameHeader::LEN + payload.len());
+        out.extend_from_slice(&[0; FrameHeader::LEN]);
+        let compression = if kind.is_compressible() { compression } else { Compression::None };
+        let codec = self.encoder.compress(compression, payload, out).map_err(|source| {
+            out.truncate(start);
+            BlockError::Codec { at: self.identity.at(0), kind, source }
+        })?;
+        // Sealing belongs here: in place, over the bytes just appended.
+        let stored = out.get(start + FrameHeader::LEN..).unwrap_or_default();
+        let stored_len = u32::try_from(stored.len()).map_err(|_| too_large)?;
+        let check = self.transforms.checksum.of(stored);
+        // Parity belongs here: over the canonical header and the stored payload, appended behind it.
+        let flags = if codec == Codec::None { 0 } else { COMPRESSED };
+        let codec = codec.tag();
+        let header = FrameHeader {
+            kind,
+            flags,
+            stored_len,
+            logical_len,
+            codec,
+            encoding,
+            dictionary: 0,
+            ordinal,
+            check,
+        };
+        Ok(Prepared { header, start, len: frame_len(stored_len) })
+    }
+
+    /// Finishes a prepared frame for `offset`; `buffer` is the one it was prepared into.
+    pub fn place(&self, prepared: Prepared, offset: u64, buffer: &mut [u8]) -> FrameMark {
+        prepared.place(&self.identity, offset, buffer)
+    }
+
+    /// Appends a whole frame to `out`, to be written at `offset` of the file.
+    ///
+    /// # Errors
+    /// As [`FrameWriter::prepare`].
+    pub fn append(
+        &mut self,
+        spec: FrameSpec,
+        payload: &[u8],
+        offset: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<FrameMark, BlockError> {
+        let prepared = self.prepare(spec, payload, out)?;
+        Ok(self.place(prepared, offset, out))
+    }
+
+    /// Appends a copy of a frame of another file, stored bytes untouched, with a new number and place. The frame is
+    /// checked first; its payload is not hashed again unless the files use different checks.
+    ///
+    /// # Errors
+    /// As [`FrameReader::check`] for the source.
+    pub fn append_copy(
+        &mut self,
+        source: &FrameReader,
+        expect: &Expect,
+        frame: &[u8],
+        (ordinal, offset): (u32, u64),
+        out: &mut Vec<u8>,
+    ) -> Result<FrameMark, BlockError> {
+        let header = source.check(expect, frame, u32::MAX)?;
+        let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
+        let same = source.transforms.checksum == self.transforms.checksum;
+        let check = if same { header.check } else { self.transforms.checksum.of(stored) };
+        let header = FrameHeader { ordinal, check, ..header };
+        out.extend_from_slice(&header.encode(&self.identity, offset));
+        out.extend_from_slice(stored);
+        Ok(FrameMark::new(&header, Handle { offset, len: expect.handle.len }))
+    }
+}
+
+/// What the holder of a handle knows about the frame behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expect {
+    /// What the frame must hold.
+    pub kind: BlockKind,
+    /// The number it must have, where that is known.
+    pub ordinal: Option<u32>,
+    /// Where it lies.
+    pub handle: Handle,
+}
+
+impl Expect {
+    /// Refuses a handle that cannot be right in a file of `file_len` bytes. To be asked before a buffer is
+    /// allocated for a handle that came from the file itself.
+    pub fn check_handle(&self, identity: &FileIdentity, file_len: u64) -> Result<(), BlockError> {
+        let Self { kind, handle, .. } = *self;
+        let longest = frame_len(kind.cap());
+        let shortest = frame_len(0);
+        let inside = handle.end().is_some_and(|end| end <= file_len);
+        if inside && (shortest..=longest).contains(&handle.len) {
+            return Ok(());
+        }
+        let at = identity.at(handle.offset);
+        let what = CorruptionKind::Geometry;
+        Err(BlockError::Corrupt { at, kind, what, expected: file_len, found: handle.len.into() })
+    }
+}
+
+/// A frame whose checks are good, and its payload as it was given to the writer.
+#[derive(Clone, Debug)]
+pub struct OpenedFrame {
+    /// Version of the payload's encoding; the kind's decoder refuses what it does not know.
+    pub encoding: u8,
+    /// Number of the frame in its file.
+    pub ordinal: u32,
+    /// The payload. Shares the bytes read when the frame is not compressed.
+    pub payload: Slice,
+    /// What digests say about the frame.
+    pub mark: FrameMark,
+}
+
+/// Checks and opens frames of one file.
+#[derive(Clone, Debug)]
+pub struct FrameReader {
+    identity: FileIdentity,
+    transforms: Transforms,
+}
+
+impl FrameReader {
+    /// A reader for the file `identity`.
+    pub const fn new(identity: FileIdentity, transforms: Transforms) -> Self {
+        Self { identity, transforms }
+    }
+
+    /// The file read from.
+    pub const fn identity(&self) -> &FileIdentity {
+        &self.identity
+    }
+
+    /// Checks everything about a frame that needs no decompression; `frame` is exactly the bytes of the handle.
+    ///
+    /// * `max_logical`: the caller's own limit on the decompressed length, in bytes; the kind's cap holds anyway.
+    pub fn check(&self, expect: &Expect, frame: &[u8], max_logical: u32) -> Result<FrameHeader, BlockError> {
+        self.admit(expect, frame, max_logical).map(|(header, _)| header)
+    }
+
+    /// Checks a frame and returns its payload; `frame` is exactly the bytes of the handle.
+    ///
+    /// * `max_logical`: the caller's own limit on the decompressed length, in bytes; the kind's cap holds anyway.
+    pub fn open(
+        &self,
+        expect: &Expect,
+        frame: &Slice,
+        decoder: &mut Decoder,
+        max_logical: u32,
+    ) -> Result<OpenedFrame, BlockError> {
+        let (header, codec) = self.admit(expect, frame, max_logical)?;
+        // Opening a sealed payload belongs here: before the decompressor sees it.
+        let payload = if codec == Codec::None {
+            frame.slice(FrameHeader::LEN..)
+        } else {
+            let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
+            let (at, kind) = (self.identity.at(expect.handle.offset), expect.kind);
+            let wrap = |source| BlockError::Codec { at, kind, source };
+            let mut block = Vec::new();
+            // The length was held against the cap and the caller's limit when the frame was admitted.
+            decoder.decompress(codec, stored, &mut block, header.logical_len as usize).map_err(wrap)?;
+            Slice::from(block)
+        };
+        let mark = FrameMark::new(&header, expect.handle);
+        Ok(OpenedFrame { encoding: header.encoding, ordinal: header.ordinal, payload, mark })
+    }
+
+    /// Header check, what the handle says, geometry, payload check: in this order, so that no length is believed
+    /// before its header is.
+    fn admit(
+        &self,
+        expect: &Expect,
+        frame: &[u8],
+        max_logical: u32,
+    ) -> Result<(FrameHeader, Codec), BlockError> {
+        let Expect { kind, ordinal, handle } = *expect;
+        let header = FrameHeader::decode(&self.identity, handle.offset, kind, frame)
+            .map_err(|error| self.name_misplaced(error, frame))?;
+        let geometry = |expected: u64, found: u64| {
+            let at = self.identity.at(handle.offset);
+            Err(BlockError::Corrupt { at, kind, what: CorruptionKind::Geometry, expected, found })
+        };
+        if header.kind != kind {
+            return geometry(kind.code().into(), header.kind.code().into());
+        }
+        if ordinal.is_some_and(|ordinal| ordinal != header.ordinal) {
+            return geometry(ordinal.unwrap_or_default().into(), header.ordinal.into());
+        }
+        let codec = header.codec(&self.identity, handle.offset)?;
+        if header.frame_len() != Some(handle.len) || frame.len() != handle.len as usize {
+            return geometry(handle.len.into(), u64::from(header.stored_len) + FrameHeader::LEN as u64);
+        }
+        if header.logical_len > max_logical {
+            return geometry(max_logical.into(), header.logical_len.into());
+        }
+        let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
+        let found = self.transforms.checksum.of(stored);
+        if found != header.check {
+            // Correction by parity belongs here: before the verdict.
+            let at = self.identity.at(handle.offset);
+            let what = CorruptionKind::PayloadCheck;
+            return Err(BlockError::Corrupt { at, kind, what, expected: header.check, found });
+        }
+        Ok((header, codec))
+    }
+
+    /// A frame that fails here but is whole in itself belongs elsewhere. Its own payload gives the context away: the
+    /// stored check XOR the hash, and the header's CRC must then agree.
+    #[cold]
+    fn name_misplaced(&self, error: BlockError, frame: &[u8]) -> BlockError {
+        let Some(raw) = frame.first_chunk::<{ FrameHeader::LEN }>() else { return error };
+        let (header, crc) = FrameHeader::parse(raw);
+        let end = header.frame_len().map_or(usize::MAX, |len| len as usize);
+        let Some(stored) = frame.get(FrameHeader::LEN..end) else { return error };
+        let context = header.check ^ self.transforms.checksum.of(stored);
+        if crc != crc32c_seeded(header_seed(context), &raw[..28]) {
+            return error;
+        }
+        match error {
+            BlockError::Corrupt { at, kind, expected, found, .. } => {
+                BlockError::Corrupt { at, kind, what: CorruptionKind::Misplaced, expected, found }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Bytes of a frame with `stored_len` bytes of payload, which a cap has bounded.
+fn frame_len(stored_len: u32) -> u32 {
+    stored_len + 32
+}
