@@ -1,0 +1,146 @@
+//! Walks a memtable while it grows.
+//!
+//! The cursor copies the order of one leaf at a time and walks the copy, so an entry inserted meanwhile is either
+//! seen in its place or missed, never seen twice or out of order: leaves are never removed, and what a leaf gives
+//! away goes to leaves between it and the neighbour it had when it was copied.
+
+use alloc::sync::Arc;
+
+use lock_api::RawMutex;
+use lsm_types::{EntryCursor, EntryRef, Result, SeqNo};
+
+use crate::{
+    Memtable,
+    arena::At,
+    entry::Entry,
+    node::Leaf,
+    tree::{Page, Point, View},
+};
+
+/// A cursor over the entries of a memtable, kept alive by it. It never fails.
+///
+/// Entries that were inserted before a seek are seen; those inserted later may be missed until the next seek.
+pub struct MemCursor<R> {
+    table: Arc<Memtable<R>>,
+    stand: Option<Stand>,
+}
+
+/// Where the cursor stands: on `entry`, which has `rank` in the copy of a leaf.
+#[derive(Clone, Copy)]
+struct Stand {
+    leaf: At<Leaf>,
+    page: Page,
+    rank: usize,
+    entry: At<Entry>,
+}
+
+impl<R: RawMutex> MemCursor<R> {
+    pub(crate) const fn new(table: Arc<Memtable<R>>) -> Self {
+        Self { table, stand: None }
+    }
+
+    /// The memtable it walks.
+    pub const fn memtable(&self) -> &Arc<Memtable<R>> {
+        &self.table
+    }
+}
+
+impl Stand {
+    /// On `rank` of a page, or on the first entry of the next page that has one.
+    fn at_or_after(view: View<'_>, mut leaf: At<Leaf>, mut page: Page, mut rank: usize) -> Option<Self> {
+        loop {
+            view.warm_ahead(&page, rank);
+            if let Some(entry) = page.get(rank) {
+                return Some(Self { leaf, page, rank, entry });
+            }
+            leaf = page.next?;
+            page = view.page(leaf);
+            rank = 0;
+        }
+    }
+
+    /// Just below `rank` of a page, or on the last entry of the page before that has one.
+    fn before(view: View<'_>, mut leaf: At<Leaf>, mut page: Page, mut rank: usize) -> Option<Self> {
+        loop {
+            view.warm_back(leaf, &page);
+            if let Some(below) = rank.checked_sub(1)
+                && let Some(entry) = page.get(below)
+            {
+                return Some(Self { leaf, page, rank: below, entry });
+            }
+            (leaf, page) = view.page_before(leaf)?;
+            rank = page.len();
+        }
+    }
+}
+
+impl<R: RawMutex> EntryCursor for MemCursor<R> {
+    fn seek_first(&mut self) -> Result<()> {
+        self.stand = self.table.view().and_then(|view| {
+            let leaf = view.first_leaf()?;
+            Stand::at_or_after(view, leaf, view.page(leaf), 0)
+        });
+        Ok(())
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.stand = self.table.view().and_then(|view| {
+            let (leaf, page) = view.last_page()?;
+            Stand::before(view, leaf, page, page.len())
+        });
+        Ok(())
+    }
+
+    fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.stand = self.table.view().and_then(|view| {
+            let (leaf, page, rank) =
+                view.search(Point { key, before }, |spot| (spot.at, view.copy(spot), spot.rank))?;
+            Stand::at_or_after(view, leaf, page, rank)
+        });
+        Ok(())
+    }
+
+    fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.stand = self.table.view().and_then(|view| {
+            let (leaf, page, rank) =
+                view.search(Point { key, before }, |spot| (spot.at, view.copy(spot), spot.rank))?;
+            Stand::before(view, leaf, page, rank)
+        });
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        if let Some(stand) = &mut self.stand {
+            stand.rank += 1;
+            if let Some(entry) = stand.page.get(stand.rank) {
+                stand.entry = entry;
+            } else {
+                let Stand { leaf, page, rank, .. } = *stand;
+                self.stand = self.table.view().and_then(|view| Stand::at_or_after(view, leaf, page, rank));
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        if let Some(stand) = &mut self.stand {
+            if let Some(rank) = stand.rank.checked_sub(1)
+                && let Some(entry) = stand.page.get(rank)
+            {
+                (stand.rank, stand.entry) = (rank, entry);
+            } else {
+                let Stand { leaf, page, rank, .. } = *stand;
+                self.stand = self.table.view().and_then(|view| Stand::before(view, leaf, page, rank));
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        let stand = self.stand.as_ref()?;
+        self.table.view().map(|view| view.space.entry(stand.entry))
+    }
+}

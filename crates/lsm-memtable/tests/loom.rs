@@ -1,0 +1,132 @@
+//! Every interleaving, within bounds, of one insert that divides a leaf with one reader.
+//!
+//! Run with `RUSTFLAGS="--cfg loom" cargo test -p lsm-memtable --release --test loom`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test should fail where it fails"
+)]
+#![cfg(loom)]
+#![expect(missing_docs, reason = "a test crate")]
+
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use lsm_memtable::{Memtable, MemtableConfig};
+use lsm_types::{EntryCursor, KeyOrder, Kind, SeqNo};
+
+/// A lock the model does not look at: there is one writer, so nobody ever waits for it.
+struct OneWriter(AtomicBool);
+
+#[expect(unsafe_code, reason = "a lock is unsafe by its trait")]
+// SAFETY: the flag is taken by one holder at a time.
+unsafe impl lock_api::RawMutex for OneWriter {
+    #[expect(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
+    const INIT: Self = Self(AtomicBool::new(false));
+    type GuardMarker = lock_api::GuardSend;
+
+    fn lock(&self) {
+        assert!(self.try_lock(), "one writer");
+    }
+
+    fn try_lock(&self) -> bool {
+        !self.0.swap(true, Ordering::Acquire)
+    }
+
+    unsafe fn unlock(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+type Table = Memtable<OneWriter>;
+
+fn insert(table: &Table, key: u8) {
+    table.insert(&[key], SeqNo::ZERO, Kind::Put, &[key]).unwrap();
+}
+
+/// A table with a leaf as full as can be: keys 2, 4, .. 28.
+fn full() -> Arc<Table> {
+    let table = Arc::new(Table::new(KeyOrder::bytewise(), MemtableConfig::default()));
+    for n in 1..=14 {
+        insert(&table, 2 * n);
+    }
+    table
+}
+
+fn model(
+    write: impl Fn(&Table) + Send + Sync + Copy + 'static,
+    read: impl Fn(&Arc<Table>) + Send + Sync + 'static,
+) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_branches = 20_000;
+    builder.check(move || {
+        let table = full();
+        let writer = {
+            let table = Arc::clone(&table);
+            loom::thread::spawn(move || write(&table))
+        };
+        read(&table);
+        writer.join().unwrap();
+        assert_eq!(walk(&table, false), walk(&table, true).into_iter().rev().collect::<Vec<_>>());
+    });
+}
+
+fn walk(table: &Arc<Table>, back: bool) -> Vec<u8> {
+    let (mut cursor, mut found) = (table.cursor(), Vec::new());
+    if back { cursor.seek_last() } else { cursor.seek_first() }.unwrap();
+    while let Some(entry) = cursor.entry() {
+        assert_eq!(entry.key, entry.value);
+        found.push(entry.key[0]);
+        if back { cursor.prev() } else { cursor.next() }.unwrap();
+    }
+    found
+}
+
+fn check_walk(mut found: Vec<u8>) {
+    assert!(found.is_sorted_by(|a, b| a < b), "in order, each once: {found:?}");
+    found.retain(|key| key % 2 == 0);
+    assert_eq!(found, (1..=14).map(|n| 2 * n).collect::<Vec<_>>());
+}
+
+/// In the middle, where slots are used again right after the division.
+fn divide_and_refill(table: &Table) {
+    insert(table, 5);
+    insert(table, 7);
+}
+
+#[test]
+fn gets_find_what_moves() {
+    for key in [2_u8, 14, 16, 28] {
+        model(divide_and_refill, move |table| {
+            let found = table.get(&[key], SeqNo::LATEST).expect("it was there before");
+            assert_eq!((found.key[0], found.value[0]), (key, key));
+        });
+    }
+}
+
+#[test]
+fn gets_of_the_new_entry_find_all_of_it_or_nothing() {
+    model(divide_and_refill, |table| {
+        if let Some(found) = table.get(&[7], SeqNo::LATEST) {
+            assert_eq!((found.key[0], found.value[0]), (7, 7));
+            assert!(table.get(&[5], SeqNo::LATEST).is_some(), "it came first");
+        }
+    });
+}
+
+#[test]
+fn walks_see_each_entry_once() {
+    model(divide_and_refill, |table| check_walk(walk(table, false)));
+    model(|table| insert(table, 29), |table| check_walk(walk(table, false)));
+    model(|table| insert(table, 1), |table| check_walk(walk(table, false)));
+}
+
+#[test]
+fn walks_back_see_each_entry_once() {
+    model(divide_and_refill, |table| check_walk(walk(table, true).into_iter().rev().collect()));
+    model(|table| insert(table, 29), |table| check_walk(walk(table, true).into_iter().rev().collect()));
+}
