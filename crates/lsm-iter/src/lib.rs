@@ -1,0 +1,31 @@
+//! Merging sorted entries, what a read sees of them, and which of them survive a compaction.
+//!
+//! Everything here works on [`lsm_types::EntryCursor`] and knows neither memtables nor tables:
+//!
+//! - [`Merge`] walks several cursors as one, in both directions;
+//! - [`Visible`] walks what a read at some bound sees of a cursor, each key once, and [`PointResolver`] answers the
+//!   same question for a single key;
+//! - [`Survivors`] walks what a flush or compaction has to write of a cursor, and reports the rest as dropped.
+//!
+//! `Visible` and `PointResolver` agree with `resolve` of the engine text, section 2.3; `Survivors` follows the
+//! decision table of the compaction text, section 8.7.
+#![no_std]
+
+extern crate alloc;
+
+mod coverage;
+mod merge;
+mod resolve;
+mod retention;
+mod source;
+mod survivors;
+mod tree;
+mod visible;
+mod window;
+
+pub use coverage::{Coverage, NoCoverage};
+pub use merge::Merge;
+pub use resolve::{Candidate, PointResolver};
+pub use retention::{DropReason, DropSink, KeyContext, Retention};
+pub use survivors::Survivors;
+pub use visible::Visible;

@@ -1,0 +1,206 @@
+//! Several cursors walked as one, in internal order, forward and back.
+//!
+//! The sources stand in a [`LoserTree`]. A source that has only announced where it will start (it has a
+//! [`EntryCursor::bound`] but no entry) takes part by that bound and is settled when it wins, so a block that never
+//! comes first is never read.
+
+use alloc::vec::Vec;
+
+use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+
+use crate::{
+    source::{Contest, Heading, Source, State, advance, settle},
+    tree::LoserTree,
+};
+
+/// Several cursors as one.
+///
+/// The order of the sources is their precedence, newest container first: where several hold an entry with the same
+/// key and number, the first one's copy is the entry and the others are passed over, in both directions.
+///
+/// After an error the merge stands on no entry until the next seek.
+#[derive(Debug)]
+pub struct Merge<C> {
+    order: KeyOrder,
+    sources: Vec<Source<C>>,
+    /// Bypassed by a single source.
+    tree: LoserTree,
+    /// What the tree is built for; `None` before the first seek and after an error.
+    heading: Option<Heading>,
+    /// Key of the entry around which the direction turns.
+    pivot: Vec<u8>,
+}
+
+/// Where a seek goes.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    First,
+    Last,
+    At(&'a [u8], SeqNo),
+    Before(&'a [u8], SeqNo),
+}
+
+impl Target<'_> {
+    fn heading(self) -> Heading {
+        match self {
+            Self::First | Self::At(..) => Heading::Forward,
+            Self::Last | Self::Before(..) => Heading::Back,
+        }
+    }
+
+    fn apply(self, cursor: &mut impl EntryCursor) -> Result<()> {
+        match self {
+            Self::First => cursor.seek_first(),
+            Self::Last => cursor.seek_last(),
+            Self::At(key, before) => cursor.seek(key, before),
+            Self::Before(key, before) => cursor.seek_back(key, before),
+        }
+    }
+}
+
+impl<C: EntryCursor> Merge<C> {
+    /// Merges `cursors`, newest container first. Stands on no entry until the first seek.
+    pub fn new(order: KeyOrder, cursors: impl IntoIterator<Item = C>) -> Self {
+        let source = |cursor| Source { cursor, state: State::Exhausted, duplicate: false };
+        let sources: Vec<_> = cursors.into_iter().map(source).collect();
+        let tree = LoserTree::with_slots(sources.len());
+        Self { order, sources, tree, heading: None, pivot: Vec::new() }
+    }
+
+    fn reposition(&mut self, target: Target<'_>) -> Result<()> {
+        self.heading = None;
+        if let [only] = self.sources.as_mut_slice() {
+            target.apply(&mut only.cursor)?;
+            settle(&mut only.cursor)?;
+        } else {
+            for source in &mut self.sources {
+                target.apply(&mut source.cursor)?;
+            }
+            self.rebuild(target.heading())?;
+        }
+        self.heading = Some(target.heading());
+        Ok(())
+    }
+
+    fn step(&mut self, heading: Heading) -> Result<()> {
+        // Taken away, which holds if this step fails.
+        let Some(came) = self.heading.take() else { return Ok(()) };
+        if let [only] = self.sources.as_mut_slice() {
+            advance(&mut only.cursor, heading)?;
+            settle(&mut only.cursor)?;
+        } else if came == heading {
+            self.advance_winner(heading)?;
+        } else if !self.turn(heading)? {
+            self.heading = Some(came);
+            return Ok(());
+        }
+        self.heading = Some(heading);
+        Ok(())
+    }
+
+    /// Steps the winner, and on over copies of entries that an earlier source holds as well.
+    #[inline]
+    fn advance_winner(&mut self, heading: Heading) -> Result<()> {
+        let Self { order, sources, tree, .. } = self;
+        loop {
+            let Some(source) = sources.get_mut(tree.winner() as usize) else { return Ok(()) };
+            match source.state {
+                State::Live => advance(&mut source.cursor, heading)?,
+                State::Lazy => settle(&mut source.cursor)?,
+                State::Exhausted => return Ok(()),
+            }
+            tree.advance(&mut Contest { order, sources, heading });
+            match sources.get(tree.winner() as usize) {
+                Some(source) if source.duplicate || source.state == State::Lazy => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Builds the tree from where the sources stand, and reads blocks until the winner has an entry.
+    fn rebuild(&mut self, heading: Heading) -> Result<()> {
+        let Self { order, sources, tree, .. } = self;
+        tree.build(&mut Contest { order, sources, heading });
+        match sources.get(tree.winner() as usize) {
+            Some(source) if source.state == State::Lazy => self.advance_winner(heading),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves every source to the other side of the current entry; `false` without one.
+    fn turn(&mut self, heading: Heading) -> Result<bool> {
+        let Self { sources, tree, pivot, .. } = self;
+        let Some(entry) = sources.get(tree.winner() as usize).and_then(|source| source.cursor.entry()) else {
+            return Ok(false);
+        };
+        pivot.clear();
+        pivot.extend_from_slice(entry.key);
+        let seqno = entry.seqno;
+        for source in sources {
+            // The others stand on their first entry beyond the current one, or on its copy: one step back is enough.
+            let cursor = &mut source.cursor;
+            match source.state {
+                State::Live => advance(cursor, heading)?,
+                State::Exhausted if heading == Heading::Back => cursor.seek_last()?,
+                State::Exhausted => cursor.seek_first()?,
+                State::Lazy if heading == Heading::Back => cursor.seek_back(pivot, seqno.next())?,
+                State::Lazy => cursor.seek(pivot, seqno)?,
+            }
+        }
+        self.rebuild(heading)?;
+        Ok(true)
+    }
+
+    #[inline]
+    fn winner(&self) -> Option<&Source<C>> {
+        match self.sources.as_slice() {
+            [only] => Some(only),
+            many => many.get(self.tree.winner() as usize),
+        }
+    }
+
+    #[inline]
+    fn current(&self) -> Option<EntryRef<'_>> {
+        self.winner()?.cursor.entry()
+    }
+}
+
+impl<C: EntryCursor> EntryCursor for Merge<C> {
+    fn seek_first(&mut self) -> Result<()> {
+        self.reposition(Target::First)
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.reposition(Target::Last)
+    }
+
+    fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.reposition(Target::At(key, before))
+    }
+
+    fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.reposition(Target::Before(key, before))
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        self.step(Heading::Forward)
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        self.step(Heading::Back)
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        self.heading.and_then(|_| self.current())
+    }
+
+    fn value(&self) -> Slice {
+        match self.winner() {
+            Some(source) if self.heading.is_some() => source.cursor.value(),
+            _ => Slice::empty(),
+        }
+    }
+}
