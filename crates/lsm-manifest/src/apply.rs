@@ -8,16 +8,35 @@ use crate::{
     Catalog, DatabaseEdit, ManifestError, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
     catalog::{Change, Place},
     levels::LevelRuns,
+    version::TOKEN_MAX,
 };
 
 pub(crate) fn preview(catalog: &Catalog, edit: &VersionEdit) -> Result<Change, ManifestError> {
+    apply(catalog, BTreeMap::new(), edit)
+}
+
+/// Applies an edit to a catalog that nobody needs if that fails: versions are taken out and changed in place, so
+/// that replaying an edit copies nothing.
+pub(crate) fn replay(mut catalog: Catalog, edit: &VersionEdit) -> Result<Catalog, ManifestError> {
+    let mut trees = BTreeMap::new();
+    for (tree, _) in &edit.trees {
+        if let Some(version) = catalog.trees.remove(tree) {
+            trees.insert(*tree, version);
+        }
+    }
+    let change = apply(&catalog, trees, edit)?;
+    catalog.commit(change);
+    Ok(catalog)
+}
+
+fn apply(
+    catalog: &Catalog,
+    trees: BTreeMap<TreeId, Version>,
+    edit: &VersionEdit,
+) -> Result<Change, ManifestError> {
     let mut draft = Draft {
         catalog,
-        change: Change {
-            trees: BTreeMap::new(),
-            places: BTreeMap::new(),
-            reserved_ids: catalog.reserved_ids,
-        },
+        change: Change { trees, places: BTreeMap::new(), reserved_ids: catalog.reserved_ids },
     };
     for step in &edit.database {
         draft.apply_database(step)?;
@@ -46,6 +65,7 @@ impl Draft<'_> {
                 if self.change.trees.contains_key(tree) || self.catalog.trees.contains_key(tree) {
                     return Err(ManifestError::TreeExists { tree: *tree });
                 }
+                identity.check()?;
                 self.change.trees.insert(*tree, Version::empty(identity.clone()));
             }
         }
@@ -60,6 +80,11 @@ impl Draft<'_> {
                 if self.place(table.id).is_some() {
                     return Err(ManifestError::TableExists { table: table.id });
                 }
+                if table.id.get() >= self.change.reserved_ids {
+                    return Err(ManifestError::Unreserved { table: table.id });
+                }
+                let version = self.version(tree)?;
+                version.max_seqno = version.max_seqno.max(Some(table.seqnos.max));
                 let place = Place { tree, level: *level, run: *run, table: table.clone() };
                 self.insert(place, &order)
             }
@@ -87,6 +112,9 @@ impl Draft<'_> {
                 let version = self.version(tree)?;
                 if watermark.seqno < version.watermark.seqno {
                     return Err(ManifestError::Regression { what: "the durable watermark" });
+                }
+                if watermark.token.as_ref().is_some_and(|token| token.len() > TOKEN_MAX) {
+                    return Err(ManifestError::TooLong { what: "token of a watermark" });
                 }
                 version.watermark = watermark.clone();
                 Ok(())

@@ -82,6 +82,12 @@ impl Catalog {
         Ok(())
     }
 
+    /// The state after `edit`, for a state nobody needs when that fails. Copies nothing, so replaying a log of
+    /// edits takes time in their size.
+    pub fn replay(self, edit: &VersionEdit) -> Result<Self, ManifestError> {
+        apply::replay(self, edit)
+    }
+
     /// What `edit` would make of the trees it touches, without changing anything.
     pub fn preview(&self, edit: &VersionEdit) -> Result<Change, ManifestError> {
         apply::preview(self, edit)
@@ -100,6 +106,15 @@ impl Catalog {
     }
 }
 
+/// Equal when the states are; the orders of keys are not part of the state.
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.reserved_ids == other.reserved_ids && self.trees == other.trees && self.places == other.places
+    }
+}
+
+impl Eq for Catalog {}
+
 /// The outcome of an edit before it is taken over.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -109,6 +124,19 @@ pub struct Change {
 }
 
 impl Change {
+    /// File numbers below this one may have been used.
+    pub fn reserved_ids(&self) -> u64 {
+        self.reserved_ids
+    }
+
+    /// A table as it stands after the edit, where `catalog` is what the edit was previewed on.
+    pub fn table<'a>(&'a self, catalog: &'a Catalog, id: TableId) -> Option<&'a Arc<TableDescriptor>> {
+        match self.places.get(&id) {
+            Some(place) => place.as_ref().map(|place| &place.table),
+            None => catalog.table(id),
+        }
+    }
+
     /// The next version of a tree; `None` when the edit does not touch it.
     pub fn tree(&self, tree: TreeId) -> Option<&Version> {
         self.trees.get(&tree)

@@ -104,6 +104,8 @@ pub struct TableDescriptor {
     pub census: Census,
     /// Its section directory.
     pub directory: DirectoryHandle,
+    /// Bytes of the file's tail that hold all it takes to open it; 0 where that is not known.
+    pub tail_len: u32,
     /// Structure of its filter; 0 for none.
     pub filter_kind: u8,
 }

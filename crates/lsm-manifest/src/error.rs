@@ -1,6 +1,8 @@
 //! Why a manifest value cannot be built.
 
-use lsm_types::{CorruptionKind, ErrorKind, Fault, Level, RunId, TableId, TreeId, reader::ReadError};
+use lsm_types::{
+    CorruptionKind, EditIndex, ErrorKind, Fault, Level, RunId, TableId, TreeId, reader::ReadError,
+};
 
 /// Why an edit does not apply, or bytes do not decode.
 #[non_exhaustive]
@@ -72,6 +74,58 @@ pub enum ManifestError {
         /// Which number.
         what: &'static str,
     },
+    /// The edit adds a table under a number that was not reserved before.
+    #[error("edit adds table {table}, whose number was never reserved")]
+    Unreserved {
+        /// The table.
+        table: TableId,
+    },
+    /// The edit creates a tree with too few levels.
+    #[error("edit creates a tree with {count} levels, 2 are the least")]
+    LevelCount {
+        /// Levels asked for.
+        count: u8,
+    },
+    /// The edit holds something empty or longer than may be stored.
+    #[error("edit holds a {what} of a length that cannot be stored")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+    },
+    /// Nobody knows the order of a tree's keys.
+    #[error("the comparator of tree {tree} is not at hand")]
+    UnknownOrder {
+        /// The tree.
+        tree: TreeId,
+    },
+    /// A rule of [`crate::Catalog::check`] is broken.
+    #[error("tree {tree}: {rule}")]
+    Inconsistent {
+        /// The tree.
+        tree: TreeId,
+        /// The rule, as a statement of what is wrong.
+        rule: &'static str,
+    },
+    /// A record that may not stand at its place.
+    #[error("a record stands where {expected} should")]
+    OutOfPlace {
+        /// What should stand there.
+        expected: &'static str,
+    },
+    /// An edit that does not follow the one before it.
+    #[error("an edit follows number {found}, the one before it is number {expected}")]
+    Gap {
+        /// Index of the edit before it.
+        expected: EditIndex,
+        /// Index it names.
+        found: EditIndex,
+    },
+    /// The pieces of a snapshot do not add up to what its first or last record says.
+    #[error("the snapshot does not have the {what} that it says")]
+    Snapshot {
+        /// What differs.
+        what: &'static str,
+    },
     /// A field of a stored record is malformed.
     #[error("record field `{field}` is malformed")]
     Decode {
@@ -95,6 +149,8 @@ impl Fault for ManifestError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownTag { .. } => ErrorKind::UnsupportedFormat,
+            Self::UnknownOrder { .. } => ErrorKind::ComparatorMismatch,
+            Self::LevelCount { .. } | Self::TooLong { .. } => ErrorKind::InvalidArgument,
             Self::Decode { .. } | Self::Bytes(_) => ErrorKind::Corruption(CorruptionKind::Decode),
             _ => ErrorKind::Corruption(CorruptionKind::Chain),
         }

@@ -40,7 +40,7 @@ impl LevelRuns {
 
     /// Bytes of all files.
     pub fn file_bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.tables.file_bytes()).sum()
+        self.runs.iter().map(|run| run.tables.file_bytes()).fold(0, u64::saturating_add)
     }
 
     /// The run with this number.

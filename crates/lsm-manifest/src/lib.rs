@@ -20,17 +20,24 @@ extern crate alloc;
 
 mod apply;
 mod catalog;
+mod check;
+mod codec;
 mod descriptor;
 mod edit;
 mod error;
 mod levels;
+mod replay;
 mod run;
+mod snapshot;
 mod version;
 
 pub use catalog::{Catalog, Change};
+pub use codec::{Record, RecordHead, SnapshotBegin};
 pub use descriptor::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
 pub use edit::{DatabaseEdit, TreeEdit, VersionEdit};
 pub use error::ManifestError;
 pub use levels::{LevelRuns, Levels};
+pub use replay::{KeyOrders, Replay, Replayed};
 pub use run::{Chunk, Run, Tables};
+pub use snapshot::{SNAPSHOT_CHUNK_MAX, SnapshotDigest, write_snapshot};
 pub use version::{TreeIdentity, Version, Watermark};

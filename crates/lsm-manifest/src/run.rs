@@ -6,17 +6,19 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::cmp::Ordering;
 
-use lsm_types::{KeyOrder, KeyRange, RunId, Slice};
+use lsm_types::{Cut, EditIndex, KeyOrder, KeyRange, RunId, Slice};
 
 use crate::TableDescriptor;
 
-/// Largest number of tables in a chunk; a fuller one is split.
-pub(crate) const CHUNK_MAX: usize = 128;
+/// Largest number of tables in a chunk; a fuller one is split. An edit copies a chunk and the spine, so this is
+/// near the root of the number of tables in a large run.
+pub(crate) const CHUNK_MAX: usize = 256;
 
 /// Neighbouring tables of a run, never empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunk {
     tables: Vec<Arc<TableDescriptor>>,
+    summary: Summary,
 }
 
 impl Chunk {
@@ -30,12 +32,23 @@ impl Chunk {
     }
 }
 
-/// The tables of a run, in key order.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// The tables of a run, in key order. Cheap to clone; equal when the tables are, however they are cut into chunks.
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Arc<Vec<Arc<Chunk>>>,
     len: usize,
+    file_bytes: u64,
+    /// How many tables reach beyond their entries, because range tombstones do.
+    widened_count: usize,
 }
+
+impl PartialEq for Tables {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Tables {}
 
 /// Where a key belongs in a run: in which chunk, and before which of its tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,14 +96,54 @@ impl Tables {
         range: &'a KeyRange,
         order: &'a KeyOrder,
     ) -> impl Iterator<Item = &'a Arc<TableDescriptor>> {
-        let spot = self.spot(&range.min, order);
-        let first = self.chunks.get(spot.chunk).and_then(|chunk| chunk.tables.get(spot.table..));
-        let later = self.chunks.get(spot.chunk + 1..).unwrap_or_default();
-        first.unwrap_or_default().iter().chain(later.iter().flat_map(|chunk| chunk.tables.iter())).take_while(
-            move |table| {
-                table.entries.as_ref().is_some_and(|entries| order.compare(&entries.min, &range.max).is_le())
-            },
-        )
+        self.reaching(&range.min, order).take_while(move |table| {
+            table.entries.as_ref().is_some_and(|entries| order.compare(&entries.min, &range.max).is_le())
+        })
+    }
+
+    /// The tables from [`Tables::first_reaching`] on, in key order.
+    pub fn reaching(&self, key: &[u8], order: &KeyOrder) -> impl Iterator<Item = &Arc<TableDescriptor>> {
+        self.after(self.spot(key, order))
+    }
+
+    /// The tables whose coverage overlaps what lies between two cuts, in key order.
+    ///
+    /// Costs a search by key plus the answer; where range tombstones reach beyond entries, a look at every chunk.
+    pub fn covering<'a>(
+        &'a self,
+        start: &'a Cut,
+        end: &'a Cut,
+        order: &'a KeyOrder,
+    ) -> impl Iterator<Item = &'a Arc<TableDescriptor>> {
+        // Coverage follows the order of entries unless it is wider than they are.
+        let sorted = self.widened_count == 0;
+        let spot = if sorted { self.coverage_spot(start, order) } else { Spot { chunk: 0, table: 0 } };
+        let starts_before_end = move |from: &Cut| from.compare(end, order).is_lt();
+        let ends_after_start = move |to: &Cut| start.compare(to, order).is_lt();
+        let chunks = self.chunks.get(spot.chunk..).unwrap_or_default().iter().enumerate();
+        chunks
+            .filter(move |(_, chunk)| sorted || chunk.summary.overlaps(start, end, order))
+            .flat_map(move |(nth, chunk)| {
+                let skipped = if nth == 0 { spot.table } else { 0 };
+                chunk.tables.get(skipped..).unwrap_or_default()
+            })
+            .take_while(move |table| !sorted || starts_before_end(&table.coverage_start))
+            .filter(move |table| {
+                sorted || (starts_before_end(&table.coverage_start) && ends_after_start(&table.coverage_end))
+            })
+    }
+
+    /// The table that was begun first: with the smallest `created_edit`, then the smallest number.
+    pub fn oldest(&self) -> Option<&Arc<TableDescriptor>> {
+        let edit = self.chunks.iter().map(|chunk| chunk.summary.oldest).min()?;
+        let chunks = self.chunks.iter().filter(|chunk| chunk.summary.oldest == edit);
+        let tables = chunks.flat_map(|chunk| chunk.tables.iter());
+        tables.filter(|table| table.created_edit == edit).min_by_key(|table| table.id)
+    }
+
+    /// The greatest `created_edit` of a table.
+    pub fn newest_edit(&self) -> Option<EditIndex> {
+        self.chunks.iter().map(|chunk| chunk.summary.newest).max()
     }
 
     /// Smallest and largest key over all tables; `None` when there are none, or only range tombstones.
@@ -100,9 +153,26 @@ impl Tables {
         Some(KeyRange { min: first.min.clone(), max: last.clone() })
     }
 
-    /// Bytes of all files.
+    /// Bytes of all files; kept, not summed up.
     pub fn file_bytes(&self) -> u64 {
-        self.iter().map(|table| table.file_len).sum()
+        self.file_bytes
+    }
+
+    fn after(&self, spot: Spot) -> impl Iterator<Item = &Arc<TableDescriptor>> {
+        let first = self.chunks.get(spot.chunk).and_then(|chunk| chunk.tables.get(spot.table..));
+        let later = self.chunks.get(spot.chunk + 1..).unwrap_or_default();
+        first.unwrap_or_default().iter().chain(later.iter().flat_map(|chunk| chunk.tables.iter()))
+    }
+
+    /// The first table whose coverage ends after `start`, where coverage follows the order of entries.
+    fn coverage_spot(&self, start: &Cut, order: &KeyOrder) -> Spot {
+        let ends_before = |end: &Cut| end.compare(start, order).is_le();
+        let chunk = self.chunks.partition_point(|chunk| ends_before(&chunk.summary.end));
+        let table = self
+            .chunks
+            .get(chunk)
+            .map_or(0, |chunk| chunk.tables.partition_point(|table| ends_before(&table.coverage_end)));
+        Spot { chunk, table }
     }
 
     fn spot(&self, key: &[u8], order: &KeyOrder) -> Spot {
@@ -122,8 +192,9 @@ impl Tables {
             if !self.is_empty() {
                 return false;
             }
-            self.chunks.push(Arc::new(Chunk { tables: alloc::vec![table] }));
-            self.len = 1;
+            self.count_in(&table);
+            let summary = Summary::of(&table);
+            self.chunks = Arc::new(alloc::vec![Arc::new(Chunk { tables: alloc::vec![table], summary })]);
             return true;
         };
         let spot = self.spot(&range.min, order);
@@ -138,21 +209,27 @@ impl Tables {
         if !free {
             return false;
         }
-        self.len += 1;
-        if self.chunks.is_empty() {
-            self.chunks.push(Arc::new(Chunk { tables: Vec::new() }));
+        self.count_in(&table);
+        let chunks = Arc::make_mut(&mut self.chunks);
+        if chunks.is_empty() {
+            chunks.push(Arc::new(Chunk { tables: Vec::new(), summary: Summary::of(&table) }));
         }
         // Past every table: the last chunk takes it.
-        let (at, in_chunk) =
-            if appends { (self.chunks.len() - 1, usize::MAX) } else { (spot.chunk, spot.table) };
-        let Some(shared) = self.chunks.get_mut(at) else { return false };
+        let (at, in_chunk) = if appends { (chunks.len() - 1, usize::MAX) } else { (spot.chunk, spot.table) };
+        let Some(shared) = chunks.get_mut(at) else { return false };
         let chunk = Arc::make_mut(shared);
+        chunk.summary.widen(&table, order);
         chunk.tables.insert(in_chunk.min(chunk.tables.len()), table);
         if chunk.tables.len() > CHUNK_MAX {
             // Appending keeps the left chunk full; otherwise both halves get room.
             let cut = if appends { CHUNK_MAX } else { CHUNK_MAX / 2 };
             let right = chunk.tables.split_off(cut);
-            self.chunks.insert(at + 1, Arc::new(Chunk { tables: right }));
+            if let (Some(left_summary), Some(summary)) =
+                (Summary::of_all(&chunk.tables, order), Summary::of_all(&right, order))
+            {
+                chunk.summary = left_summary;
+                chunks.insert(at + 1, Arc::new(Chunk { tables: right, summary }));
+            }
         }
         true
     }
@@ -165,17 +242,94 @@ impl Tables {
     ) -> Option<Arc<TableDescriptor>> {
         let spot =
             table.entries.as_ref().map_or(Spot { chunk: 0, table: 0 }, |range| self.spot(&range.min, order));
-        let shared = self.chunks.get_mut(spot.chunk)?;
-        if shared.tables.get(spot.table)?.id != table.id {
+        if self.chunks.get(spot.chunk)?.tables.get(spot.table)?.id != table.id {
             return None;
         }
-        let chunk = Arc::make_mut(shared);
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let chunk = Arc::make_mut(chunks.get_mut(spot.chunk)?);
         let removed = chunk.tables.remove(spot.table);
-        self.len -= 1;
-        if chunk.tables.is_empty() {
-            self.chunks.remove(spot.chunk);
+        if !chunk.summary.rests_on(&removed) {
+            // The others say the same without it.
+        } else if let Some(summary) = Summary::of_all(&chunk.tables, order) {
+            chunk.summary = summary;
+        } else {
+            chunks.remove(spot.chunk);
         }
+        self.len -= 1;
+        self.file_bytes = self.file_bytes.wrapping_sub(removed.file_len);
+        self.widened_count -= usize::from(is_widened(&removed));
         Some(removed)
+    }
+
+    fn count_in(&mut self, table: &TableDescriptor) {
+        self.len += 1;
+        // Wraps, so that lengths no disk has, read from a damaged manifest, cannot stop a removal from undoing this.
+        self.file_bytes = self.file_bytes.wrapping_add(table.file_len);
+        self.widened_count += usize::from(is_widened(table));
+    }
+}
+
+/// Whether a table reaches beyond its entries.
+fn is_widened(table: &TableDescriptor) -> bool {
+    table.entries.as_ref().is_none_or(|entries| {
+        table.coverage_start != Cut::Before(entries.min.clone())
+            || table.coverage_end != Cut::After(entries.max.clone())
+    })
+}
+
+/// What planning asks of a chunk without walking it. A function of its tables alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Summary {
+    /// Smallest start of coverage.
+    start: Cut,
+    /// Greatest end of coverage.
+    end: Cut,
+    /// Smallest `created_edit`.
+    oldest: EditIndex,
+    /// Greatest `created_edit`.
+    newest: EditIndex,
+}
+
+impl Summary {
+    fn of(table: &TableDescriptor) -> Self {
+        Self {
+            start: table.coverage_start.clone(),
+            end: table.coverage_end.clone(),
+            oldest: table.created_edit,
+            newest: table.created_edit,
+        }
+    }
+
+    fn of_all(tables: &[Arc<TableDescriptor>], order: &KeyOrder) -> Option<Self> {
+        let (first, rest) = tables.split_first()?;
+        let mut summary = Self::of(first);
+        for table in rest {
+            summary.widen(table, order);
+        }
+        Some(summary)
+    }
+
+    fn widen(&mut self, table: &TableDescriptor, order: &KeyOrder) {
+        if table.coverage_start.compare(&self.start, order).is_lt() {
+            self.start = table.coverage_start.clone();
+        }
+        if table.coverage_end.compare(&self.end, order).is_gt() {
+            self.end = table.coverage_end.clone();
+        }
+        self.oldest = self.oldest.min(table.created_edit);
+        self.newest = self.newest.max(table.created_edit);
+    }
+
+    /// Whether the summary may differ without this table.
+    fn rests_on(&self, table: &TableDescriptor) -> bool {
+        self.oldest == table.created_edit
+            || self.newest == table.created_edit
+            || self.start == table.coverage_start
+            || self.end == table.coverage_end
+    }
+
+    fn overlaps(&self, start: &Cut, end: &Cut, order: &KeyOrder) -> bool {
+        self.start.compare(end, order).is_lt() && start.compare(&self.end, order).is_lt()
     }
 }
 
@@ -193,5 +347,183 @@ pub struct Run {
 impl Run {
     pub(crate) fn new(id: RunId, age: u64) -> Self {
         Self { id, age, tables: Tables::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use core::cmp::Ordering;
+
+    use lsm_types::{Comparator, Cut, EditIndex, FileUuid, SeqNo, TableId, UnixNanos};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes};
+
+    struct Reverse;
+
+    impl Comparator for Reverse {
+        fn name(&self) -> &'static str {
+            "test.reverse"
+        }
+
+        fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+            b.cmp(a)
+        }
+    }
+
+    fn table(id: u64, entries: Option<KeyRange>) -> Arc<TableDescriptor> {
+        let seqnos = SeqNoRange { min: SeqNo::ZERO, max: SeqNo::ZERO };
+        Arc::new(TableDescriptor {
+            id: TableId::new(id),
+            uuid: FileUuid::default(),
+            file_len: 1,
+            digest: 0,
+            format: (1, 0),
+            features: 0,
+            key_id: 0,
+            created_at: UnixNanos::new(0),
+            created_edit: EditIndex::new(0),
+            entries,
+            coverage_start: Cut::Start,
+            coverage_end: Cut::End,
+            seqnos,
+            point_seqnos: None,
+            counts: Counts::default(),
+            sizes: Sizes::default(),
+            census: Census::default(),
+            directory: DirectoryHandle::default(),
+            filter_kind: 0,
+            tail_len: 0,
+        })
+    }
+
+    fn key(n: u32) -> Slice {
+        n.to_be_bytes().into()
+    }
+
+    /// A run over integer keys beside the plainest model: first key to (last key, table number).
+    struct Pair {
+        order: KeyOrder,
+        run: Tables,
+        model: BTreeMap<u32, (u32, u64)>,
+        next_id: u64,
+    }
+
+    impl Pair {
+        fn new(reverse: bool) -> Self {
+            let order = if reverse { KeyOrder::new(Arc::new(Reverse)) } else { KeyOrder::bytewise() };
+            Self { order, run: Tables::default(), model: BTreeMap::new(), next_id: 0 }
+        }
+
+        /// The range as the order sees it: its smaller end first.
+        fn range(&self, low: u32, high: u32) -> KeyRange {
+            let (low, high) = (key(low), key(high));
+            if self.order.compare(&low, &high).is_le() {
+                KeyRange { min: low, max: high }
+            } else {
+                KeyRange { min: high, max: low }
+            }
+        }
+
+        fn insert(&mut self, low: u32, high: u32) {
+            let free = self.model_overlapping(low, high).is_empty();
+            self.next_id += 1;
+            let table = table(self.next_id, Some(self.range(low, high)));
+            assert_eq!(self.run.insert(table, &self.order), free, "{low}..={high}");
+            if free {
+                self.model.insert(low, (high, self.next_id));
+            }
+        }
+
+        fn remove(&mut self, near: u32) {
+            let found = self.model.range(near..).next().map(|(low, (high, id))| (*low, *high, *id));
+            let Some((low, high, id)) = found else { return };
+            let stranger = table(id + 1_000_000, Some(self.range(low, high)));
+            assert!(self.run.remove(&stranger, &self.order).is_none());
+            let removed = self.run.remove(&table(id, Some(self.range(low, high))), &self.order);
+            assert_eq!(removed.map(|table| table.id), Some(TableId::new(id)));
+            self.model.remove(&low);
+        }
+
+        fn model_overlapping(&self, low: u32, high: u32) -> Vec<u64> {
+            let hits = self.model.iter().filter(|(first, (last, _))| **first <= high && low <= *last);
+            let mut ids: Vec<u64> = hits.map(|(_, (_, id))| *id).collect();
+            if !self.order.is_bytewise() {
+                ids.reverse();
+            }
+            ids
+        }
+
+        fn check(&self, low: u32, high: u32) {
+            let range = self.range(low, high);
+            let ids: Vec<u64> =
+                self.run.overlapping(&range, &self.order).map(|table| table.id.get()).collect();
+            assert_eq!(ids, self.model_overlapping(low, high), "{low}..={high}");
+            let found = self.run.find(&key(low), &self.order).map(|table| table.id.get());
+            assert_eq!(found, self.model_overlapping(low, low).first().copied(), "{low}");
+            assert_eq!(self.run.len(), self.model.len());
+            assert_eq!(self.run.iter().count(), self.model.len());
+            assert!(self.run.chunks().iter().all(|chunk| (1..=CHUNK_MAX).contains(&chunk.tables().len())));
+            let ends = self.model.first_key_value().zip(self.model.last_key_value());
+            let ends = ends.map(|((low, _), (_, (high, _)))| self.range(*low, *high));
+            assert_eq!(self.run.key_range(), ends);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        /// Searching a run is searching a sorted list of disjoint tables.
+        #[test]
+        fn behaves_like_a_sorted_list(
+            reverse in any::<bool>(),
+            ascending in any::<bool>(),
+            steps in prop::collection::vec((0_u8..6, 0_u32..18_000, 0_u32..8), 1..1_200),
+        ) {
+            let mut pair = Pair::new(reverse);
+            if ascending {
+                (0..1_800_u32).for_each(|n| pair.insert(n * 10, n * 10 + 3));
+            } else {
+                (0..1_800_u32).for_each(|n| pair.insert(n * 7919 % 1_800 * 10, n * 7919 % 1_800 * 10 + 3));
+            }
+            prop_assert!(pair.run.chunks().len() > 6);
+            for (at, (step, low, width)) in steps.into_iter().enumerate() {
+                match step {
+                    0..=1 => pair.remove(low),
+                    _ => pair.insert(low, low + width),
+                }
+                if at % 50 == 0 {
+                    pair.check(low, low + width * 40);
+                }
+            }
+            pair.check(0, u32::MAX);
+            pair.check(17, 17);
+        }
+    }
+
+    #[test]
+    fn a_table_without_entries_is_alone() {
+        let order = KeyOrder::bytewise();
+        let range = KeyRange { min: key(1), max: key(2) };
+        let (bare, full) = (table(1, None), table(2, Some(range)));
+        let mut run = Tables::default();
+        assert!(run.insert(bare.clone(), &order));
+        assert!(!run.insert(full.clone(), &order) && !run.insert(table(3, None), &order));
+        assert_eq!((run.len(), run.key_range()), (1, None));
+        assert!(run.remove(&bare, &order).is_some() && run.is_empty());
+        assert!(run.insert(full, &order) && !run.insert(bare, &order));
+    }
+
+    /// Two versions share what no edit between them touched.
+    #[test]
+    fn clones_share_chunks() {
+        let mut pair = Pair::new(false);
+        (0..1_800_u32).for_each(|n| pair.insert(n * 10, n * 10 + 3));
+        let before = pair.run.clone();
+        pair.remove(4_000);
+        let shared = before.chunks().iter().zip(pair.run.chunks()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        assert_eq!(shared, before.chunks().len() - 1);
     }
 }

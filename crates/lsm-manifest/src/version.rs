@@ -2,9 +2,14 @@
 
 use alloc::string::String;
 
-use lsm_types::{SeqNo, Slice};
+use lsm_types::{MAX_NAME_LEN, SeqNo, Slice};
 
-use crate::Levels;
+use crate::{Levels, ManifestError};
+
+/// Fewest levels of a tree.
+pub(crate) const LEVELS_MIN: u8 = 2;
+/// Longest token of a watermark, in bytes.
+pub(crate) const TOKEN_MAX: usize = 64;
 
 /// What a tree is, fixed when it is created.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -19,6 +24,16 @@ impl TreeIdentity {
     /// An identity from its parts.
     pub fn new(comparator: impl Into<String>, level_count: u8) -> Self {
         Self { comparator: comparator.into(), level_count }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ManifestError> {
+        if self.level_count < LEVELS_MIN {
+            return Err(ManifestError::LevelCount { count: self.level_count });
+        }
+        if !(1..=MAX_NAME_LEN).contains(&self.comparator.len()) {
+            return Err(ManifestError::TooLong { what: "name of a comparator" });
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,9 @@
+//! Bytes of descriptors, edits and records (`docs/format/manifest.md`): one encoding per value, decoded within
+//! bounds.
+
+mod descriptor;
+mod edit;
+mod fields;
+mod record;
+
+pub use record::{Record, RecordHead, SnapshotBegin};

@@ -1,0 +1,228 @@
+//! The bytes of an edit: a sequence of steps (`docs/format/manifest.md`, section 4).
+//!
+//! ```text
+//! step := tag u8 | length varint | payload
+//! ```
+//!
+//! | tag  | step          | payload                                             |
+//! |------|---------------|-----------------------------------------------------|
+//! | 0x81 | `ReserveIds`  | bound varint                                        |
+//! | 0x82 | `CreateTree`  | tree varint, level count u8, name of the comparator |
+//! | 0xA1 | `AddRun`      | tree varint, level u8, run varint, age varint       |
+//! | 0xA2 | `AddTable`    | tree varint, level u8, run varint, descriptor       |
+//! | 0xA3 | `RemoveTable` | tree varint, table varint                           |
+//! | 0xA4 | `MoveTable`   | tree varint, table varint, level u8, run varint     |
+//! | 0xA5 | `RaiseFloor`  | tree varint, seqno varint                           |
+//! | 0xA6 | `LowerFloor`  | tree varint, seqno varint                           |
+//! | 0xA7 | `MaxSeqNo`    | tree varint, seqno varint                           |
+//! | 0xA8 | `Watermark`   | tree varint, seqno varint, 0 or 1 and the token     |
+//!
+//! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
+//! that change what is stored have it.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use lsm_types::{ByteReader, Level, MAX_NAME_LEN, RunId, SeqNo, Slice, TableId, TreeId, varint};
+
+use super::fields::{MUST_UNDERSTAND, narrow, prefixed};
+use crate::{
+    DatabaseEdit, ManifestError, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, Watermark,
+    version::{LEVELS_MIN, TOKEN_MAX},
+};
+
+mod tag {
+    pub(super) const RESERVE_IDS: u8 = 0x81;
+    pub(super) const CREATE_TREE: u8 = 0x82;
+    pub(super) const ADD_RUN: u8 = 0xA1;
+    pub(super) const ADD_TABLE: u8 = 0xA2;
+    pub(super) const REMOVE_TABLE: u8 = 0xA3;
+    pub(super) const MOVE_TABLE: u8 = 0xA4;
+    pub(super) const RAISE_FLOOR: u8 = 0xA5;
+    pub(super) const LOWER_FLOOR: u8 = 0xA6;
+    pub(super) const MAX_SEQNO: u8 = 0xA7;
+    pub(super) const WATERMARK: u8 = 0xA8;
+}
+
+impl VersionEdit {
+    /// Appends the edit's only encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for step in &self.database {
+            step.encode(out);
+        }
+        for (tree, step) in &self.trees {
+            step.encode(*tree, out);
+        }
+    }
+
+    /// The edit that is exactly `bytes`.
+    ///
+    /// # Errors
+    /// [`ManifestError::UnknownTag`] for a step or field that must be understood and is not; otherwise
+    /// [`ManifestError::Decode`] or [`ManifestError::Bytes`] for bytes that are not the encoding of an edit.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut edit = Self::default();
+        let mut reader = ByteReader::new(bytes);
+        while !reader.is_empty() {
+            let tag = reader.u8()?;
+            let mut payload = ByteReader::new(reader.prefixed()?);
+            if let Some(step) = decode_database(tag, &mut payload)? {
+                if !edit.trees.is_empty() {
+                    return Err(ManifestError::Decode { field: "order of steps" });
+                }
+                edit.database.push(step);
+            } else if let Some(step) = decode_tree(tag, &mut payload)? {
+                edit.trees.push(step);
+            } else if tag & MUST_UNDERSTAND != 0 {
+                return Err(ManifestError::UnknownTag { what: "step", tag: u64::from(tag) });
+            } else {
+                payload.take_rest();
+            }
+            if !payload.is_empty() {
+                return Err(ManifestError::Decode { field: "length of a step" });
+            }
+        }
+        Ok(edit)
+    }
+}
+
+impl DatabaseEdit {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::ReserveIds(bound) => {
+                out.push(tag::RESERVE_IDS);
+                prefixed(out, |out| varint::encode(*bound, out));
+            }
+            Self::CreateTree { tree, identity } => {
+                out.push(tag::CREATE_TREE);
+                prefixed(out, |out| {
+                    varint::encode(tree.get().into(), out);
+                    out.push(identity.level_count);
+                    out.extend_from_slice(identity.comparator.as_bytes());
+                });
+            }
+        }
+    }
+}
+
+impl TreeEdit {
+    fn encode(&self, tree: TreeId, out: &mut Vec<u8>) {
+        out.push(self.tag());
+        prefixed(out, |out| {
+            varint::encode(tree.get().into(), out);
+            match self {
+                Self::AddRun { level, run, age } => {
+                    out.push(level.get());
+                    varint::encode(run.get(), out);
+                    varint::encode(*age, out);
+                }
+                Self::AddTable { level, run, table } => {
+                    out.push(level.get());
+                    varint::encode(run.get(), out);
+                    table.encode(out);
+                }
+                Self::RemoveTable { id } => varint::encode(id.get(), out),
+                Self::MoveTable { id, level, run } => {
+                    varint::encode(id.get(), out);
+                    out.push(level.get());
+                    varint::encode(run.get(), out);
+                }
+                Self::RaiseFloor(seqno) | Self::LowerFloor(seqno) | Self::MaxSeqNo(seqno) => {
+                    varint::encode(seqno.get(), out);
+                }
+                Self::Watermark(watermark) => {
+                    varint::encode(watermark.seqno.get(), out);
+                    out.push(u8::from(watermark.token.is_some()));
+                    out.extend_from_slice(watermark.token.as_deref().unwrap_or_default());
+                }
+            }
+        });
+    }
+
+    fn tag(&self) -> u8 {
+        match self {
+            Self::AddRun { .. } => tag::ADD_RUN,
+            Self::AddTable { .. } => tag::ADD_TABLE,
+            Self::RemoveTable { .. } => tag::REMOVE_TABLE,
+            Self::MoveTable { .. } => tag::MOVE_TABLE,
+            Self::RaiseFloor(_) => tag::RAISE_FLOOR,
+            Self::LowerFloor(_) => tag::LOWER_FLOOR,
+            Self::MaxSeqNo(_) => tag::MAX_SEQNO,
+            Self::Watermark(_) => tag::WATERMARK,
+        }
+    }
+}
+
+fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<DatabaseEdit>, ManifestError> {
+    Ok(Some(match tag {
+        tag::RESERVE_IDS => DatabaseEdit::ReserveIds(payload.varint()?),
+        tag::CREATE_TREE => {
+            let tree = tree_id(payload)?;
+            DatabaseEdit::CreateTree { tree, identity: identity(payload)? }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, TreeEdit)>, ManifestError> {
+    if !(tag::ADD_RUN..=tag::WATERMARK).contains(&tag) {
+        return Ok(None);
+    }
+    let tree = tree_id(payload)?;
+    let step = match tag {
+        tag::ADD_RUN => {
+            TreeEdit::AddRun { level: level(payload)?, run: run(payload)?, age: payload.varint()? }
+        }
+        tag::ADD_TABLE => {
+            let (level, run) = (level(payload)?, run(payload)?);
+            let table = Arc::new(TableDescriptor::decode(payload.take_rest())?);
+            TreeEdit::AddTable { level, run, table }
+        }
+        tag::REMOVE_TABLE => TreeEdit::RemoveTable { id: TableId::new(payload.varint()?) },
+        tag::MOVE_TABLE => TreeEdit::MoveTable {
+            id: TableId::new(payload.varint()?),
+            level: level(payload)?,
+            run: run(payload)?,
+        },
+        tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
+        tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
+        tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),
+        _ => TreeEdit::Watermark(Watermark { seqno: seqno(payload)?, token: token(payload)? }),
+    };
+    Ok(Some((tree, step)))
+}
+
+fn tree_id(payload: &mut ByteReader<'_>) -> Result<TreeId, ManifestError> {
+    Ok(TreeId::new(narrow(payload.varint()?, "tree")?))
+}
+
+fn level(payload: &mut ByteReader<'_>) -> Result<Level, ManifestError> {
+    Ok(Level::new(payload.u8()?))
+}
+
+fn run(payload: &mut ByteReader<'_>) -> Result<RunId, ManifestError> {
+    Ok(RunId::new(payload.varint()?))
+}
+
+fn seqno(payload: &mut ByteReader<'_>) -> Result<SeqNo, ManifestError> {
+    SeqNo::new(payload.varint()?).ok_or(ManifestError::Decode { field: "seqno" })
+}
+
+fn identity(payload: &mut ByteReader<'_>) -> Result<TreeIdentity, ManifestError> {
+    let level_count = payload.u8()?;
+    if level_count < LEVELS_MIN {
+        return Err(ManifestError::Decode { field: "level count" });
+    }
+    let name = payload.take_rest();
+    let text = core::str::from_utf8(name).ok().filter(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
+    let comparator = text.map(String::from).ok_or(ManifestError::Decode { field: "comparator" })?;
+    Ok(TreeIdentity { comparator, level_count })
+}
+
+fn token(payload: &mut ByteReader<'_>) -> Result<Option<Slice>, ManifestError> {
+    let (present, token) = (payload.u8()?, payload.take_rest());
+    match present {
+        0 if token.is_empty() => Ok(None),
+        1 if token.len() <= TOKEN_MAX => Ok(Some(Slice::copy_from(token))),
+        _ => Err(ManifestError::Decode { field: "token" }),
+    }
+}

@@ -1,0 +1,135 @@
+//! Small tables and random edits that always apply.
+
+use std::sync::Arc;
+
+use lsm_manifest::{
+    Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor, TreeEdit,
+    TreeIdentity, VersionEdit, Watermark,
+};
+use lsm_types::{
+    Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos,
+};
+
+/// Byte order, reversed.
+pub(crate) struct Reverse;
+
+impl Comparator for Reverse {
+    fn name(&self) -> &'static str {
+        "test.reverse"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        b.cmp(a)
+    }
+}
+
+/// Byte order for trees with an even number, reversed for the others.
+pub(crate) fn identity(tree: TreeId) -> TreeIdentity {
+    TreeIdentity::new(if tree.get().is_multiple_of(2) { "lsm.bytewise" } else { "test.reverse" }, 4)
+}
+
+/// The order that belongs to [`identity`].
+pub(crate) fn order(_: TreeId, identity: &TreeIdentity) -> Option<KeyOrder> {
+    match identity.comparator.as_str() {
+        "lsm.bytewise" => Some(KeyOrder::bytewise()),
+        "test.reverse" => Some(KeyOrder::new(Arc::new(Reverse))),
+        _ => None,
+    }
+}
+
+/// A table over the keys `min..=max`.
+pub(crate) fn table(id: u64, min: &[u8], max: &[u8]) -> TableDescriptor {
+    let seqnos = SeqNoRange { min: SeqNo::new(id).unwrap(), max: SeqNo::new(id + 5).unwrap() };
+    TableDescriptor {
+        id: TableId::new(id),
+        uuid: FileUuid::from_bytes([u8::try_from(id % 251).unwrap(); 16]),
+        file_len: 4096 + id,
+        digest: id.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        format: (1, 0),
+        features: 0,
+        key_id: 0,
+        created_at: UnixNanos::new(0),
+        created_edit: EditIndex::new(id / 2),
+        entries: Some(KeyRange { min: min.into(), max: max.into() }),
+        coverage_start: Cut::Before(min.into()),
+        coverage_end: Cut::After(max.into()),
+        seqnos,
+        point_seqnos: Some(seqnos),
+        counts: Counts { entries: 10, ..Counts::default() },
+        sizes: Sizes { data: 4000, ..Sizes::default() },
+        census: Census { lz4: 1, ..Census::default() },
+        directory: DirectoryHandle { offset: 3000, len: 200 },
+        filter_kind: 1,
+        tail_len: 0,
+    }
+}
+
+/// Random numbers by `SplitMix64`.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// Draws an edit that applies to `catalog`: one to four steps, checked step by step.
+pub(crate) fn draw_edit(catalog: &Catalog, dice: &mut Dice) -> VersionEdit {
+    let mut edit = VersionEdit::default();
+    for _ in 0..=dice.below(4) {
+        let mut longer = edit.clone();
+        draw_step(catalog, dice, &mut longer);
+        if catalog.preview(&longer).is_ok() {
+            edit = longer;
+        }
+    }
+    edit
+}
+
+fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
+    let tree = TreeId::new(u32::try_from(dice.below(3)).unwrap());
+    let tables: Vec<TableId> = catalog
+        .tree(tree)
+        .map(|version| version.levels.tables().map(|(_, table)| table.id).collect())
+        .unwrap_or_default();
+    let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
+    let level = Level::new(u8::try_from(dice.below(4)).unwrap());
+    let run = RunId::new(dice.below(4));
+    match dice.below(12) {
+        0 => edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60))),
+        1 => edit.create_tree(tree, identity(tree)),
+        2 => edit.push(tree, TreeEdit::AddRun { level, run, age: dice.below(6) }),
+        3..=6 => {
+            let mut ends = [dice.below(400), dice.below(400)];
+            ends.sort_unstable();
+            if tree.get() % 2 == 1 {
+                ends.reverse();
+            }
+            let key = |n: u64| n.to_be_bytes();
+            let mut new = table(dice.below(catalog.reserved_ids().max(1)), &key(ends[0]), &key(ends[1]));
+            if dice.below(8) == 0 {
+                (new.entries, new.point_seqnos) = (None, None);
+            }
+            edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(new) });
+        }
+        7 if !tables.is_empty() => edit.push(tree, TreeEdit::RemoveTable { id: pick(dice) }),
+        8 if !tables.is_empty() => edit.push(tree, TreeEdit::MoveTable { id: pick(dice), level, run }),
+        9 => edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(dice.below(100)).unwrap())),
+        10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
+        _ => edit.push(
+            tree,
+            TreeEdit::Watermark(Watermark {
+                seqno: SeqNo::new(dice.below(1000)).unwrap(),
+                token: (dice.below(2) == 0).then(|| dice.next().to_le_bytes().into()),
+            }),
+        ),
+    }
+}

@@ -1,0 +1,103 @@
+//! Bytes of every version of the format, field by field. Files of a released version never change.
+
+use std::sync::Arc;
+
+use crate::common::{identity, order, table};
+use lsm_manifest::{Catalog, DatabaseEdit, Record, Replay, TreeEdit, VersionEdit, Watermark, write_snapshot};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos};
+
+const EDIT: &str = include_str!("../golden/edit-v1.txt");
+const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
+
+/// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
+fn parse(text: &str) -> Vec<Vec<u8>> {
+    let mut records = vec![Vec::new()];
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let hex = line.split('|').next().unwrap().trim();
+        if hex.is_empty() {
+            records.push(Vec::new());
+        }
+        let last = records.last_mut().unwrap();
+        last.extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
+    }
+    records.retain(|record| !record.is_empty());
+    records
+}
+
+fn every_step() -> VersionEdit {
+    let (tree, level, run) = (TreeId::new(0), Level::new(6), RunId::new(3));
+    let mut first = table(7, b"apple", b"melon");
+    first.features = 5;
+    first.key_id = 2;
+    first.created_at = UnixNanos::new(1_000_000);
+    first.counts.range_tombstones = 1;
+    first.coverage_end = Cut::Before("zoo".into());
+    let mut second = table(8, b"", b"");
+    (second.entries, second.point_seqnos, second.filter_kind) = (None, None, 0);
+    (second.coverage_start, second.coverage_end) = (Cut::Start, Cut::After("zoo".into()));
+    let mut edit = VersionEdit::default();
+    edit.database.push(DatabaseEdit::ReserveIds(1024));
+    edit.create_tree(TreeId::new(0), identity(TreeId::new(0)));
+    edit.push(tree, TreeEdit::AddRun { level, run, age: 9 });
+    edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(first) });
+    edit.push(tree, TreeEdit::AddTable { level: Level::new(0), run: RunId::new(4), table: Arc::new(second) });
+    edit.push(tree, TreeEdit::RemoveTable { id: TableId::new(5) });
+    edit.push(tree, TreeEdit::MoveTable { id: TableId::new(6), level, run });
+    edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(300).unwrap()));
+    edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(200).unwrap()));
+    edit.push(tree, TreeEdit::MaxSeqNo(SeqNo::new(400).unwrap()));
+    let token = Some("log:17".into());
+    edit.push(tree, TreeEdit::Watermark(Watermark { seqno: SeqNo::new(350).unwrap(), token }));
+    edit
+}
+
+/// Proves D-36: one of every step and of every field.
+#[test]
+fn edit() {
+    let record =
+        Record::Edits { follows: EditIndex::new(41), edits: vec![every_step(), VersionEdit::default()] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(EDIT), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+fn small() -> Catalog {
+    let (tree, level, run) = (TreeId::new(0), Level::new(1), RunId::new(3));
+    let mut edit = VersionEdit::default();
+    edit.database.push(DatabaseEdit::ReserveIds(1024));
+    edit.create_tree(tree, identity(tree));
+    edit.push(tree, TreeEdit::AddRun { level, run, age: 9 });
+    let mut only = table(7, b"a", b"c");
+    only.entries = Some(KeyRange { min: "a".into(), max: "c".into() });
+    edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(only) });
+    edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(4).unwrap()));
+    Catalog::default().apply(&edit).unwrap()
+}
+
+/// Proves D-35, D-43: the records of a small file: a snapshot and a clean close.
+#[test]
+fn snapshot() {
+    let mut records = Vec::new();
+    let database = FileUuid::from_bytes([0xD8; 16]);
+    write_snapshot::<()>(&small(), database, EditIndex::new(41), |record| {
+        records.push(record.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    let mut close = Vec::new();
+    Record::CleanClose.encode(&mut close);
+    records.push(close);
+    let text: Vec<String> = records.iter().map(|record| hex(record)).collect();
+    assert_eq!(parse(SNAPSHOT), records, "{}", text.join("\n\n"));
+    let mut replay = Replay::new(&order);
+    for record in &records {
+        replay.feed(record).unwrap();
+    }
+    let done = replay.finish().unwrap();
+    assert!(done.is_clean && done.catalog == small() && done.begin.database == database);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02X} "))
+}
