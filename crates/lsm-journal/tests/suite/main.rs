@@ -1,0 +1,9 @@
+//! Tests through the crate's door, on a simulated disk.
+#![cfg(test)]
+
+mod common;
+mod crash;
+mod damage;
+mod faults;
+mod foreign;
+mod policy;
