@@ -1,0 +1,36 @@
+//! The door for those who decide what to compact.
+
+use crate::{Plan, PlanView, Settings};
+
+/// Decides what to compact next.
+///
+/// Pure: no clock, no dice, no memory of earlier calls. Equal views give equal plans, so a decision can be replayed
+/// from a manifest alone. Whoever calls it runs the plan, or declines it where [`validate`](crate::validate) does.
+pub trait CompactionStrategy: Send + Sync {
+    /// Name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Parameters, for diagnostics.
+    fn settings(&self) -> Settings;
+
+    /// The next step; [`Plan::Idle`] when the tree is in shape or what should be done is busy.
+    fn plan(&self, view: &PlanView<'_>) -> Plan;
+
+    /// How much is left to be done; slows writers down when it grows.
+    fn debt(&self, view: &PlanView<'_>) -> Debt {
+        let _ = view;
+        Debt::ZERO
+    }
+}
+
+/// Work that is due.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Debt {
+    /// Bytes that must still be rewritten.
+    pub bytes: u64,
+}
+
+impl Debt {
+    /// Nothing is due.
+    pub const ZERO: Self = Self { bytes: 0 };
+}
