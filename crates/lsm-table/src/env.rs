@@ -1,0 +1,94 @@
+//! What the tables of a tree share.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lsm_block::{FileIdentity, Superblock};
+use lsm_fs::{Fs, SyncLevel};
+use lsm_types::{Clock, EditIndex, FileKind, FileUuid, KeyOrder, Random, Result, TableId, TreeId};
+
+use crate::{BlockCache, DecoderPool, DescriptorCache, TablePolicy};
+
+/// Where numbers of new files come from.
+pub trait FileIds: Send + Sync {
+    /// A number that no file of the database ever had, and that none will have again after a crash.
+    fn next(&self) -> Result<TableId>;
+
+    /// The last edit of the manifest.
+    fn last_edit(&self) -> EditIndex;
+}
+
+/// Everything the tables of one tree share; made once per tree.
+pub struct TableEnv {
+    /// Where the files live.
+    pub fs: Arc<dyn Fs>,
+    /// The folder of the tables.
+    pub folder: PathBuf,
+    /// Decoded blocks.
+    pub cache: BlockCache,
+    /// Open files.
+    pub descriptors: DescriptorCache,
+    /// Reusable decoders.
+    pub decoders: DecoderPool,
+    /// Order of keys.
+    pub order: KeyOrder,
+    /// The database the files belong to.
+    pub database: FileUuid,
+    /// The tree the files belong to.
+    pub tree: TreeId,
+    /// Numbers of new files.
+    pub ids: Arc<dyn FileIds>,
+    /// Times of creation.
+    pub clock: Arc<dyn Clock>,
+    /// Identities of new files.
+    pub random: Arc<dyn Random>,
+    /// How tables are written.
+    pub policy: TablePolicy,
+    /// How durable a finished file is made.
+    pub sync_file: SyncLevel,
+    /// How durable its name is made.
+    pub sync_folder: SyncLevel,
+    /// Name of the file of a table.
+    pub file_name: fn(TableId) -> String,
+}
+
+impl TableEnv {
+    /// The path of a table.
+    pub fn path(&self, table: TableId) -> PathBuf {
+        self.folder.join((self.file_name)(table))
+    }
+
+    /// The head of a new table.
+    pub(crate) fn superblock(&self, table: TableId) -> Superblock {
+        let mut uuid = [0; 16];
+        self.random.fill(&mut uuid);
+        let identity = FileIdentity {
+            kind: FileKind::Table,
+            file_id: table.get(),
+            uuid: FileUuid::from_bytes(uuid),
+            database: self.database,
+            tree: self.tree,
+        };
+        Superblock::new(identity, self.clock.now(), self.ids.last_edit())
+    }
+
+    /// Makes the names of all files written so far durable.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync_directory(&self) -> Result<()> {
+        Ok(self.fs.sync_dir(&self.folder, self.sync_folder)?)
+    }
+
+    /// Removes a file; one that is gone is no failure. What fails is left to the next open, which sweeps.
+    pub(crate) fn remove(&self, path: &Path) {
+        match self.fs.remove_file(path) {
+            Err(error) if error.kind != lsm_types::IoKind::NotFound => {
+                tracing::warn!(%error, file = ?path.file_name(), "a file could not be removed");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Tables on a file system: opening, caches, writers, release of files.
+//!
+//! A [`Table`] is a handle that opens its file at the first read and gives out entries through the [`BlockCache`];
+//! when the last handle of an obsolete table goes, so does the file. A [`MultiWriter`] makes tables, and is the
+//! only thing that does. What the tables of a tree share is a [`TableEnv`].
+
+mod cache;
+mod decoders;
+mod descriptors;
+mod env;
+mod error;
+mod head;
+mod policy;
+mod run;
+mod source;
+mod staged;
+mod table;
+mod writer;
+
+pub use cache::BlockCache;
+pub use decoders::DecoderPool;
+pub use descriptors::DescriptorCache;
+pub use env::{FileIds, TableEnv};
+pub use error::TableError;
+pub use head::{FileHead, read_head};
+pub use policy::TablePolicy;
+pub use run::{RunCursor, TableList};
+pub use source::{CursorSource, ReadMode};
+pub use staged::StagedTable;
+pub use table::{Found, Table, TableCheck, TableCursor};
+pub use writer::MultiWriter;

@@ -1,0 +1,236 @@
+//! A run as one cursor: its tables are opened one at a time, when the walk reaches them.
+
+use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+
+use crate::{ReadMode, Table, TableCursor};
+
+/// Tables with disjoint entry ranges, in key order, however the owner keeps them.
+pub trait TableList {
+    /// Position of a table.
+    type Spot: Copy + PartialEq + Send;
+
+    /// The table at a position.
+    fn table(&self, spot: Self::Spot) -> Option<&Table>;
+
+    /// The position of the first table whose largest key is at or above `key`; `head` is the key's head under
+    /// `order`.
+    fn first_reaching(&self, key: &[u8], head: u64, order: &KeyOrder) -> Option<Self::Spot>;
+
+    /// The first position.
+    fn first(&self) -> Option<Self::Spot>;
+
+    /// The last position.
+    fn last(&self) -> Option<Self::Spot>;
+
+    /// The position after `spot`.
+    fn after(&self, spot: Self::Spot) -> Option<Self::Spot>;
+
+    /// The position before `spot`.
+    fn before(&self, spot: Self::Spot) -> Option<Self::Spot>;
+}
+
+impl TableList for Vec<Table> {
+    type Spot = usize;
+
+    fn table(&self, spot: usize) -> Option<&Table> {
+        self.get(spot)
+    }
+
+    fn first_reaching(&self, key: &[u8], _: u64, order: &KeyOrder) -> Option<usize> {
+        let ends_below = |table: &Table| table.max_key().is_some_and(|max| order.compare(max, key).is_lt());
+        let spot = self.partition_point(ends_below);
+        (spot < self.len()).then_some(spot)
+    }
+
+    fn first(&self) -> Option<usize> {
+        (!self.is_empty()).then_some(0)
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.len().checked_sub(1)
+    }
+
+    fn after(&self, spot: usize) -> Option<usize> {
+        (spot + 1 < self.len()).then_some(spot + 1)
+    }
+
+    fn before(&self, spot: usize) -> Option<usize> {
+        spot.checked_sub(1)
+    }
+}
+
+/// Walks the tables of a run in key order.
+pub struct RunCursor<L: TableList> {
+    run: L,
+    order: KeyOrder,
+    mode: ReadMode,
+    stand: Stand<L::Spot>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "one per cursor; a box would cost a miss per entry")]
+enum Stand<S> {
+    Nowhere,
+    /// In a table.
+    In(S, TableCursor),
+    /// Before the first entry of a table that is not open yet.
+    Before(S),
+    /// After the last entry of a table that is not open yet.
+    After(S),
+}
+
+impl<L: TableList> RunCursor<L> {
+    /// A cursor over `run` that stands on nothing yet.
+    pub fn new(run: L, order: KeyOrder, mode: ReadMode) -> Self {
+        Self { run, order, mode, stand: Stand::Nowhere }
+    }
+
+    /// The cursor of the table at `spot`, kept when it is the one that is open.
+    fn open(&mut self, spot: L::Spot) -> Result<&mut TableCursor> {
+        let cursor = match std::mem::replace(&mut self.stand, Stand::Nowhere) {
+            Stand::In(at, cursor) if at == spot => cursor,
+            _ => self.run.table(spot).ok_or(crate::TableError::NoSuchSpot)?.cursor(self.mode)?,
+        };
+        self.stand = Stand::In(spot, cursor);
+        match &mut self.stand {
+            Stand::In(_, cursor) => Ok(cursor),
+            _ => Err(crate::TableError::NoSuchSpot.into()),
+        }
+    }
+
+    /// From the end of the open table on to the start of the next one.
+    fn roll_forward(&mut self) {
+        if let Stand::In(spot, cursor) = &self.stand
+            && cursor.entry().is_none()
+            && cursor.bound().is_none()
+        {
+            self.stand = self.run.after(*spot).map_or(Stand::Nowhere, Stand::Before);
+        }
+    }
+
+    /// From the start of the open table back to the end of the one before.
+    fn roll_back(&mut self) {
+        if let Stand::In(spot, cursor) = &self.stand
+            && cursor.entry().is_none()
+            && cursor.bound().is_none()
+        {
+            self.stand = self.run.before(*spot).map_or(Stand::Nowhere, Stand::After);
+        }
+    }
+
+    /// Runs a step and leaves the cursor without an entry when it fails.
+    fn guard(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let outcome = step(self);
+        if outcome.is_err() {
+            self.stand = Stand::Nowhere;
+        }
+        outcome
+    }
+}
+
+impl<L: TableList> EntryCursor for RunCursor<L> {
+    fn seek_first(&mut self) -> Result<()> {
+        self.stand = self.run.first().map_or(Stand::Nowhere, Stand::Before);
+        Ok(())
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.stand = self.run.last().map_or(Stand::Nowhere, Stand::After);
+        Ok(())
+    }
+
+    fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.guard(|this| {
+            let Some(spot) = this.run.first_reaching(key, this.order.head(key), &this.order) else {
+                this.stand = Stand::Nowhere;
+                return Ok(());
+            };
+            let min = this.run.table(spot).and_then(Table::min_key);
+            if min.is_some_and(|min| this.order.compare(key, min).is_lt()) {
+                this.stand = Stand::Before(spot);
+                return Ok(());
+            }
+            this.open(spot)?.seek(key, before)?;
+            this.roll_forward();
+            Ok(())
+        })
+    }
+
+    fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.guard(|this| {
+            let Some(spot) = this.run.first_reaching(key, this.order.head(key), &this.order) else {
+                this.stand = this.run.last().map_or(Stand::Nowhere, Stand::After);
+                return Ok(());
+            };
+            this.open(spot)?.seek_back(key, before)?;
+            this.roll_back();
+            Ok(())
+        })
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        let Stand::In(_, cursor) = &mut self.stand else { return Ok(()) };
+        if let Err(error) = cursor.next() {
+            self.stand = Stand::Nowhere;
+            return Err(error);
+        }
+        if cursor.entry().is_none() {
+            self.roll_forward();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        let Stand::In(_, cursor) = &mut self.stand else { return Ok(()) };
+        if let Err(error) = cursor.prev() {
+            self.stand = Stand::Nowhere;
+            return Err(error);
+        }
+        if cursor.entry().is_none() {
+            self.roll_back();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        match &self.stand {
+            Stand::In(_, cursor) => cursor.entry(),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn value(&self) -> Slice {
+        match &self.stand {
+            Stand::In(_, cursor) => cursor.value(),
+            _ => Slice::empty(),
+        }
+    }
+
+    fn bound(&self) -> Option<&[u8]> {
+        match &self.stand {
+            Stand::Nowhere => None,
+            Stand::In(_, cursor) => cursor.bound(),
+            Stand::Before(spot) => self.run.table(*spot)?.min_key(),
+            Stand::After(spot) => self.run.table(*spot)?.max_key(),
+        }
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.guard(|this| match &mut this.stand {
+            Stand::Nowhere => Ok(()),
+            // A table puts off only the step into a block that its index lists, and no listed block is empty.
+            Stand::In(_, cursor) => cursor.settle(),
+            Stand::Before(spot) => {
+                let spot = *spot;
+                this.open(spot)?.seek_first()
+            }
+            Stand::After(spot) => {
+                let spot = *spot;
+                this.open(spot)?.seek_last()
+            }
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! Blocks of a table: from the cache, or from the file.
+
+use std::{cell::RefCell, sync::Arc};
+
+use lsm_block::BlockKind;
+use lsm_sst::{BlockRef, BlockSource, TableLayout, data_block::DataBlock, index::IndexBlock};
+use lsm_types::{FileKind, Location, Result, Slice};
+
+use crate::{TableError, cache::CachedBlock, table::TableInner};
+
+/// Bytes a compaction reads at once.
+const READ_AHEAD: usize = 1 << 20;
+
+/// How a cursor reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadMode {
+    /// Whether blocks go into the cache.
+    fill_cache: bool,
+    /// Whether the file is read ahead in large pieces.
+    read_ahead: bool,
+}
+
+impl ReadMode {
+    /// A scan by a reader: blocks come from the cache and go there.
+    pub const SCAN: Self = Self { fill_cache: true, read_ahead: false };
+    /// A walk through the whole table that will not come back: large reads, the cache is left alone.
+    pub const COMPACTION: Self = Self { fill_cache: false, read_ahead: true };
+}
+
+/// Blocks for point reads.
+pub(crate) struct CachedSource<'a> {
+    pub(crate) table: &'a TableInner,
+    pub(crate) layout: &'a TableLayout,
+}
+
+impl BlockSource for CachedSource<'_> {
+    #[inline]
+    fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
+        self.table.cached_data(self.layout, at)
+    }
+
+    fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
+        self.table.cached_index(self.layout, at)
+    }
+}
+
+/// Blocks for a cursor, which owns its table.
+pub struct CursorSource {
+    pub(crate) table: Arc<TableInner>,
+    pub(crate) layout: Arc<TableLayout>,
+    pub(crate) mode: ReadMode,
+    /// What was read ahead, and where in the file it begins.
+    pub(crate) ahead: RefCell<(u64, Slice)>,
+}
+
+impl CursorSource {
+    fn frame(&self, kind: BlockKind, at: BlockRef) -> Result<Slice> {
+        if !self.mode.read_ahead {
+            return self.table.read_frame(&self.layout, kind, at);
+        }
+        self.layout.check_ref(kind, at)?;
+        let (offset, len) = (at.handle.offset, at.handle.len as usize);
+        let mut ahead = self.ahead.borrow_mut();
+        if let Some(frame) = part(&ahead, offset, len) {
+            return Ok(frame);
+        }
+        let left = usize::try_from(self.layout.file_len() - offset).unwrap_or(usize::MAX);
+        let bytes = self.table.read(offset, len.max(READ_AHEAD.min(left)))?;
+        *ahead = (offset, bytes);
+        Ok(part(&ahead, offset, len).unwrap_or_default())
+    }
+}
+
+/// The bytes of a frame, if all of them were read ahead.
+fn part((start, bytes): &(u64, Slice), offset: u64, len: usize) -> Option<Slice> {
+    let from = usize::try_from(offset.checked_sub(*start)?).ok()?;
+    let to = from.checked_add(len)?;
+    (to <= bytes.len()).then(|| bytes.slice(from..to))
+}
+
+impl BlockSource for CursorSource {
+    fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
+        if self.mode.fill_cache {
+            return self.table.cached_data(&self.layout, at);
+        }
+        let frame = self.frame(BlockKind::DATA, at)?;
+        let decoders = &self.table.env.decoders;
+        Ok(Arc::new(decoders.with(|decoder| self.layout.decode_data(at, &frame, decoder))?))
+    }
+
+    fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
+        if self.mode.fill_cache {
+            return self.table.cached_index(&self.layout, at);
+        }
+        // An index partition lies behind its blocks: reading ahead from there would throw away what was read.
+        let frame = self.table.read_frame(&self.layout, BlockKind::INDEX_PARTITION, at)?;
+        let decoders = &self.table.env.decoders;
+        Ok(Arc::new(decoders.with(|decoder| self.layout.decode_index(at, &frame, decoder))?))
+    }
+}
+
+impl TableInner {
+    #[inline]
+    pub(crate) fn cached_data(&self, layout: &TableLayout, at: BlockRef) -> Result<Arc<DataBlock>> {
+        let cache = &self.env.cache;
+        let block = match cache.get(self.cache_file, at.handle.offset) {
+            Some(block) => block,
+            None => cache.get_or_load(self.cache_file, at.handle.offset, || {
+                let frame = self.read_frame(layout, BlockKind::DATA, at)?;
+                let block = self.env.decoders.with(|decoder| layout.decode_data(at, &frame, decoder))?;
+                Ok(CachedBlock::Data(Arc::new(block)))
+            })?,
+        };
+        match block {
+            CachedBlock::Data(block) => Ok(block),
+            CachedBlock::Index(_) => Err(self.disagrees("kind of a block").into()),
+        }
+    }
+
+    pub(crate) fn cached_index(&self, layout: &TableLayout, at: BlockRef) -> Result<Arc<IndexBlock>> {
+        let block = self.env.cache.get_or_load(self.cache_file, at.handle.offset, || {
+            let frame = self.read_frame(layout, BlockKind::INDEX_PARTITION, at)?;
+            let block = self.env.decoders.with(|decoder| layout.decode_index(at, &frame, decoder))?;
+            Ok(CachedBlock::Index(Arc::new(block)))
+        })?;
+        match block {
+            CachedBlock::Index(block) => Ok(block),
+            CachedBlock::Data(_) => Err(self.disagrees("kind of a block").into()),
+        }
+    }
+
+    /// The bytes of a frame whose place was checked against the file.
+    fn read_frame(&self, layout: &TableLayout, kind: BlockKind, at: BlockRef) -> Result<Slice> {
+        layout.check_ref(kind, at)?;
+        self.read(at.handle.offset, at.handle.len as usize)
+    }
+
+    /// Bytes of the file. The caller has checked that they are there.
+    pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Slice> {
+        let id = self.descriptor.id;
+        let opened = self.env.descriptors.get(self.open_file, self.env.fs.as_ref(), &self.env.path(id));
+        let file = opened.map_err(|source| TableError::Open { table: id, source })?;
+        let mut bytes = vec![0; len];
+        lsm_types::ReadAt::read_exact_at(file.as_ref(), offset, &mut bytes).map_err(|source| {
+            let at = Location { kind: FileKind::Table, id: id.get(), offset };
+            TableError::Read { at, len: u32::try_from(len).unwrap_or(u32::MAX), source }
+        })?;
+        Ok(Slice::from(bytes))
+    }
+
+    pub(crate) fn disagrees(&self, what: &'static str) -> TableError {
+        TableError::Disagrees { table: self.descriptor.id, what }
+    }
+}

@@ -1,0 +1,235 @@
+//! An open table: what reads hold on to, and what removes the file when nobody does any more.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use lsm_block::{FileIdentity, Handle};
+use lsm_manifest::TableDescriptor;
+use lsm_sst::{OpenOptions, OpenSst, Step, TableLayout};
+use lsm_types::{EntryCursor, FileKind, KeyHash, Result, SeqNo, Slice, TableId};
+
+use crate::{
+    ReadMode, TableEnv, TableError,
+    source::{CachedSource, CursorSource},
+};
+
+/// What a point read found: its number, kind and value.
+pub use lsm_sst::Found;
+
+/// Walks the entries of a table.
+pub type TableCursor = lsm_sst::TableCursor<CursorSource>;
+
+/// A table. Handles are cheap to clone and share it; it is opened when somebody first reads it.
+///
+/// When the last handle of a table that was marked obsolete goes, the file is removed.
+#[derive(Clone)]
+pub struct Table {
+    inner: Arc<TableInner>,
+}
+
+pub(crate) struct TableInner {
+    pub(crate) env: Arc<TableEnv>,
+    pub(crate) descriptor: Arc<TableDescriptor>,
+    /// The file's number in the block cache.
+    pub(crate) cache_file: u64,
+    /// The file's number in the table of open files.
+    pub(crate) open_file: u64,
+    layout: OnceLock<Arc<TableLayout>>,
+    is_obsolete: AtomicBool,
+}
+
+impl Drop for TableInner {
+    fn drop(&mut self) {
+        self.env.descriptors.forget(self.open_file);
+        if *self.is_obsolete.get_mut() {
+            self.env.remove(&self.env.path(self.descriptor.id));
+        }
+    }
+}
+
+impl Table {
+    /// A handle of the table that `descriptor` describes. Reads nothing.
+    pub fn new(env: &Arc<TableEnv>, descriptor: Arc<TableDescriptor>) -> Self {
+        Self {
+            inner: Arc::new(TableInner {
+                env: env.clone(),
+                descriptor,
+                cache_file: env.cache.new_file(),
+                open_file: env.descriptors.new_file(),
+                layout: OnceLock::new(),
+                is_obsolete: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> TableId {
+        self.inner.descriptor.id
+    }
+
+    /// What the manifest says about it.
+    pub fn descriptor(&self) -> &Arc<TableDescriptor> {
+        &self.inner.descriptor
+    }
+
+    /// Its smallest key.
+    #[inline]
+    pub fn min_key(&self) -> Option<&[u8]> {
+        self.inner.descriptor.entries.as_ref().map(|range| range.min.as_ref())
+    }
+
+    /// Its largest key.
+    #[inline]
+    pub fn max_key(&self) -> Option<&[u8]> {
+        self.inner.descriptor.entries.as_ref().map(|range| range.max.as_ref())
+    }
+
+    /// No version names the table any more: the file goes with the last handle.
+    pub fn mark_obsolete(&self) {
+        self.inner.is_obsolete.store(true, Ordering::Release);
+    }
+
+    /// The newest version of `key` numbered below `before`; `hash` is that of `key`.
+    ///
+    /// # Errors
+    /// What reading and checking blocks finds, `Corruption` among it.
+    #[inline]
+    pub fn get(&self, key: &[u8], hash: KeyHash, before: SeqNo) -> Result<Option<Found>> {
+        let layout = self.layout()?;
+        layout.get(&CachedSource { table: &self.inner, layout }, hash, key, before)
+    }
+
+    /// A cursor over all entries, standing on none.
+    ///
+    /// # Errors
+    /// What opening the table finds.
+    pub fn cursor(&self, mode: ReadMode) -> Result<TableCursor> {
+        let layout = self.layout()?.clone();
+        let ahead = RefCell::new((0, Slice::empty()));
+        let source = CursorSource { table: self.inner.clone(), layout: layout.clone(), mode, ahead };
+        Ok(layout.cursor(source).lazy())
+    }
+
+    /// The opened table: its metadata, checked against what the manifest says.
+    ///
+    /// # Errors
+    /// What reading and checking the metadata finds.
+    #[inline]
+    pub fn layout(&self) -> Result<&Arc<TableLayout>> {
+        match self.inner.layout.get() {
+            Some(layout) => Ok(layout),
+            None => self.inner.open(),
+        }
+    }
+
+    /// Reads the whole table past the cache, checks every block, its index and the order of its entries, and
+    /// compares the counts with what the manifest says.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub fn verify(&self) -> Result<TableCheck> {
+        // Opened anew, so that the metadata on disk is checked and not what was read before.
+        let layout = self.inner.read_layout()?;
+        let ahead = RefCell::new((0, Slice::empty()));
+        let mode = ReadMode::COMPACTION;
+        let source = CursorSource { table: self.inner.clone(), layout: layout.clone(), mode, ahead };
+        let order = layout.order().clone();
+        let mut cursor = layout.cursor(source);
+        let mut check = TableCheck { entries: 0, blocks: layout.properties().counters.data_blocks };
+        let mut last: Option<(Vec<u8>, SeqNo)> = None;
+        cursor.seek_first()?;
+        while let Some(entry) = cursor.entry() {
+            check.entries += 1;
+            match &mut last {
+                Some((key, seqno)) => {
+                    let by_key = order.compare(key, entry.key);
+                    if by_key.is_gt() || (by_key.is_eq() && *seqno <= entry.seqno) {
+                        return Err(self.inner.disagrees("order of the entries").into());
+                    }
+                    key.clear();
+                    key.extend_from_slice(entry.key);
+                    *seqno = entry.seqno;
+                }
+                None => last = Some((entry.key.to_vec(), entry.seqno)),
+            }
+            cursor.next()?;
+        }
+        if check.entries != self.inner.descriptor.counts.entries {
+            return Err(self.inner.disagrees("number of entries").into());
+        }
+        Ok(check)
+    }
+}
+
+/// What a check of a table looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableCheck {
+    /// Entries decoded.
+    pub entries: u64,
+    /// Data blocks read.
+    pub blocks: u64,
+}
+
+impl TableInner {
+    #[cold]
+    fn open(&self) -> Result<&Arc<TableLayout>> {
+        let layout = self.read_layout()?;
+        Ok(self.layout.get_or_init(|| layout))
+    }
+
+    fn read_layout(&self) -> Result<Arc<TableLayout>> {
+        let descriptor = &self.descriptor;
+        let mut options = OpenOptions::new(self.env.order.clone());
+        options.hints.identity = Some(FileIdentity {
+            kind: FileKind::Table,
+            file_id: descriptor.id.get(),
+            uuid: descriptor.uuid,
+            database: self.env.database,
+            tree: self.env.tree,
+        });
+        let directory = descriptor.directory;
+        options.hints.directory = Some(Handle { offset: directory.offset, len: directory.len });
+        if descriptor.tail_len > 0 {
+            options.hints.tail_len = descriptor.tail_len.into();
+        }
+        let (mut opening, mut range) = OpenSst::start(descriptor.file_len, options)?;
+        let layout = loop {
+            // The machine asks only for what lies in the file, in pieces no longer than a section may be.
+            let bytes = self.read(range.offset, usize::try_from(range.len).unwrap_or(usize::MAX))?;
+            match opening.feed(bytes)? {
+                Step::Need(next) => range = next,
+                Step::Done(layout) => break Arc::from(layout),
+            }
+        };
+        self.compare(&layout)?;
+        Ok(layout)
+    }
+
+    /// Holds what the table says about itself against the manifest.
+    fn compare(&self, layout: &TableLayout) -> Result<(), TableError> {
+        let descriptor = &self.descriptor;
+        if layout.entries() != descriptor.counts.entries {
+            return Err(self.disagrees("number of entries"));
+        }
+        let keys = layout.properties().keys.as_ref();
+        let expected = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));
+        if keys.map(|(min, max)| (min, max)) != expected {
+            return Err(self.disagrees("key range"));
+        }
+        for detour in layout.detours() {
+            tracing::warn!(table = %descriptor.id, %detour, "metadata of a table is damaged; a copy was used");
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({})", self.id())
+    }
+}

@@ -1,0 +1,159 @@
+//! The one way in which tables come to be: flush and compaction write through here.
+
+use std::sync::Arc;
+
+use lsm_block::Superblock;
+use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
+use lsm_sst::{TableBuilder, TableSummary};
+use lsm_types::{Cut, EntryRef, Level, Result, SeqNo, TableId};
+
+use crate::{
+    StagedTable, TableEnv,
+    staged::{FileOutput, NewFile},
+};
+
+/// Writes entries, in internal order, into tables, one after another; the caller says where a table ends.
+///
+/// Dropping the writer removes what it wrote.
+pub struct MultiWriter {
+    env: Arc<TableEnv>,
+    level: Level,
+    level_count: u8,
+    open: Option<OpenTable>,
+    done: Vec<StagedTable>,
+}
+
+struct OpenTable {
+    builder: TableBuilder<FileOutput>,
+    file: NewFile,
+    superblock: Superblock,
+    /// Length of the file as it was estimated last.
+    file_len: u64,
+    /// Bytes of keys and values after which it is estimated again.
+    until_estimate: u64,
+}
+
+/// Bytes of keys and values between two estimates of the length of a file: about a block.
+const ESTIMATE_EVERY: u64 = 4 << 10;
+
+impl MultiWriter {
+    /// A writer of tables as the settings for `level`, of `level_count` levels, say.
+    pub fn new(env: &Arc<TableEnv>, level: Level, level_count: u8) -> Self {
+        Self { env: env.clone(), level, level_count, open: None, done: Vec::new() }
+    }
+
+    /// Adds an entry to the open table, which it begins where there is none.
+    ///
+    /// # Errors
+    /// `OutOfOrder`, limits, and what the file system says; after that the writer can only be dropped.
+    #[inline]
+    pub fn add(&mut self, entry: EntryRef<'_>) -> Result<()> {
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.builder.add(entry.key, entry.seqno, entry.kind, entry.value)?;
+        let bytes = (entry.key.len() + entry.value.len()) as u64;
+        open.until_estimate = open.until_estimate.saturating_sub(bytes);
+        if open.until_estimate == 0 {
+            open.until_estimate = ESTIMATE_EVERY;
+            open.file_len = open.builder.estimated_file_len();
+        }
+        Ok(())
+    }
+
+    /// The user key added last to the open table; `None` when none is open.
+    #[inline]
+    pub fn last_key(&self) -> Option<&[u8]> {
+        self.open.as_ref()?.builder.last_key()
+    }
+
+    /// What the open table's file would come to, a block or so behind; 0 when none is open.
+    #[inline]
+    pub fn open_len(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.file_len)
+    }
+
+    /// Ends the open table: versions of one user key stay together when the caller does so between two of them.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn end_table(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let (summary, _) = open.builder.finish()?;
+        // Through the handle that wrote it, before that is closed: only this says whether the writes arrived.
+        open.file.handle.sync(self.env.sync_file)?;
+        let descriptor = describe(&open.superblock, &summary);
+        self.done.push(StagedTable::new(descriptor, open.file));
+        Ok(())
+    }
+
+    /// Ends the last table; all tables in key order, their files synced, their names not yet.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn finish(mut self) -> Result<Vec<StagedTable>> {
+        self.end_table()?;
+        Ok(std::mem::take(&mut self.done))
+    }
+
+    fn begin(&self) -> Result<OpenTable> {
+        let env = &self.env;
+        let id = env.ids.next()?;
+        let superblock = env.superblock(id);
+        let file = NewFile::create(env, env.path(id))?;
+        let options = env.policy.build_options(&env.order, self.level, self.level_count);
+        let output = FileOutput::new(file.handle.clone());
+        let builder = TableBuilder::new(superblock.clone(), options, output)?;
+        // At least one byte: a table is begun.
+        Ok(OpenTable { builder, file, superblock, file_len: 1, until_estimate: ESTIMATE_EVERY })
+    }
+}
+
+/// What the manifest will say about a finished table.
+fn describe(superblock: &Superblock, summary: &TableSummary) -> TableDescriptor {
+    let properties = &summary.properties;
+    let counters = &properties.counters;
+    let (coverage_start, coverage_end) = summary.extent().cloned().unwrap_or((Cut::Start, Cut::End));
+    let range = |bounds: lsm_sst::properties::SeqNoBounds| SeqNoRange { min: bounds.min, max: bounds.max };
+    TableDescriptor {
+        id: TableId::new(superblock.identity.file_id),
+        uuid: superblock.identity.uuid,
+        file_len: summary.file_len,
+        digest: summary.digest,
+        format: (superblock.version.major, superblock.version.minor),
+        features: superblock.features.incompat,
+        key_id: 0,
+        created_at: superblock.created,
+        created_edit: superblock.edit_index,
+        entries: summary.keys().map(|(min, max)| lsm_types::KeyRange { min: min.clone(), max: max.clone() }),
+        coverage_start,
+        coverage_end,
+        seqnos: summary.seqnos().map_or(SeqNoRange { min: SeqNo::ZERO, max: SeqNo::ZERO }, range),
+        point_seqnos: properties.effective(properties.point_seqnos).map(range),
+        counts: Counts {
+            entries: counters.entries,
+            tombstones: counters.tombstones,
+            weak_tombstones: counters.weak_tombstones,
+            reclaimable_weak_tombstones: counters.reclaimable_weak_tombstones,
+            operands: counters.merge_operands,
+            indirections: counters.indirections,
+            range_tombstones: counters.range_tombstones,
+        },
+        sizes: Sizes {
+            data: counters.data_stored_bytes,
+            index: summary.index_bytes,
+            filter: summary.filter_bytes,
+            raw_keys: counters.raw_key_bytes,
+            raw_values: counters.raw_value_bytes,
+        },
+        census: Census {
+            raw: properties.codecs.raw,
+            lz4: properties.codecs.lz4,
+            zstd: properties.codecs.zstd,
+        },
+        directory: DirectoryHandle { offset: summary.directory.offset, len: summary.directory.len },
+        tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
+        filter_kind: 0,
+    }
+}
