@@ -1,0 +1,138 @@
+//! The one driver of every merge.
+//!
+//! Why it is safe: nothing outside the install changes shared state; every resource is a guard (lease, staged
+//! file), so error, stop and panic take the same way out; the check before the install is the last point without
+//! effect, after it the checkpoint is complete.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use lsm_types::{Error, Result};
+
+use crate::{
+    Checkpoint, CompactionFlavour, DropCounts, ExecutorError, InstallError, InstallRequest, Installer, Job,
+    SegmentOutput, StagingArea, installer::Placement,
+};
+
+/// What a job wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct JobOutput {
+    /// Name of the flavour that carried it out.
+    pub flavour: &'static str,
+    /// Tables written.
+    pub tables: usize,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Entries written.
+    pub entries: u64,
+    /// Entries not written.
+    pub dropped: DropCounts,
+}
+
+/// Carries out `job` with the first of `flavours` that applies.
+///
+/// # Errors
+/// Whatever stopped it; the tree is as before and the job can be repeated, unless the error says that an install
+/// may or may not have happened.
+pub fn run_job(
+    job: &Job,
+    flavours: &[&dyn CompactionFlavour],
+    installer: &dyn Installer,
+) -> Result<JobOutput> {
+    job.failpoints.hit("lease.taken")?;
+    let flavour = select(job, flavours)?;
+    let mut run = flavour.start(job)?;
+    let mut staged = StagingArea::new();
+    let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
+    let mut floor = None;
+    let mut remove = job.input_ids();
+    loop {
+        let batch = run.next_batch()?;
+        let last = batch.is_empty();
+        for task in batch {
+            job.cancel.check()?;
+            let segment = contained(|| task.run())?;
+            floor = floor.max(segment.floor);
+            output.count(&segment);
+            staged.add(segment.tables);
+        }
+        if last || flavour.checkpoint() == Checkpoint::EachBatch {
+            staged.seal(&job.env, job.failpoints.as_ref())?;
+            let request = InstallRequest {
+                remove: std::mem::take(&mut remove),
+                add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
+                relocate: Vec::new(),
+                dest: job.output.dest,
+                placement: Placement::OfInputs,
+                floor,
+            };
+            install(job, installer, request, &mut staged)?;
+        }
+        if last {
+            return Ok(output);
+        }
+    }
+}
+
+fn select<'f>(job: &Job, flavours: &[&'f dyn CompactionFlavour]) -> Result<&'f dyn CompactionFlavour> {
+    for flavour in flavours {
+        if flavour.applies(job)? {
+            return Ok(*flavour);
+        }
+    }
+    Err(ExecutorError::NoFlavour.into())
+}
+
+fn install(
+    job: &Job,
+    installer: &dyn Installer,
+    request: InstallRequest,
+    staged: &mut StagingArea,
+) -> Result<()> {
+    job.cancel.check()?; // the last way out without effect
+    job.failpoints.hit("install.before")?;
+    // An install that panics may have written its edit: what it names stays, as after an unknown outcome.
+    let outcome = catch_unwind(AssertUnwindSafe(|| installer.install(request))).unwrap_or_else(|panic| {
+        let message = panic_message(panic.as_ref());
+        Err(InstallError::Unknown(ExecutorError::Panicked { message }.into()))
+    });
+    match outcome {
+        Ok(()) => {
+            staged.keep();
+            job.failpoints.hit("install.after")?;
+            Ok(())
+        }
+        Err(InstallError::NotApplied(error)) => Err(error),
+        Err(InstallError::Unknown(error)) => {
+            staged.keep(); // the edit may name them; reopening decides
+            Err(error)
+        }
+    }
+}
+
+/// Runs a piece of a job; a panic in it becomes an error of the job.
+fn contained(piece: impl FnOnce() -> Result<SegmentOutput>) -> Result<SegmentOutput> {
+    // Whatever the piece held is dropped by unwinding: its files are removed by their guards, and nothing of it is
+    // looked at again.
+    catch_unwind(AssertUnwindSafe(piece)).unwrap_or_else(|panic| {
+        let message = panic_message(panic.as_ref());
+        Err(Error::from(ExecutorError::Panicked { message }))
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
+impl JobOutput {
+    fn count(&mut self, segment: &SegmentOutput) {
+        self.tables += segment.tables.len();
+        self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
+        self.entries += segment.entries;
+        self.dropped.add(&segment.dropped);
+    }
+}

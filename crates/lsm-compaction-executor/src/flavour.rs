@@ -1,0 +1,56 @@
+//! The ways of carrying out a merge, behind one trait.
+
+use lsm_types::{Result, SeqNo};
+
+use crate::{DropCounts, Job};
+use lsm_table::StagedTable;
+
+/// When the outputs of a job become part of the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checkpoint {
+    /// All at once, at the end.
+    Once,
+    /// After each batch of segments; what is installed stays.
+    EachBatch,
+}
+
+/// A way of carrying out a merge. The driver owns lease, staging, cancellation and commit; a flavour sees sources
+/// and writers, never a version or a manifest.
+pub trait CompactionFlavour: Send + Sync {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+
+    /// When outputs are installed.
+    fn checkpoint(&self) -> Checkpoint;
+
+    /// Whether the flavour applies to the job, from metadata alone.
+    fn applies(&self, job: &Job) -> Result<bool>;
+
+    /// Begins the run.
+    fn start<'j>(&self, job: &'j Job) -> Result<Box<dyn FlavourRun + 'j>>;
+}
+
+/// A merge under way.
+pub trait FlavourRun: Send {
+    /// The next segments, in key order; empty when the run is finished.
+    fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask + '_>>>;
+}
+
+/// One key range of a job, written by one worker.
+pub trait SegmentTask: Send {
+    /// Reads, decides and writes until the range is through.
+    fn run(self: Box<Self>) -> Result<SegmentOutput>;
+}
+
+/// What a segment made.
+#[derive(Debug, Default)]
+pub struct SegmentOutput {
+    /// Finished, synced files in key order.
+    pub tables: Vec<StagedTable>,
+    /// Entries written.
+    pub entries: u64,
+    /// Entries not written.
+    pub dropped: DropCounts,
+    /// New reads at or below this bound have lost history.
+    pub floor: Option<SeqNo>,
+}

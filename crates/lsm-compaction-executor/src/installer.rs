@@ -1,0 +1,40 @@
+//! The one port through which a job changes the tree.
+
+use std::sync::Arc;
+
+use lsm_manifest::TableDescriptor;
+use lsm_types::{Level, SeqNo, TableId};
+
+use crate::InstallError;
+
+/// Where new tables go in the order of age.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// Newer than everything in the level: a flush.
+    Newest,
+    /// At the age of the newest removed table of the same level, or newest in a level that loses none.
+    OfInputs,
+}
+
+/// What a checkpoint of a job changes, all at once.
+#[derive(Clone, Debug)]
+pub struct InstallRequest {
+    /// Tables that leave.
+    pub remove: Vec<TableId>,
+    /// Tables that come, disjoint and in key order.
+    pub add: Vec<Arc<TableDescriptor>>,
+    /// Tables that change their level as they are, run by run, newest first.
+    pub relocate: Vec<Vec<TableId>>,
+    /// Where added and relocated tables go.
+    pub dest: Level,
+    /// Where added tables go in the order of age.
+    pub placement: Placement,
+    /// New reads at or below this bound have lost history.
+    pub floor: Option<SeqNo>,
+}
+
+/// Makes a change durable and visible: manifest edit, sync, publication.
+pub trait Installer: Send + Sync {
+    /// Installs wholly or not at all; checks against the newest version that what is removed is there.
+    fn install(&self, request: InstallRequest) -> Result<(), InstallError>;
+}

@@ -1,0 +1,38 @@
+//! Carrying out compaction plans: one driver, and one file per flavour.
+//!
+//! ```text
+//! plan -> lease -> validate -> select flavour -> segments
+//!      -> per segment: sources -> merge -> survivors -> writer -> staged tables
+//!      -> sync -> install -> release
+//! ```
+//!
+//! The driver ([`run_job`]) owns the lease, the cancel token, the staging area and the commit. A flavour
+//! ([`CompactionFlavour`]) sees sources and writers. What changes the tree goes through the [`Installer`] port.
+
+mod cancel;
+mod driver;
+mod error;
+mod failpoint;
+mod flavour;
+mod installer;
+mod job;
+mod lease;
+mod outside;
+mod report;
+mod staging;
+mod standard;
+mod stream;
+
+pub use cancel::Cancel;
+pub use driver::{JobOutput, run_job};
+pub use error::{ExecutorError, InstallError};
+pub use failpoint::{Failpoints, NoFailpoints, POINTS};
+pub use flavour::{Checkpoint, CompactionFlavour, FlavourRun, SegmentOutput, SegmentTask};
+pub use installer::{InstallRequest, Installer, Placement};
+pub use job::Job;
+pub use lease::{BusyTables, Lease};
+pub use outside::{Outside, OutsideContainer};
+pub use report::{CompactionReport, Outcome};
+pub use staging::StagingArea;
+pub use standard::Standard;
+pub use stream::{DropCounts, StreamControl, write_survivors};

@@ -1,0 +1,124 @@
+//! What the containers outside a job may still hold: decides whether a key is at its bottom.
+
+use lsm_iter::{Coverage, KeyContext};
+use lsm_types::{Cut, KeyOrder, SeqNo};
+
+/// A table or memtable that is not an input of the job.
+#[derive(Clone, Debug)]
+pub struct OutsideContainer {
+    /// Left end of its entries and range tombstones.
+    pub start: Cut,
+    /// Right end of its entries and range tombstones.
+    pub end: Cut,
+    /// Smallest number in it.
+    pub min_seqno: SeqNo,
+    /// Largest number in it, or that may come into it.
+    pub max_seqno: SeqNo,
+}
+
+/// Answers, for keys that ascend, what may lie outside the job (compaction text, C-71).
+///
+/// The containers are gathered when the first question comes: most streams have nothing to ask. Then one sweep in
+/// the order of their left ends: those that the walk has reached and not yet left are active; a key asks only
+/// these.
+pub struct Outside<G> {
+    order: KeyOrder,
+    gather: Option<G>,
+    /// By left end; those before `next` were reached.
+    containers: Vec<OutsideContainer>,
+    next: usize,
+    active: Vec<usize>,
+}
+
+impl<G: FnOnce() -> Vec<OutsideContainer>> Outside<G> {
+    /// A sweep over the containers that `gather` lists.
+    pub fn new(gather: G, order: KeyOrder) -> Self {
+        Self { order, gather: Some(gather), containers: Vec::new(), next: 0, active: Vec::new() }
+    }
+
+    /// The containers whose coverage holds `key`.
+    fn around(&mut self, key: &[u8]) -> impl Iterator<Item = &OutsideContainer> {
+        let order = &self.order;
+        if let Some(gather) = self.gather.take() {
+            self.containers = gather();
+            self.containers.sort_by(|a, b| a.start.compare(&b.start, order));
+        }
+        while let Some(container) = self.containers.get(self.next) {
+            if !container.start.is_left_of(key, order) {
+                break;
+            }
+            self.active.push(self.next);
+            self.next += 1;
+        }
+        let containers = &self.containers;
+        self.active
+            .retain(|&at| containers.get(at).is_some_and(|container| !container.end.is_left_of(key, order)));
+        self.active.iter().filter_map(|&at| containers.get(at))
+    }
+}
+
+impl<G: FnOnce() -> Vec<OutsideContainer>> Coverage for Outside<G> {
+    /// No table or memtable holds range tombstones yet.
+    fn covering(&mut self, _: &[u8], _: SeqNo) -> Option<SeqNo> {
+        None
+    }
+}
+
+impl<G: FnOnce() -> Vec<OutsideContainer>> KeyContext for Outside<G> {
+    fn bottom(&mut self, key: &[u8], seqno: SeqNo) -> bool {
+        self.around(key).all(|container| container.min_seqno > seqno)
+    }
+
+    fn adjacent(&mut self, key: &[u8], newer: SeqNo, older: SeqNo) -> bool {
+        self.around(key).all(|container| container.max_seqno < older || newer <= container.min_seqno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(raw: u64) -> SeqNo {
+        SeqNo::new(raw).unwrap()
+    }
+
+    fn container(start: &str, end: &str, numbers: (u64, u64)) -> OutsideContainer {
+        OutsideContainer {
+            start: Cut::Before(start.into()),
+            end: Cut::After(end.into()),
+            min_seqno: at(numbers.0),
+            max_seqno: at(numbers.1),
+        }
+    }
+
+    /// Proves C-71.
+    #[test]
+    fn a_key_is_at_its_bottom_when_nothing_older_may_lie_outside() {
+        let containers =
+            vec![container("c", "f", (5, 9)), container("a", "d", (9, 9)), container("x", "x", (0, 7))];
+        let mut outside = Outside::new(|| containers, KeyOrder::bytewise());
+        let mut check = |key: &str, seqno: u64, bottom: bool| {
+            assert_eq!(outside.bottom(key.as_bytes(), at(seqno)), bottom, "{key}@{seqno}");
+        };
+        check("a", 8, true);
+        check("a", 9, false);
+        check("c", 5, false);
+        check("c", 4, true);
+        check("d", 4, true);
+        check("e", 6, false);
+        check("g", 100, true);
+        check("x", 0, false);
+        check("y", 100, true);
+    }
+
+    /// Proves C-73.
+    #[test]
+    fn neighbours_are_adjacent_when_nothing_in_between_may_lie_outside() {
+        let mut outside = Outside::new(|| vec![container("c", "f", (5, 9))], KeyOrder::bytewise());
+        assert!(outside.adjacent(b"c", at(5), at(3)));
+        assert!(!outside.adjacent(b"c", at(6), at(3)));
+        assert!(outside.adjacent(b"c", at(12), at(10)));
+        assert!(!outside.adjacent(b"c", at(12), at(9)), "a copy of the older one counts");
+        assert!(outside.adjacent(b"g", at(12), at(3)));
+    }
+}

@@ -1,0 +1,72 @@
+//! What a job did.
+
+use lsm_compaction_planner::Reason;
+use lsm_types::Level;
+
+/// What became of a plan.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The strategy had nothing to do.
+    Idle,
+    /// Inputs are owned by another job.
+    Busy,
+    /// Tables went to another level as they are.
+    Moved,
+    /// Tables were removed unread.
+    Dropped,
+    /// Tables were merged.
+    Merged,
+}
+
+/// What one call of a compaction did, and what it cost.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactionReport {
+    /// What became of the plan.
+    pub outcome: Outcome,
+    /// Why the strategy wanted it.
+    pub reason: Option<Reason>,
+    /// Where the outputs went.
+    pub dest: Option<Level>,
+    /// Flavour that carried out a merge.
+    pub flavour: Option<&'static str>,
+    /// Tables taken.
+    pub tables_in: usize,
+    /// Tables made or moved.
+    pub tables_out: usize,
+    /// Bytes of the files taken.
+    pub bytes_in: u64,
+    /// Bytes of the files written.
+    pub bytes_out: u64,
+    /// Entries read.
+    pub entries_in: u64,
+    /// Entries written.
+    pub entries_out: u64,
+    /// Nanoseconds from plan to publication.
+    pub nanos: u64,
+}
+
+impl CompactionReport {
+    /// A report of a call that changed nothing.
+    pub fn nothing(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            dest: None,
+            flavour: None,
+            tables_in: 0,
+            tables_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            entries_in: 0,
+            entries_out: 0,
+            nanos: 0,
+        }
+    }
+
+    /// Whether the tree changed.
+    pub fn did_work(&self) -> bool {
+        matches!(self.outcome, Outcome::Moved | Outcome::Dropped | Outcome::Merged)
+    }
+}

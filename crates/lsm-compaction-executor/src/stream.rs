@@ -1,0 +1,88 @@
+//! One segment: survivors of a merge, written into tables.
+
+use lsm_compaction_planner::Cutter;
+use lsm_iter::{DropReason, DropSink, KeyContext, Survivors};
+use lsm_table::MultiWriter;
+use lsm_types::{EntryCursor, EntryRef, Result};
+
+use crate::{Cancel, Failpoints};
+
+/// Entries between two looks at the stop flag.
+const CHECK_EVERY: u64 = 1024;
+
+/// How many entries a stream dropped, by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DropCounts {
+    /// Hidden by a newer version.
+    pub shadowed: u64,
+    /// Tombstones with nothing left to hide.
+    pub evicted: u64,
+    /// Weak tombstones and the puts that went with them.
+    pub annihilated: u64,
+    /// Hidden by a range tombstone.
+    pub range_deleted: u64,
+}
+
+impl DropCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.shadowed += other.shadowed;
+        self.evicted += other.evicted;
+        self.annihilated += other.annihilated;
+        self.range_deleted += other.range_deleted;
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.shadowed + self.evicted + self.annihilated + self.range_deleted
+    }
+}
+
+impl DropSink for DropCounts {
+    #[inline]
+    fn dropped(&mut self, reason: DropReason, _: EntryRef<'_>) {
+        match reason {
+            DropReason::Evicted => self.evicted += 1,
+            DropReason::Annihilated => self.annihilated += 1,
+            DropReason::RangeDeleted => self.range_deleted += 1,
+            _ => self.shadowed += 1,
+        }
+    }
+}
+
+/// What may end a stream early.
+#[derive(Clone, Copy)]
+pub struct StreamControl<'a> {
+    /// Stops it from outside.
+    pub cancel: &'a Cancel,
+    /// Makes it fail on purpose.
+    pub failpoints: &'a dyn Failpoints,
+}
+
+/// Writes all survivors, into tables that end where `cutter` says; returns how many there were.
+///
+/// # Errors
+/// `Cancelled` at most 1,024 entries after the flag was raised; errors of the inputs and of the writer. What was
+/// written so far belongs to the writer, which removes it when it is dropped.
+pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink>(
+    survivors: &mut Survivors<C, K, S>,
+    writer: &mut MultiWriter,
+    cutter: &mut Cutter<'_>,
+    control: StreamControl<'_>,
+) -> Result<u64> {
+    let mut written = 0_u64;
+    loop {
+        if written.is_multiple_of(CHECK_EVERY) {
+            control.cancel.check()?;
+            control.failpoints.hit("segment.entry")?;
+        }
+        if !survivors.advance()? {
+            return Ok(written);
+        }
+        let Some(entry) = survivors.entry() else { return Ok(written) };
+        if writer.last_key() != Some(entry.key) && cutter.ends_before(entry.key, writer.open_len()) {
+            writer.end_table()?;
+        }
+        writer.add(entry)?;
+        written += 1;
+    }
+}
