@@ -1,0 +1,158 @@
+//! What the engine itself refuses or finds broken.
+
+use lsm_types::{ErrorKind, Fault, SeqNo, TreeId};
+
+/// Errors of the engine's own rules; errors of the layers below pass through unchanged.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A write carries a number that no write may carry.
+    #[error("sequence number {seqno} is out of range for {what}; writes carry 0 to 2^63 - 2")]
+    SeqNoOutOfRange {
+        /// The number.
+        seqno: SeqNo,
+        /// What it was for.
+        what: &'static str,
+    },
+    /// A write comes in below a read that is promised to stay the same.
+    #[error("a write at {seqno} would change what reads below {bound} see; number writes above it")]
+    BelowSnapshot {
+        /// Number of the write.
+        seqno: SeqNo,
+        /// Highest registered read, or the watermark.
+        bound: SeqNo,
+    },
+    /// A read asks for history that may be gone.
+    #[error(
+        "a read at {requested} is not above the retention floor {floor}; hold the snapshot before writing past it"
+    )]
+    SnapshotBelowRetention {
+        /// The bound asked for.
+        requested: SeqNo,
+        /// Reads at or below this are refused.
+        floor: SeqNo,
+    },
+    /// A batch passes its size limit.
+    #[error("a batch of {bytes} bytes passes the limit of 4 GiB; split it")]
+    BatchTooLarge {
+        /// Its size with the operation that was refused.
+        bytes: usize,
+    },
+    /// An option makes no sense.
+    #[error("option `{option}`: {problem}")]
+    InvalidConfig {
+        /// Name of the option.
+        option: &'static str,
+        /// What is wrong, and what would be right.
+        problem: &'static str,
+    },
+    /// An argument makes no sense.
+    #[error("argument `{argument}`: {problem}")]
+    InvalidArgument {
+        /// Name of the argument.
+        argument: &'static str,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The tree was created with another comparator.
+    #[error("the tree is ordered by `{stored}`, but was opened with `{supplied}`")]
+    ComparatorMismatch {
+        /// Name stored with the tree.
+        stored: String,
+        /// Name of the comparator given.
+        supplied: String,
+    },
+    /// The tree was created with another option.
+    #[error(
+        "option `{option}` is {stored} in this tree, but {supplied} was given; leave it out to take what is stored"
+    )]
+    OptionMismatch {
+        /// Name of the option.
+        option: &'static str,
+        /// Stored value.
+        stored: u64,
+        /// Value given.
+        supplied: u64,
+    },
+    /// The tree is open already, in this process.
+    #[error("tree {tree} is open; clone its handle instead")]
+    TreeInUse {
+        /// The tree.
+        tree: TreeId,
+    },
+    /// The directory holds a database already.
+    #[error("a database exists here, and the mode asks for a new one")]
+    AlreadyExists,
+    /// The directory holds no database.
+    #[error("no database here, and the mode asks for one")]
+    NotFound,
+    /// Another process, or another handle of this one, has the directory open.
+    #[error("the database is in use{holder}")]
+    Locked {
+        /// Who holds it, where that is known.
+        holder: String,
+    },
+    /// Files the manifest lists are gone.
+    #[error("{count} files listed in the manifest are missing, the first is {first}")]
+    MissingFiles {
+        /// How many.
+        count: usize,
+        /// Name of the first.
+        first: String,
+    },
+    /// A file has another length than the manifest says.
+    #[error("{file} has {found} bytes, the manifest says {expected}")]
+    FileLengthMismatch {
+        /// Name of the file.
+        file: String,
+        /// Length in the manifest.
+        expected: u64,
+        /// Length found.
+        found: u64,
+    },
+    /// The instance refuses changes: an earlier one may or may not be on disk.
+    #[error(
+        "changes are refused since an earlier one may or may not have reached the disk; reopen the database"
+    )]
+    Fenced,
+    /// The tree was opened for reading only.
+    #[error("the tree was opened read-only")]
+    ReadOnly,
+    /// The handle was closed.
+    #[error("the tree was closed")]
+    Closed,
+    /// The caller, or closing, stopped the operation.
+    #[error("the operation was cancelled")]
+    Cancelled,
+    /// A broken promise of our own code; names the invariant.
+    #[error("internal invariant broken: {invariant}")]
+    Bug {
+        /// The invariant.
+        invariant: &'static str,
+    },
+}
+
+impl Fault for EngineError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::SeqNoOutOfRange { .. } => ErrorKind::SeqNoOutOfRange,
+            Self::BelowSnapshot { .. } => ErrorKind::BelowSnapshot,
+            Self::SnapshotBelowRetention { .. } => ErrorKind::SnapshotBelowRetention,
+            Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
+            Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
+            Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
+            Self::ComparatorMismatch { .. } => ErrorKind::ComparatorMismatch,
+            Self::OptionMismatch { .. } => ErrorKind::OptionMismatch,
+            Self::AlreadyExists | Self::TreeInUse { .. } => ErrorKind::AlreadyExists,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::Locked { .. } => ErrorKind::Locked,
+            Self::MissingFiles { .. } => ErrorKind::MissingFiles,
+            Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
+            Self::Fenced => ErrorKind::Fenced,
+            Self::ReadOnly => ErrorKind::Unsupported,
+            Self::Closed => ErrorKind::Closed,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Bug { .. } => ErrorKind::Bug,
+        }
+    }
+}

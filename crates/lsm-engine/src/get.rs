@@ -1,0 +1,89 @@
+//! Point reads: the first decisive entry by sequence number, whatever container holds it.
+
+use lsm_iter::{Candidate, PointResolver};
+use lsm_types::{KeyHash, KeyOrder, Result, SeqNo, Slice};
+
+use crate::super_version::SuperVersion;
+
+/// A value where it was found.
+pub(crate) enum FoundValue<'a> {
+    /// In the arena of a memtable.
+    Memory(&'a [u8]),
+    /// In a block of a table, shared.
+    Table(Slice),
+}
+
+impl FoundValue<'_> {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Memory(bytes) => bytes,
+            Self::Table(slice) => slice,
+        }
+    }
+
+    pub(crate) fn into_slice(self) -> Slice {
+        match self {
+            Self::Memory(bytes) => Slice::copy_from(bytes),
+            Self::Table(slice) => slice,
+        }
+    }
+
+    /// Whether the value shares a block that stays alive with it.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Table(_))
+    }
+}
+
+/// The value of `key` for a read that sees numbers below `before`.
+///
+/// Containers are asked newest first. Numbers decide, not places: the search goes on while a container further
+/// down may hold a higher number than the best one found (engine text, E-18).
+pub(crate) fn find<'a>(
+    view: &'a SuperVersion,
+    key: &[u8],
+    before: SeqNo,
+    order: &KeyOrder,
+) -> Result<Option<Candidate<FoundValue<'a>>>> {
+    let mut read = PointResolver::new(before);
+    if let Some(entry) = view.active.entries.get(key, before) {
+        read.offer(Candidate {
+            seqno: entry.seqno,
+            kind: entry.kind,
+            value: FoundValue::Memory(entry.value),
+        });
+    }
+    for sealed in view.sealed.iter() {
+        if read.can_stop(sealed.max_seqno) {
+            continue;
+        }
+        if let Some(entry) = sealed.entries.get(key, before) {
+            read.offer(Candidate {
+                seqno: entry.seqno,
+                kind: entry.kind,
+                value: FoundValue::Memory(entry.value),
+            });
+        }
+    }
+    if view.runs.is_empty() {
+        return Ok(read.finish());
+    }
+    let hash = KeyHash::of(key);
+    let head = order.head(key);
+    for (index, run) in view.runs.iter().enumerate() {
+        if read.can_stop(view.max_seqno_from(index)) {
+            break;
+        }
+        if read.can_stop(run.max_seqno) {
+            continue;
+        }
+        let Some(table) = run.find(key, head, order) else { continue };
+        if let Some(found) = table.get(key, hash, before)? {
+            read.offer(Candidate {
+                seqno: found.seqno,
+                kind: found.kind,
+                value: FoundValue::Table(found.value),
+            });
+        }
+    }
+    Ok(read.finish())
+}

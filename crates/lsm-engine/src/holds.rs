@@ -1,0 +1,122 @@
+//! Registered snapshots and the watermark: what compaction must keep, and which writes come too late.
+
+use std::collections::BTreeMap;
+
+use lsm_iter::Retention;
+use lsm_types::SeqNo;
+use parking_lot::Mutex;
+
+/// Read bounds that the tree promised to keep answering, and the caller's promise not to start lower reads.
+#[derive(Debug, Default)]
+pub(crate) struct Holds(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bounds with the number of their guards.
+    registered: BTreeMap<SeqNo, usize>,
+    promised: SeqNo,
+    /// Floors that running jobs may yet set, with the number of those jobs.
+    jobs: BTreeMap<SeqNo, usize>,
+}
+
+/// What a job has to keep, counted as long as the job may still install.
+pub(crate) struct JobRetention<'a> {
+    holds: &'a Holds,
+    pub(crate) retention: Retention,
+    floor: SeqNo,
+}
+
+impl Drop for JobRetention<'_> {
+    fn drop(&mut self) {
+        take_one(&mut self.holds.0.lock().jobs, self.floor);
+    }
+}
+
+fn take_one(counts: &mut BTreeMap<SeqNo, usize>, at: SeqNo) {
+    if let Some(count) = counts.get_mut(&at) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&at);
+        }
+    }
+}
+
+impl Holds {
+    /// Registers a read bound once more.
+    pub(crate) fn register(&self, before: SeqNo) {
+        *self.0.lock().registered.entry(before).or_default() += 1;
+    }
+
+    /// Takes one registration back.
+    pub(crate) fn release(&self, before: SeqNo) {
+        take_one(&mut self.0.lock().registered, before);
+    }
+
+    /// Whether reads at `before` are registered.
+    pub(crate) fn is_registered(&self, before: SeqNo) -> bool {
+        self.0.lock().registered.contains_key(&before)
+    }
+
+    /// Raises the caller's watermark; never lowers it.
+    pub(crate) fn promise(&self, watermark: SeqNo) {
+        let mut state = self.0.lock();
+        state.promised = state.promised.max(watermark);
+    }
+
+    /// What a job that starts now has to keep.
+    pub(crate) fn start_job(&self) -> JobRetention<'_> {
+        let mut state = self.0.lock();
+        let snapshots: Vec<SeqNo> = state.registered.keys().copied().collect();
+        let retention = if snapshots.is_empty() {
+            Retention::above(state.promised)
+        } else {
+            Retention::with_snapshots(state.promised, &snapshots)
+        };
+        // The highest floor an install of the job can set, between snapshots included.
+        let floor = state.promised.saturating_prev();
+        *state.jobs.entry(floor).or_default() += 1;
+        JobRetention { holds: self, retention, floor }
+    }
+
+    /// The highest floor that a running job may set.
+    pub(crate) fn floor_of_jobs(&self) -> SeqNo {
+        self.0.lock().jobs.keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// Writes numbered below this would change what a promised read sees, or bring back what a dropped tombstone
+    /// hid.
+    pub(crate) fn write_floor(&self) -> SeqNo {
+        let state = self.0.lock();
+        let newest = state.registered.keys().next_back().copied().unwrap_or_default();
+        newest.max(state.promised)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(raw: u64) -> SeqNo {
+        SeqNo::new(raw).unwrap()
+    }
+
+    /// Proves E-97.
+    #[test]
+    fn the_oldest_registered_bound_lowers_the_watermark() {
+        let holds = Holds::default();
+        assert_eq!(holds.start_job().retention.watermark(), SeqNo::ZERO);
+        holds.promise(at(20));
+        holds.register(at(5));
+        holds.register(at(30));
+        holds.register(at(30));
+        assert_eq!((holds.start_job().retention.watermark(), holds.write_floor()), (at(5), at(30)));
+        holds.release(at(5));
+        assert_eq!(holds.start_job().retention.watermark(), at(20));
+        holds.release(at(30));
+        assert_eq!(holds.write_floor(), at(30), "one guard is left");
+        holds.release(at(30));
+        assert_eq!((holds.start_job().retention.watermark(), holds.write_floor()), (at(20), at(20)));
+        holds.promise(at(3));
+        assert_eq!(holds.start_job().retention.watermark(), at(20), "the promise never moves back");
+    }
+}

@@ -1,0 +1,59 @@
+//! Trees with explicit sequence numbers over one directory.
+//!
+//! A [`Store`] owns a directory: its lock, its manifest, the numbers of its files, its caches. A [`Tree`] is one
+//! ordered key space in it; the caller numbers writes and decides what is visible. [`Tree::open`] is a store with
+//! one tree.
+//!
+//! ```
+//! use lsm_engine::{FlushOptions, Reader, Tree, TreeOptions};
+//! use lsm_types::SeqNo;
+//! # use std::sync::Arc;
+//!
+//! # let memory = Arc::new(lsm_fs::MemFs::new());
+//! let options = TreeOptions::new("/fruit").store(|store| store.fs(memory));
+//! let tree = Tree::open(options)?;
+//! tree.insert("apple", "red", SeqNo::ZERO)?;
+//! let before = tree.view();
+//! tree.insert("apple", "green", before.before())?;
+//! assert_eq!(tree.get("apple")?.unwrap(), b"green");
+//! assert_eq!(before.get("apple")?.unwrap(), b"red");
+//!
+//! tree.seal(None);
+//! tree.flush(&FlushOptions::default())?;
+//! for entry in tree.range("a".."b").rev() {
+//!     let (key, value) = entry?.into_pair()?;
+//!     assert_eq!((&key[..], &value[..]), (&b"apple"[..], &b"green"[..]));
+//! }
+//! tree.close()?;
+//! # Ok::<(), lsm_types::Error>(())
+//! ```
+
+mod batch;
+mod error;
+mod get;
+mod holds;
+mod memtables;
+mod options;
+mod range;
+mod reader;
+mod store;
+mod super_version;
+mod tree;
+mod view;
+
+pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
+pub use error::EngineError;
+pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
+pub use lsm_journal::{RecoveryMode, RecoveryReport};
+pub use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
+pub use options::{
+    CompactOptions, DEFAULT_CACHE_BYTES, FlushOptions, OpenMode, OrphanPolicy, StoreOptions, Token,
+    TreeOptions,
+};
+pub use range::{Entry, Range};
+pub use reader::{Pinned, ReadPoint, Reader};
+pub use store::{FilesReport, OpenReport, Store};
+pub use tree::{
+    FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport, WriteInfo,
+};
+pub use view::View;

@@ -1,0 +1,333 @@
+//! What is chosen when a store or a tree is opened.
+
+use std::{path::PathBuf, sync::Arc};
+
+use lsm_compaction_executor::Cancel;
+use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
+use lsm_journal::RecoveryMode;
+use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
+use lsm_types::{Bytewise, Clock, Comparator, Random, Result, Slice, check_name};
+
+use crate::EngineError;
+
+/// Bytes of block cache when none is given.
+pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
+
+/// What opening may find, and may do.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OpenMode {
+    /// Opens a database, or creates one where there is nothing of ours.
+    #[default]
+    CreateIfMissing,
+    /// Opens a database; `NotFound` where there is none.
+    MustExist,
+    /// Creates a database; `AlreadyExists` where there is one.
+    MustNotExist,
+    /// Opens what is there without a lock and without writing a byte.
+    ReadOnly,
+}
+
+/// What becomes of files of ours that no version names.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OrphanPolicy {
+    /// They are deleted, unless there are suspiciously many: then they are quarantined.
+    #[default]
+    Delete,
+    /// They are moved to `quarantine/`.
+    Quarantine,
+    /// They stay.
+    Keep,
+}
+
+/// How a directory is opened: shared by all its trees.
+#[derive(Clone)]
+pub struct StoreOptions {
+    pub(crate) path: PathBuf,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) mode: OpenMode,
+    pub(crate) directory_lock: bool,
+    pub(crate) recovery_mode: RecoveryMode,
+    pub(crate) orphans: OrphanPolicy,
+    pub(crate) cache: Option<BlockCache>,
+    pub(crate) descriptors: Option<DescriptorCache>,
+    pub(crate) sync: SyncPolicy,
+    pub(crate) manifest_rotate_min: u64,
+    pub(crate) manifest_keep_generations: u32,
+    pub(crate) manifest_mirror: bool,
+    pub(crate) file_id_block: u32,
+    pub(crate) comparators: Vec<Arc<dyn Comparator>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+/// How durable each class of files is made before it counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SyncPolicy {
+    pub(crate) table: SyncLevel,
+    pub(crate) directory: SyncLevel,
+    pub(crate) manifest: SyncLevel,
+}
+
+impl StoreOptions {
+    /// Defaults for the directory at `path` on disk.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            fs: Arc::new(DiskFs::new()),
+            mode: OpenMode::default(),
+            directory_lock: true,
+            recovery_mode: RecoveryMode::default(),
+            orphans: OrphanPolicy::default(),
+            cache: None,
+            descriptors: None,
+            sync: SyncPolicy {
+                table: SyncLevel::Full,
+                directory: SyncLevel::Full,
+                manifest: SyncLevel::Full,
+            },
+            manifest_rotate_min: 1 << 20,
+            manifest_keep_generations: 2,
+            manifest_mirror: true,
+            file_id_block: 1024,
+            comparators: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    /// Where the files live. Default: the disk.
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = fs;
+        self
+    }
+
+    /// What opening may find, and may do. Default: [`OpenMode::CreateIfMissing`].
+    pub fn mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whether to lock the directory against other writers. Default: yes. Without it the caller guarantees that
+    /// nobody else writes.
+    pub fn directory_lock(mut self, lock: bool) -> Self {
+        self.directory_lock = lock;
+        self
+    }
+
+    /// What damage to the manifest is lived with. Default: [`RecoveryMode::Strict`].
+    pub fn recovery_mode(mut self, mode: RecoveryMode) -> Self {
+        self.recovery_mode = mode;
+        self
+    }
+
+    /// What becomes of files of ours that no version names. Default: [`OrphanPolicy::Delete`].
+    pub fn orphans(mut self, policy: OrphanPolicy) -> Self {
+        self.orphans = policy;
+        self
+    }
+
+    /// A block cache to share. Default: one of [`DEFAULT_CACHE_BYTES`] for this store.
+    pub fn cache(mut self, cache: BlockCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// A table of open files to share. Default: one of 1,024 descriptors, or a quarter of what the process may open.
+    pub fn descriptors(mut self, descriptors: DescriptorCache) -> Self {
+        self.descriptors = Some(descriptors);
+        self
+    }
+
+    /// Appended bytes of the manifest above which it is written anew, when that is also twice its snapshot.
+    /// Default 1 MiB.
+    pub fn manifest_rotate_min(mut self, bytes: u64) -> Self {
+        self.manifest_rotate_min = bytes;
+        self
+    }
+
+    /// Complete older generations of the manifest to keep. Default 2.
+    pub fn manifest_keep_generations(mut self, count: u32) -> Self {
+        self.manifest_keep_generations = count;
+        self
+    }
+
+    /// Whether the manifest is written twice. Default: yes.
+    pub fn manifest_mirror(mut self, mirror: bool) -> Self {
+        self.manifest_mirror = mirror;
+        self
+    }
+
+    /// File numbers reserved with one manifest edit. Default 1,024.
+    pub fn file_id_block(mut self, count: u32) -> Self {
+        self.file_id_block = count;
+        self
+    }
+
+    /// Orders that trees of the store may use besides byte order.
+    pub fn comparator(mut self, comparator: Arc<dyn Comparator>) -> Self {
+        self.comparators.push(comparator);
+        self
+    }
+
+    /// Where time comes from. Default: the system.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where identities come from. Default: the system.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let invalid = |option, problem| Err(EngineError::InvalidConfig { option, problem }.into());
+        if self.path.as_os_str().is_empty() {
+            return invalid("path", "is empty; give the directory of the database");
+        }
+        if self.file_id_block == 0 {
+            return invalid("file_id_block", "must be at least 1");
+        }
+        self.comparators.iter().try_for_each(|comparator| check_name(comparator.name()))
+    }
+
+    /// The comparator with this name, byte order included.
+    pub(crate) fn comparator_named(&self, name: &str) -> Option<Arc<dyn Comparator>> {
+        if name == Bytewise.name() {
+            return Some(Arc::new(Bytewise));
+        }
+        self.comparators.iter().find(|comparator| comparator.name() == name).cloned()
+    }
+}
+
+/// How a tree is opened.
+#[derive(Clone)]
+pub struct TreeOptions {
+    pub(crate) store: StoreOptions,
+    pub(crate) comparator: Arc<dyn Comparator>,
+    pub(crate) level_count: Option<u8>,
+    pub(crate) tables: TablePolicy,
+    pub(crate) table_target_bytes: u64,
+}
+
+/// Number of levels of a new tree when none is given.
+pub(crate) const DEFAULT_LEVEL_COUNT: u8 = 7;
+
+impl TreeOptions {
+    /// Defaults for a tree that has the directory at `path` for itself.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self::in_store(StoreOptions::new(path))
+    }
+
+    /// Defaults for a tree in a directory opened as `store` says.
+    pub fn in_store(store: StoreOptions) -> Self {
+        Self {
+            store,
+            comparator: Arc::new(Bytewise),
+            level_count: None,
+            tables: TablePolicy::default(),
+            table_target_bytes: 64 << 20,
+        }
+    }
+
+    /// Changes how the directory is opened.
+    pub fn store(mut self, change: impl FnOnce(StoreOptions) -> StoreOptions) -> Self {
+        self.store = change(self.store);
+        self
+    }
+
+    /// The order of keys; its name is stored when the tree is created. Default: byte order.
+    pub fn comparator(mut self, comparator: Arc<dyn Comparator>) -> Self {
+        self.comparator = comparator;
+        self
+    }
+
+    /// Number of levels, 2 to 255, fixed when the tree is created. Default: what is stored, or 7.
+    pub fn level_count(mut self, count: u8) -> Self {
+        self.level_count = Some(count);
+        self
+    }
+
+    /// How tables are written: block sizes, codecs and so on, by level.
+    pub fn tables(mut self, policy: TablePolicy) -> Self {
+        self.tables = policy;
+        self
+    }
+
+    /// Bytes at which flush and compaction begin the next table. Default 64 MiB.
+    pub fn table_target_bytes(mut self, bytes: u64) -> Self {
+        self.table_target_bytes = bytes;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let invalid = |option, problem| Err(EngineError::InvalidConfig { option, problem }.into());
+        check_name(self.comparator.name())?;
+        if self.level_count.is_some_and(|count| count < 2) {
+            return invalid("level_count", "must be 2 to 255");
+        }
+        if self.table_target_bytes == 0 {
+            return invalid("table_target_bytes", "must be at least 1");
+        }
+        self.tables.validate()
+    }
+}
+
+/// How a flush goes.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct FlushOptions {
+    /// Stops the flush from outside.
+    pub cancel: Cancel,
+}
+
+/// How a compaction goes.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct CompactOptions {
+    /// Stops the job from outside.
+    pub cancel: Cancel,
+    /// Bytes at which the next output table begins. Default: the tree's.
+    pub target_bytes: Option<u64>,
+}
+
+impl CompactOptions {
+    /// Stops the job when `cancel` is raised.
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Bytes at which the next output table begins.
+    pub fn target_bytes(mut self, bytes: u64) -> Self {
+        self.target_bytes = Some(bytes);
+        self
+    }
+}
+
+/// The caller's own log position, at most 64 bytes; the engine stores it and gives it back.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Token(Slice);
+
+impl Token {
+    /// Longest token.
+    pub const MAX_LEN: usize = 64;
+
+    /// A token of these bytes; `InvalidArgument` over 64.
+    pub fn new(bytes: impl Into<Slice>) -> Result<Self> {
+        let bytes = bytes.into();
+        if bytes.len() > Self::MAX_LEN {
+            let problem = "has more than 64 bytes";
+            return Err(EngineError::InvalidArgument { argument: "token", problem }.into());
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &Slice {
+        &self.0
+    }
+}

@@ -1,0 +1,307 @@
+//! Scans from either end.
+
+use std::{iter::FusedIterator, ops::Bound};
+
+use lsm_iter::{Merge, Visible};
+use lsm_memtable::MemCursor;
+use lsm_table::{ReadMode, RunCursor};
+use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+use parking_lot::RawMutex;
+
+use crate::{View, super_version::ReadRun};
+
+/// A key with its value, as a scan yields it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    key: Slice,
+    value: Slice,
+    seqno: SeqNo,
+}
+
+impl Entry {
+    /// The key.
+    pub fn key(&self) -> &Slice {
+        &self.key
+    }
+
+    /// The value, shared with its block where there is one.
+    ///
+    /// # Errors
+    /// None for values that lie beside their key, as all do that are not separated.
+    pub fn value(&self) -> Result<Slice> {
+        Ok(self.value.clone())
+    }
+
+    /// Length of the value in bytes.
+    ///
+    /// # Errors
+    /// As [`Entry::value`].
+    pub fn size(&self) -> Result<usize> {
+        Ok(self.value.len())
+    }
+
+    /// Number of the write.
+    pub fn seqno(&self) -> SeqNo {
+        self.seqno
+    }
+
+    /// Key and value.
+    ///
+    /// # Errors
+    /// As [`Entry::value`].
+    pub fn into_pair(self) -> Result<(Slice, Slice)> {
+        Ok((self.key, self.value))
+    }
+}
+
+/// One container of a view, as a cursor.
+#[expect(clippy::large_enum_variant, reason = "a handful per scan; a box would cost a miss per entry")]
+enum Source {
+    Memory(MemCursor<RawMutex>),
+    Run(RunCursor<ReadRun>),
+}
+
+macro_rules! each {
+    ($self:expr, $cursor:ident => $call:expr) => {
+        match $self {
+            Self::Memory($cursor) => $call,
+            Self::Run($cursor) => $call,
+        }
+    };
+}
+
+impl EntryCursor for Source {
+    fn seek_first(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.seek_first())
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.seek_last())
+    }
+
+    fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        each!(self, cursor => cursor.seek(key, before))
+    }
+
+    fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        each!(self, cursor => cursor.seek_back(key, before))
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.next())
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.prev())
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        each!(self, cursor => cursor.entry())
+    }
+
+    #[inline]
+    fn value(&self) -> Slice {
+        each!(self, cursor => cursor.value())
+    }
+
+    fn bound(&self) -> Option<&[u8]> {
+        each!(self, cursor => cursor.bound())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.settle())
+    }
+}
+
+/// One end of a scan.
+struct End {
+    walk: Visible<Merge<Source>>,
+    /// Whether the walk stands on the entry yielded last; otherwise nothing was yielded from this end yet.
+    started: bool,
+}
+
+impl End {
+    fn new(view: &View, bounds: &(Bound<Slice>, Bound<Slice>)) -> Self {
+        let order = &view.tree.order;
+        let pinned = &view.pinned;
+        let active = std::iter::once(&pinned.active.entries);
+        let memtables = active.chain(pinned.sealed.iter().map(|sealed| &sealed.entries));
+        let memory = memtables.filter(|entries| !entries.is_empty());
+        let sources: Vec<Source> = memory
+            .map(|entries| Source::Memory(entries.cursor()))
+            .chain(
+                pinned
+                    .runs
+                    .iter()
+                    .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
+            )
+            .collect();
+        let merge = Merge::new(order.clone(), sources);
+        Self { walk: Visible::new(merge, order.clone(), view.before, bounds.clone()), started: false }
+    }
+}
+
+/// Entries of a range of keys, each key once, from either end.
+///
+/// The iterator owns its view: it may outlive the tree's handle and move to another thread, and nothing that
+/// happens meanwhile changes what it yields. After an error it is finished.
+pub struct Range {
+    view: View,
+    bounds: (Bound<Slice>, Bound<Slice>),
+    /// Passes over keys that do not start with this; only for orders in which prefixes are not contiguous.
+    filter: Option<Slice>,
+    front: Option<Box<End>>,
+    back: Option<Box<End>>,
+    finished: bool,
+}
+
+impl Range {
+    pub(crate) fn new(view: &View, bounds: (Bound<Slice>, Bound<Slice>)) -> Self {
+        let finished = is_empty(&bounds, &view.tree.order);
+        Self { view: view.clone(), bounds, filter: None, front: None, back: None, finished }
+    }
+
+    pub(crate) fn prefix(view: &View, prefix: &[u8]) -> Self {
+        if let Some(bounds) = view.tree.order.comparator().prefix_bounds(prefix) {
+            return Self::new(view, bounds);
+        }
+        let all = Self::new(view, (Bound::Unbounded, Bound::Unbounded));
+        Self { filter: Some(prefix.into()), ..all }
+    }
+
+    /// Keys alone.
+    pub fn keys(self) -> impl DoubleEndedIterator<Item = Result<Slice>> {
+        self.map(|entry| entry.map(|entry| entry.key))
+    }
+
+    /// Keys with values.
+    pub fn pairs(self) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice)>> {
+        self.map(|entry| entry.and_then(Entry::into_pair))
+    }
+
+    /// Steps forward and lends the entry, without making owned slices of it.
+    ///
+    /// # Errors
+    /// What reading the next block found; the scan is finished then.
+    #[inline]
+    pub fn advance(&mut self) -> Result<Option<EntryRef<'_>>> {
+        loop {
+            let stepped = !self.finished && self.step_front().inspect_err(|_| self.finished = true)?;
+            if !stepped {
+                self.finished = true;
+                return Ok(None);
+            }
+            if self.filter.is_none() || self.passes(self.front.as_deref()) {
+                return Ok(self.front.as_ref().and_then(|end| end.walk.entry()));
+            }
+        }
+    }
+
+    /// Steps back and lends the entry, without making owned slices of it.
+    ///
+    /// # Errors
+    /// As [`Range::advance`].
+    #[inline]
+    pub fn advance_back(&mut self) -> Result<Option<EntryRef<'_>>> {
+        loop {
+            let stepped = !self.finished && self.step_back().inspect_err(|_| self.finished = true)?;
+            if !stepped {
+                self.finished = true;
+                return Ok(None);
+            }
+            if self.filter.is_none() || self.passes(self.back.as_deref()) {
+                return Ok(self.back.as_ref().and_then(|end| end.walk.entry()));
+            }
+        }
+    }
+
+    /// Moves the front by one visible key; `false` when that meets the back or the end.
+    #[inline]
+    fn step_front(&mut self) -> Result<bool> {
+        let end = self.front.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds)));
+        if std::mem::replace(&mut end.started, true) {
+            end.walk.move_next()?;
+        } else {
+            end.walk.seek_first()?;
+        }
+        let Some(entry) = end.walk.entry() else { return Ok(false) };
+        let Some(other) = self.back.as_ref().and_then(|end| end.walk.entry()) else { return Ok(true) };
+        Ok(self.view.tree.order.compare(entry.key, other.key).is_lt())
+    }
+
+    /// Moves the back by one visible key; `false` when that meets the front or the start.
+    #[inline]
+    fn step_back(&mut self) -> Result<bool> {
+        let end = self.back.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds)));
+        if std::mem::replace(&mut end.started, true) {
+            end.walk.move_prev()?;
+        } else {
+            end.walk.seek_last()?;
+        }
+        let Some(entry) = end.walk.entry() else { return Ok(false) };
+        let Some(other) = self.front.as_ref().and_then(|end| end.walk.entry()) else { return Ok(true) };
+        Ok(self.view.tree.order.compare(entry.key, other.key).is_gt())
+    }
+
+    fn passes(&self, end: Option<&End>) -> bool {
+        let entry = end.and_then(|end| end.walk.entry());
+        entry.zip(self.filter.as_ref()).is_some_and(|(entry, prefix)| entry.key.starts_with(prefix))
+    }
+}
+
+fn owned(end: Option<&End>) -> Option<Entry> {
+    let walk = &end?.walk;
+    let entry = walk.entry()?;
+    Some(Entry { key: Slice::copy_from(entry.key), value: walk.value(), seqno: entry.seqno })
+}
+
+impl Iterator for Range {
+    type Item = Result<Entry>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(None) => None,
+            Ok(Some(_)) => owned(self.front.as_deref()).map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Range {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self.advance_back() {
+            Ok(None) => None,
+            Ok(Some(_)) => owned(self.back.as_deref()).map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl FusedIterator for Range {}
+
+impl std::fmt::Debug for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Range").field("bounds", &self.bounds).finish_non_exhaustive()
+    }
+}
+
+fn is_empty(bounds: &(Bound<Slice>, Bound<Slice>), order: &KeyOrder) -> bool {
+    match (&bounds.0, &bounds.1) {
+        (Bound::Included(lower), Bound::Included(upper)) => order.compare(lower, upper).is_gt(),
+        (
+            Bound::Included(lower) | Bound::Excluded(lower),
+            Bound::Included(upper) | Bound::Excluded(upper),
+        ) => order.compare(lower, upper).is_ge(),
+        _ => false,
+    }
+}
+
+const _: () = {
+    const fn sendable<T: Send + 'static>() {}
+    sendable::<Range>();
+};

@@ -1,0 +1,147 @@
+//! What every reader can do: views, and the tree itself for its newest state.
+
+use std::ops::{Bound, RangeBounds};
+
+use lsm_iter::Candidate;
+use lsm_types::{KeyOrder, Kind, Result, SeqNo, Slice};
+
+use crate::{
+    Entry, Range, View,
+    get::{self, FoundValue},
+    super_version::SuperVersion,
+};
+
+/// Where and at which bound a read looks.
+#[derive(Clone, Copy)]
+pub struct ReadPoint<'a> {
+    pub(crate) view: &'a SuperVersion,
+    pub(crate) before: SeqNo,
+    pub(crate) order: &'a KeyOrder,
+}
+
+impl<'a> ReadPoint<'a> {
+    fn find(&self, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
+        get::find(self.view, key, self.before, self.order)
+    }
+}
+
+/// A value that keeps the buffer it lies in alive, however long that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    value: Slice,
+    shared: bool,
+}
+
+impl Pinned {
+    /// Whether the value shares its block; otherwise it was copied.
+    pub fn is_pinned(&self) -> bool {
+        self.shared
+    }
+
+    /// The value, not copied.
+    pub fn into_slice(self) -> Slice {
+        self.value
+    }
+}
+
+impl std::ops::Deref for Pinned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.value
+    }
+}
+
+/// Reads, the same for a [`View`] and for the newest state of a [`crate::Tree`].
+///
+/// Keys that may not be written are simply not there.
+pub trait Reader {
+    /// Calls `read` with what the read looks at.
+    fn with_read_point<T>(&self, read: impl FnOnce(ReadPoint<'_>) -> Result<T>) -> Result<T>;
+
+    /// A view that sees what this reader sees now.
+    fn to_view(&self) -> View;
+
+    /// The value of `key`, shared with its block where there is one.
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
+        let key = key.as_ref();
+        self.with_read_point(|point| Ok(point.find(key)?.map(|found| found.value.into_slice())))
+    }
+
+    /// The value of `key`, and whether it shares its block.
+    fn get_pinned(&self, key: impl AsRef<[u8]>) -> Result<Option<Pinned>> {
+        let key = key.as_ref();
+        self.with_read_point(|point| {
+            Ok(point
+                .find(key)?
+                .map(|found| Pinned { shared: found.value.is_shared(), value: found.value.into_slice() }))
+        })
+    }
+
+    /// What `read` makes of the value of `key`, which is only borrowed.
+    fn get_with<T>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        let key = key.as_ref();
+        self.with_read_point(|point| Ok(point.find(key)?.map(|found| read(found.value.as_bytes()))))
+    }
+
+    /// Replaces the content of `out` by the value of `key`; `false`, and `out` empty, when there is none.
+    fn get_into(&self, key: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Result<bool> {
+        out.clear();
+        Ok(self.get_with(key, |value| out.extend_from_slice(value))?.is_some())
+    }
+
+    /// Whether `key` has a value.
+    fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.with_read_point(|point| Ok(point.find(key)?.is_some()))
+    }
+
+    /// Length of the value of `key`, in bytes.
+    fn size_of(&self, key: impl AsRef<[u8]>) -> Result<Option<usize>> {
+        self.get_with(key, <[u8]>::len)
+    }
+
+    /// Kind and number of the entry that decides `key`, when that is a value.
+    fn entry_info(&self, key: impl AsRef<[u8]>) -> Result<Option<(Kind, SeqNo)>> {
+        let key = key.as_ref();
+        self.with_read_point(|point| Ok(point.find(key)?.map(|found| (found.kind, found.seqno))))
+    }
+
+    /// Entries of keys within `bounds`, in key order from either end.
+    ///
+    /// Inverted or empty bounds give an empty iterator. The iterator owns its view.
+    fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
+        let owned = |bound: Bound<&K>| bound.map(|key| Slice::from(key.as_ref()));
+        Range::new(&self.to_view(), (owned(bounds.start_bound()), owned(bounds.end_bound())))
+    }
+
+    /// All entries, in key order from either end.
+    fn iter(&self) -> Range {
+        Range::new(&self.to_view(), (Bound::Unbounded, Bound::Unbounded))
+    }
+
+    /// Entries of the keys that start with `prefix`, in key order from either end; all for an empty prefix.
+    fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
+        Range::prefix(&self.to_view(), prefix.as_ref())
+    }
+
+    /// The entry with the smallest key.
+    fn first(&self) -> Result<Option<Entry>> {
+        self.iter().next().transpose()
+    }
+
+    /// The entry with the largest key.
+    fn last(&self) -> Result<Option<Entry>> {
+        self.iter().next_back().transpose()
+    }
+
+    /// Whether there is no entry.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.first()?.is_none())
+    }
+
+    /// Number of entries, by a walk over all of them.
+    fn count(&self) -> Result<u64> {
+        self.iter().try_fold(0, |count, entry| entry.map(|_| count + 1))
+    }
+}

@@ -1,0 +1,270 @@
+//! A directory and everything in it: manifest, file numbers, caches, lock; for one tree or many.
+
+mod files;
+mod ids;
+mod install;
+mod lock;
+mod open;
+mod place;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use lsm_compaction_executor::InstallError;
+use lsm_fs::Fs;
+use lsm_journal::{FileName, Folder};
+use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, Version, VersionEdit};
+use lsm_table::{BlockCache, DecoderPool, DescriptorCache, TableEnv};
+use lsm_types::{Clock, EditIndex, FileUuid, Result, TableId, TreeId};
+use parking_lot::Mutex;
+
+pub use files::FilesReport;
+pub(crate) use install::{Draft, Proposal};
+pub use open::OpenReport;
+pub(crate) use place::{place_tables, relocate_tables, run_age};
+
+use crate::{EngineError, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner};
+use ids::{FileIds, Grant};
+use install::Installs;
+use lock::DirectoryLock;
+
+/// An open directory. Handles are cheap to clone and share it; it stays locked until the last handle, tree, view
+/// and iterator is gone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<StoreInner>,
+}
+
+pub(crate) struct StoreInner {
+    options: StoreOptions,
+    root: PathBuf,
+    database: FileUuid,
+    ids: FileIds,
+    /// `None` for a store that is only read.
+    installs: Option<Installs>,
+    /// The state of a store that is only read.
+    read_only: Option<Catalog>,
+    last_edit: AtomicU64,
+    cache: BlockCache,
+    descriptors: DescriptorCache,
+    decoders: DecoderPool,
+    report: OpenReport,
+    trees: Mutex<BTreeMap<TreeId, Weak<TreeInner>>>,
+    is_closed: AtomicBool,
+    /// Dropped last: nothing of ours touches the directory after it.
+    _lock: Option<DirectoryLock>,
+}
+
+impl Store {
+    /// Opens or creates a database.
+    ///
+    /// # Errors
+    /// `Locked`, `NotFound`, `AlreadyExists`, `ComparatorMismatch` for a tree whose comparator was not given;
+    /// `PartialState`, `Corruption`, `ManifestRegression`, `MissingFiles`, `FileLengthMismatch` for what a directory
+    /// should not hold. An open that fails changes nothing.
+    pub fn open(options: StoreOptions) -> Result<Self> {
+        open::open(options, None)
+    }
+
+    /// As [`Store::open`], creating the tree of a new database in the same step.
+    pub(crate) fn open_for(options: StoreOptions, tree: &TreeOptions) -> Result<Self> {
+        tree.validate()?;
+        let options = options.comparator(tree.comparator.clone());
+        open::open(options, Some(tree))
+    }
+
+    /// Opens the tree with this number, creating it where it does not exist.
+    ///
+    /// # Errors
+    /// `ComparatorMismatch` and `OptionMismatch` when it was created otherwise; `AlreadyExists` when it is open.
+    pub fn tree(&self, id: TreeId, options: &TreeOptions) -> Result<Tree> {
+        options.validate()?;
+        let mut trees = self.inner.trees.lock();
+        if trees.get(&id).is_some_and(|tree| tree.strong_count() > 0) {
+            return Err(EngineError::TreeInUse { tree: id }.into());
+        }
+        let version = match self.inner.version(id) {
+            Some(version) => version,
+            None => self.inner.create_tree(id, options)?,
+        };
+        check_identity(&version.identity, options)?;
+        let env = Arc::new(self.inner.table_env(id, options));
+        let tree = Tree::start(id, self.inner.clone(), options, env, &version)?;
+        trees.insert(id, Arc::downgrade(&tree.inner));
+        Ok(tree)
+    }
+
+    /// How the directory was found.
+    pub fn report(&self) -> &OpenReport {
+        self.inner.report()
+    }
+
+    /// Numbers of the trees, open or not.
+    pub fn trees(&self) -> Vec<TreeId> {
+        self.inner.with_catalog(|catalog| catalog.trees().map(|(id, _)| id).collect())
+    }
+
+    /// The block cache.
+    pub fn cache(&self) -> &BlockCache {
+        &self.inner.cache
+    }
+
+    /// Notes that the database was closed in order and takes no further change.
+    ///
+    /// # Errors
+    /// What the file system says; nothing is lost then, the next open only misses the note.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+fn check_identity(stored: &TreeIdentity, options: &TreeOptions) -> Result<()> {
+    let supplied = options.comparator.name();
+    if stored.comparator != supplied {
+        let (stored, supplied) = (stored.comparator.clone(), supplied.to_owned());
+        return Err(EngineError::ComparatorMismatch { stored, supplied }.into());
+    }
+    if let Some(count) = options.level_count.filter(|count| *count != stored.level_count) {
+        return Err(EngineError::OptionMismatch {
+            option: "level_count",
+            stored: stored.level_count.into(),
+            supplied: count.into(),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// What a new tree is to be.
+pub(crate) fn new_identity(options: &TreeOptions) -> TreeIdentity {
+    TreeIdentity::new(options.comparator.name(), options.level_count.unwrap_or(DEFAULT_LEVEL_COUNT))
+}
+
+impl StoreInner {
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.options.clock.as_ref()
+    }
+
+    pub(crate) fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.installs.is_none()
+    }
+
+    /// Makes a change durable and then visible.
+    pub(crate) fn install(&self, proposal: Proposal) -> Result<(), InstallError> {
+        let Some(installs) = &self.installs else {
+            return Err(InstallError::NotApplied(EngineError::ReadOnly.into()));
+        };
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(InstallError::NotApplied(EngineError::Closed.into()));
+        }
+        let outcome = installs.install(proposal);
+        self.last_edit.fetch_max(installs.last_edit().get(), Ordering::AcqRel);
+        outcome
+    }
+
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.installs.as_ref().map_or(Ok(()), Installs::close)
+    }
+
+    fn version(&self, tree: TreeId) -> Option<Version> {
+        self.with_catalog(|catalog| catalog.tree(tree).cloned())
+    }
+
+    fn with_catalog<T>(&self, read: impl FnOnce(&Catalog) -> T) -> T {
+        static NOTHING: std::sync::LazyLock<Catalog> = std::sync::LazyLock::new(Catalog::default);
+        match (&self.installs, &self.read_only) {
+            (Some(installs), _) => installs.with_catalog(read),
+            (None, Some(catalog)) => read(catalog),
+            (None, None) => read(&NOTHING),
+        }
+    }
+
+    fn create_tree(&self, id: TreeId, options: &TreeOptions) -> Result<Version> {
+        let identity = new_identity(options);
+        let order = lsm_types::KeyOrder::new(options.comparator.clone());
+        let edit = VersionEdit {
+            database: vec![DatabaseEdit::CreateTree { tree: id, identity }],
+            ..VersionEdit::default()
+        };
+        let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
+        let publish = Box::new(|_: &Catalog| {});
+        self.install(Proposal { build, publish }).map_err(InstallError::into_error)?;
+        if let Some(installs) = &self.installs {
+            installs.set_order(id, order);
+        }
+        self.version(id).ok_or_else(|| EngineError::Bug { invariant: "a created tree exists" }.into())
+    }
+
+    fn table_env(self: &Arc<Self>, tree: TreeId, options: &TreeOptions) -> TableEnv {
+        TableEnv {
+            fs: self.options.fs.clone(),
+            folder: Folder::Tables.path(&self.root),
+            cache: self.cache.clone(),
+            descriptors: self.descriptors.clone(),
+            decoders: self.decoders.clone(),
+            order: lsm_types::KeyOrder::new(options.comparator.clone()),
+            database: self.database,
+            tree,
+            ids: self.clone(),
+            clock: self.options.clock.clone(),
+            random: self.options.random.clone(),
+            policy: options.tables.clone(),
+            sync_file: self.options.sync.table,
+            sync_folder: self.options.sync.directory,
+            file_name: |table| FileName::Table(table).to_string(),
+        }
+    }
+}
+
+impl lsm_table::FileIds for StoreInner {
+    fn next(&self) -> Result<TableId> {
+        loop {
+            let bound = match self.ids.next() {
+                Grant::Id(id) => return Ok(id),
+                Grant::Reserve(bound) => bound,
+            };
+            // Two callers may both find the numbers used up; the bound only grows, and what the slower one
+            // reserves on top is used like the rest.
+            let build = Box::new(move |draft: &mut Draft<'_>| {
+                let mut edit = VersionEdit::default();
+                if draft.reserved_ids() < bound {
+                    edit.database.push(DatabaseEdit::ReserveIds(bound));
+                }
+                Ok(edit)
+            });
+            let publish = Box::new(|_: &Catalog| {});
+            self.install(Proposal { build, publish }).map_err(InstallError::into_error)?;
+            self.ids.extend(bound);
+        }
+    }
+
+    fn last_edit(&self) -> EditIndex {
+        EditIndex::new(self.last_edit.load(Ordering::Acquire))
+    }
+}
+
+/// The file system and the root of a store, for what looks at its files.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) fs: &'a dyn Fs,
+    pub(crate) root: &'a Path,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("database", &self.inner.database).finish_non_exhaustive()
+    }
+}

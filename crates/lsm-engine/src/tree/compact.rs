@@ -1,0 +1,281 @@
+//! Asking a strategy, and carrying out what it wants.
+
+use std::sync::Arc;
+
+use lsm_compaction_executor::{
+    CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
+    Job, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, Standard, run_job,
+};
+use lsm_compaction_planner::{
+    CompactionStrategy, Inputs, Major, MergePlan, Plan, PlanView, TreeShape, validate,
+};
+use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
+use lsm_table::Table;
+use lsm_types::{Cut, KeyOrder, Level, Result};
+
+use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
+use crate::{
+    CompactOptions, EngineError,
+    store::{Draft, Proposal, place_tables, relocate_tables, run_age},
+    super_version::SuperVersion,
+};
+
+/// How often a strategy is asked again when another job took what it wanted.
+const PLANNING_ROUNDS: usize = 3;
+
+impl Tree {
+    /// Asks `strategy` once what to do, does it, and says what became of it. Several calls may run at once.
+    ///
+    /// # Errors
+    /// `Cancelled`, `NoSpace`, `Io`, damage to an input: nothing changed, the call can be repeated.
+    /// `InvalidArgument` when the strategy's plan breaks a rule. `InstallOutcomeUnknown` and `Fenced`: the change
+    /// may be on disk; reopen the database.
+    pub fn compact(
+        &self,
+        strategy: &dyn CompactionStrategy,
+        options: &CompactOptions,
+    ) -> Result<CompactionReport> {
+        self.compact_with(strategy, options, &no_failpoints())
+    }
+
+    /// As [`Tree::compact`], failing on purpose where `failpoints` says so.
+    ///
+    /// # Errors
+    /// As [`Tree::compact`], and what `failpoints` returns.
+    pub fn compact_with(
+        &self,
+        strategy: &dyn CompactionStrategy,
+        options: &CompactOptions,
+        failpoints: &Arc<dyn Failpoints>,
+    ) -> Result<CompactionReport> {
+        let _shared = self.inner.compacting.read();
+        self.inner.compact(strategy, options, failpoints)
+    }
+
+    /// Compacts everything into the last level. Waits for running compactions and runs alone.
+    ///
+    /// # Errors
+    /// As [`Tree::compact`].
+    pub fn major_compact(&self, options: &CompactOptions) -> Result<CompactionReport> {
+        let _alone = self.inner.compacting.write();
+        let target = options.target_bytes.unwrap_or(self.inner.table_target_bytes);
+        self.inner.compact(&Major { target_bytes: target }, options, &no_failpoints())
+    }
+}
+
+fn no_failpoints() -> Arc<dyn Failpoints> {
+    Arc::new(NoFailpoints)
+}
+
+impl TreeInner {
+    fn compact(
+        self: &Arc<Self>,
+        strategy: &dyn CompactionStrategy,
+        options: &CompactOptions,
+        failpoints: &Arc<dyn Failpoints>,
+    ) -> Result<CompactionReport> {
+        self.check_writable()?;
+        let started = self.store.clock().monotonic_nanos();
+        let shape = TreeShape::new(self.order.clone());
+        for _ in 0..PLANNING_ROUNDS {
+            // Busy before levels: a job that ends in between leaves its inputs busy and gone, never free and there.
+            let busy = self.busy.snapshot();
+            let view = self.current.load_full();
+            let planning = PlanView::new(&view.version.levels, &busy, &shape);
+            let plan = strategy.plan(&planning);
+            let Some(inputs) = plan.inputs() else {
+                return Ok(CompactionReport::nothing(Outcome::Idle));
+            };
+            validate(&plan, &planning).map_err(ExecutorError::Refused)?;
+            failpoints.hit("plan.done")?;
+            let Some(lease) = self.busy.lease(inputs) else { continue };
+            let mut report = match plan {
+                Plan::Idle => CompactionReport::nothing(Outcome::Idle),
+                Plan::Merge(plan) => self.merge(&view, plan, lease, options, failpoints)?,
+                Plan::Move(plan) => {
+                    let mut report = report_of(Outcome::Moved, &plan.inputs, plan.reason);
+                    self.relocate(&plan.inputs, plan.output.dest, lease)?;
+                    report.dest = Some(plan.output.dest);
+                    report.tables_out = report.tables_in;
+                    report
+                }
+                Plan::Drop(plan) => {
+                    let report = report_of(Outcome::Dropped, &plan.inputs, plan.reason);
+                    self.drop_tables(&plan.inputs, lease)?;
+                    report
+                }
+            };
+            report.nanos = self.store.clock().monotonic_nanos().saturating_sub(started);
+            return Ok(report);
+        }
+        Ok(CompactionReport::nothing(Outcome::Busy))
+    }
+
+    fn merge(
+        self: &Arc<Self>,
+        view: &Arc<SuperVersion>,
+        plan: MergePlan,
+        lease: Lease,
+        options: &CompactOptions,
+        failpoints: &Arc<dyn Failpoints>,
+    ) -> Result<CompactionReport> {
+        let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
+        let kept = self.holds.start_job();
+        let mut output = plan.output;
+        if let Some(target) = options.target_bytes {
+            output.target_bytes = target;
+        }
+        let job = Job {
+            inputs: self.open_inputs(&plan.inputs)?,
+            level_count: view.version.levels.count(),
+            order: self.order.clone(),
+            retention: kept.retention.clone(),
+            outside: Arc::new({
+                let (tree, view, inputs) = (self.clone(), view.clone(), plan.inputs.clone());
+                move || tree.outside_of(&view, &inputs)
+            }),
+            env: self.env.clone(),
+            cancel: self.stop.either(&options.cancel),
+            failpoints: failpoints.clone(),
+            output,
+            lease,
+        };
+        let flavours: [&dyn CompactionFlavour; 1] = [&Standard];
+        let done = run_job(&job, &flavours, &JobInstaller { tree: self, job: &job })?;
+        self.counters.compacted(report.bytes_in, done.bytes);
+        report.dest = Some(job.output.dest);
+        report.flavour = Some(done.flavour);
+        report.tables_out = done.tables;
+        report.bytes_out = done.bytes;
+        report.entries_in = job.input_entries();
+        report.entries_out = done.entries;
+        Ok(report)
+    }
+
+    /// Handles of the inputs, run by run; an input that left meanwhile declines the job.
+    fn open_inputs(&self, inputs: &Inputs) -> Result<Vec<Vec<Table>>> {
+        let open = |table: &Arc<lsm_manifest::TableDescriptor>| {
+            self.table(table.id).ok_or(ExecutorError::InputVanished { table: table.id })
+        };
+        let parts = inputs.parts().iter().map(|part| part.tables.iter().map(open).collect());
+        Ok(parts.collect::<Result<Vec<Vec<Table>>, ExecutorError>>()?)
+    }
+
+    /// What is not an input and may hold keys of the job: tables of any level, and all memtables.
+    fn outside_of(&self, view: &SuperVersion, inputs: &Inputs) -> Vec<OutsideContainer> {
+        let Some((start, end)) = hull(inputs, &self.order) else { return Vec::new() };
+        let ids: std::collections::HashSet<_> = inputs.tables().map(|table| table.id).collect();
+        let runs = view.version.levels.iter().flat_map(|(_, level)| level.runs());
+        let tables = runs.flat_map(|run| run.tables.covering(&start, &end, &self.order));
+        let outside = tables.filter(|table| !ids.contains(&table.id)).map(|table| OutsideContainer {
+            start: table.coverage_start.clone(),
+            end: table.coverage_end.clone(),
+            min_seqno: table.seqnos.min,
+            max_seqno: table.seqnos.max,
+        });
+        let sealed = view.sealed.iter().map(|sealed| outside_memtable(&sealed.entries));
+        outside.chain(sealed).chain(std::iter::once(outside_memtable(&view.active.entries))).collect()
+    }
+
+    fn relocate(self: &Arc<Self>, inputs: &Inputs, dest: Level, lease: Lease) -> Result<()> {
+        let request = InstallRequest {
+            remove: Vec::new(),
+            add: Vec::new(),
+            relocate: inputs
+                .parts()
+                .iter()
+                .map(|part| part.tables.iter().map(|table| table.id).collect())
+                .collect(),
+            dest,
+            placement: Placement::Newest,
+            floor: None,
+        };
+        let outcome = self.install(request, Vec::new());
+        drop(lease);
+        outcome.map_err(InstallError::into_error)
+    }
+
+    /// Removes tables unread. What they held is gone for every read, so reads up to their numbers are refused.
+    fn drop_tables(self: &Arc<Self>, inputs: &Inputs, lease: Lease) -> Result<()> {
+        let request = InstallRequest {
+            remove: inputs.tables().map(|table| table.id).collect(),
+            add: Vec::new(),
+            relocate: Vec::new(),
+            dest: Level::new(0),
+            placement: Placement::OfInputs,
+            floor: inputs.tables().map(|table| table.seqnos.max).max(),
+        };
+        let outcome = self.install(request, Vec::new());
+        drop(lease);
+        outcome.map_err(InstallError::into_error)
+    }
+
+    fn install(self: &Arc<Self>, request: InstallRequest, added: Vec<Table>) -> Result<(), InstallError> {
+        let tree = self.id;
+        let removed = request.remove.clone();
+        let order = self.order.clone();
+        let build = Box::new(move |draft: &mut Draft<'_>| {
+            let version = draft.version(tree).ok_or(EngineError::Closed)?;
+            let age = age_of_inputs(&request, &version.levels);
+            let mut edit = VersionEdit::default();
+            for id in &request.remove {
+                if !draft.holds(*id) {
+                    return Err(ExecutorError::InputVanished { table: *id }.into());
+                }
+                edit.push(tree, TreeEdit::RemoveTable { id: *id });
+            }
+            if let Some(floor) = request.floor {
+                edit.push(tree, TreeEdit::RaiseFloor(floor));
+            }
+            // The oldest part first, so that the newest ends up on top.
+            for part in request.relocate.iter().rev() {
+                relocate_tables(draft, &mut edit, tree, request.dest, part, &order)?;
+            }
+            place_tables(draft, &mut edit, tree, request.dest, age, &request.add, &order)?;
+            Ok(edit)
+        });
+        let me = self.clone();
+        let publish = Box::new(move |catalog: &Catalog| {
+            let Some(version) = catalog.tree(tree) else { return };
+            me.publish_or_stop(version, Published { added, removed, flushed_through: None });
+        });
+        self.store.install(Proposal { build, publish })
+    }
+}
+
+/// The place in age that outputs take over: that of the newest input in the level they go to.
+fn age_of_inputs(request: &InstallRequest, levels: &Levels) -> Option<u64> {
+    if request.placement == Placement::Newest {
+        return None;
+    }
+    request.remove.iter().filter_map(|id| run_age(levels, request.dest, *id)).max()
+}
+
+/// The installer of one job.
+struct JobInstaller<'a> {
+    tree: &'a Arc<TreeInner>,
+    job: &'a Job,
+}
+
+impl Installer for JobInstaller<'_> {
+    fn install(&self, request: InstallRequest) -> Result<(), InstallError> {
+        let env = &self.job.env;
+        let added = request.add.iter().map(|descriptor| Table::new(env, descriptor.clone())).collect();
+        self.tree.install(request, added)
+    }
+}
+
+/// The smallest stretch of keys that holds the coverage of all inputs.
+fn hull(inputs: &Inputs, order: &KeyOrder) -> Option<(Cut, Cut)> {
+    let start = inputs.tables().map(|table| &table.coverage_start).min_by(|a, b| a.compare(b, order))?;
+    let end = inputs.tables().map(|table| &table.coverage_end).max_by(|a, b| a.compare(b, order))?;
+    Some((start.clone(), end.clone()))
+}
+
+fn report_of(outcome: Outcome, inputs: &Inputs, reason: lsm_compaction_planner::Reason) -> CompactionReport {
+    let mut report = CompactionReport::nothing(outcome);
+    report.reason = Some(reason);
+    report.tables_in = inputs.table_count();
+    report.bytes_in = inputs.file_bytes();
+    report
+}

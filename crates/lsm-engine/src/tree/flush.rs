@@ -1,0 +1,197 @@
+//! Sealed memtables become tables.
+
+use std::sync::Arc;
+
+use lsm_compaction_executor::{
+    DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, StreamControl,
+    write_survivors,
+};
+use lsm_compaction_planner::{Cutter, OutputSpec};
+use lsm_iter::{Merge, Retention, Survivors};
+use lsm_manifest::{TreeEdit, VersionEdit, Watermark};
+use lsm_table::{MultiWriter, Table};
+use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo};
+
+use super::{Tree, TreeInner, publish::Published};
+use crate::{
+    EngineError, FlushOptions, Token,
+    store::{Draft, Proposal, place_tables},
+    super_version::SuperVersion,
+};
+
+/// What a flush did.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    /// Memtables that are in tables now.
+    pub memtables: usize,
+    /// Tables written.
+    pub tables: usize,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Entries written.
+    pub entries: u64,
+    /// Entries not written because no reader needs them.
+    pub dropped: u64,
+    /// Every write numbered below this that had returned when its memtable was sealed is durable.
+    pub durable_seqno: SeqNo,
+    /// The caller's log position up to which everything is durable.
+    pub log_token: Option<Token>,
+}
+
+impl Tree {
+    /// Writes all sealed memtables to tables and installs them in one step.
+    ///
+    /// `Ok` means durable: files, their names and the manifest edit are synced. Reads go on undisturbed. Without
+    /// sealed memtables nothing happens and nothing is written.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Io`, `Cancelled`: nothing changed, the call can be repeated. `InstallOutcomeUnknown` and
+    /// `Fenced`: the change may be on disk; reopen the database.
+    pub fn flush(&self, options: &FlushOptions) -> Result<FlushReport> {
+        let inner = &self.inner;
+        inner.check_writable()?;
+        let _one_at_a_time = inner.flushing.lock();
+        // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
+        let kept = inner.holds.start_job();
+        let view = inner.current.load_full();
+        if view.sealed.is_empty() {
+            return Ok(inner.report(FlushReport::default()));
+        }
+        let (staged, report) = inner.write_memtables(&view, &kept.retention, options)?;
+        inner.install_flush(&view, staged)?;
+        Ok(inner.report(report))
+    }
+}
+
+/// Tables of a flush, not yet part of the tree.
+struct Staged {
+    area: StagingArea,
+    floor: Option<SeqNo>,
+}
+
+impl TreeInner {
+    fn write_memtables(
+        self: &Arc<Self>,
+        view: &Arc<SuperVersion>,
+        retention: &Retention,
+        options: &FlushOptions,
+    ) -> Result<(Staged, FlushReport)> {
+        let mut merge =
+            Merge::new(self.order.clone(), view.sealed.iter().map(|sealed| sealed.entries.cursor()));
+        merge.seek_first()?;
+        let outside = {
+            let view = view.clone();
+            Outside::new(move || outside_of_flush(&view), self.order.clone())
+        };
+        // Numbers stay: the bottom of the tree is the business of compaction.
+        let retention = retention.clone().zeroing_below(SeqNo::ZERO);
+        let mut survivors = Survivors::new(merge, retention, outside, DropCounts::default());
+        let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
+        let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count());
+        let mut cutter = Cutter::new(&output, &self.order);
+        let cancel = self.stop.either(&options.cancel);
+        let control = StreamControl { cancel: &cancel, failpoints: &NoFailpoints };
+        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, control)?;
+        let mut area = StagingArea::new();
+        area.add(writer.finish()?);
+        area.seal(&self.env, &NoFailpoints)?;
+        cancel.check()?;
+        let floor = survivors.floor();
+        let (_, _, dropped) = survivors.into_parts();
+        let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
+        let raw = view.sealed.iter().map(|sealed| sealed.entries.bytes()).sum();
+        self.counters.flushed(raw, bytes);
+        let report = FlushReport {
+            memtables: view.sealed.len(),
+            tables: area.tables().len(),
+            bytes,
+            entries,
+            dropped: dropped.total(),
+            ..FlushReport::default()
+        };
+        Ok((Staged { area, floor }, report))
+    }
+
+    fn install_flush(self: &Arc<Self>, view: &SuperVersion, mut staged: Staged) -> Result<()> {
+        let Some(newest) = view.sealed.first().cloned() else { return Ok(()) };
+        let tables: Vec<Table> = staged.area.tables().iter().map(|table| table.open(&self.env)).collect();
+        let descriptors: Vec<_> = tables.iter().map(|table| table.descriptor().clone()).collect();
+        let max_seqno = view.sealed.iter().map(|sealed| sealed.max_seqno).max().unwrap_or_default();
+        let tree = self.id;
+        let token = view.sealed.iter().find_map(|sealed| sealed.token.clone());
+        let me = self.clone();
+        let floor = staged.floor;
+        let through = newest.id;
+        let build = Box::new(move |draft: &mut Draft<'_>| {
+            let version = draft.version(tree).ok_or(EngineError::Closed)?;
+            let known = version.watermark.clone();
+            let mut edit = VersionEdit::default();
+            edit.push(tree, TreeEdit::MaxSeqNo(max_seqno));
+            if let Some(floor) = floor {
+                edit.push(tree, TreeEdit::RaiseFloor(floor));
+            }
+            let seqno = me.durable_after(through, max_seqno).max(known.seqno);
+            let watermark = Watermark { seqno, token: token.or(known.token) };
+            edit.push(tree, TreeEdit::Watermark(watermark));
+            place_tables(draft, &mut edit, tree, Level::new(0), None, &descriptors, &me.order)?;
+            Ok(edit)
+        });
+        let me = self.clone();
+        let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
+            let Some(version) = catalog.tree(tree) else { return };
+            let change = Published { added: tables, removed: Vec::new(), flushed_through: Some(through) };
+            me.publish_or_stop(version, change);
+        });
+        match self.store.install(Proposal { build, publish }) {
+            Ok(()) => {
+                staged.area.keep();
+                Ok(())
+            }
+            Err(InstallError::NotApplied(error)) => Err(error),
+            Err(InstallError::Unknown(error)) => {
+                staged.area.keep();
+                Err(error)
+            }
+        }
+    }
+
+    /// The bound below which every write is durable once memtables up to `through`, with numbers up to `max_seqno`,
+    /// are in tables: what is left in memory limits it.
+    fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
+        let pinned = self.current.load();
+        let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| &sealed.entries);
+        let in_memory = sealed.chain([&pinned.active.entries]).filter_map(|entries| entries.seqnos());
+        in_memory.map(|(min, _)| min).min().unwrap_or(SeqNo::LATEST).min(max_seqno.next())
+    }
+
+    fn report(&self, mut report: FlushReport) -> FlushReport {
+        let pinned = self.current.load();
+        let watermark = &pinned.version.watermark;
+        report.durable_seqno = watermark.seqno;
+        report.log_token = watermark.token.clone().and_then(|token| Token::new(token).ok());
+        report
+    }
+}
+
+/// Everything but the sealed memtables of `view`: all tables, and the active memtable, which may take any number
+/// that is not refused.
+fn outside_of_flush(view: &SuperVersion) -> Vec<OutsideContainer> {
+    let tables = view.version.levels.tables().map(|(_, table)| OutsideContainer {
+        start: table.coverage_start.clone(),
+        end: table.coverage_end.clone(),
+        min_seqno: table.seqnos.min,
+        max_seqno: table.seqnos.max,
+    });
+    tables.chain(std::iter::once(outside_memtable(&view.active.entries))).collect()
+}
+
+/// A memtable outside a job, open at its upper end when it takes writes.
+pub(super) fn outside_memtable(entries: &crate::memtables::Memtable) -> OutsideContainer {
+    OutsideContainer {
+        start: Cut::Start,
+        end: Cut::End,
+        min_seqno: entries.seqnos().map_or(SeqNo::LATEST, |(min, _)| min),
+        max_seqno: SeqNo::LATEST,
+    }
+}

@@ -1,0 +1,67 @@
+//! Keeping history readable.
+
+use std::sync::Arc;
+
+use lsm_types::{Result, SeqNo};
+
+use super::{Tree, TreeInner};
+use crate::{EngineError, holds::Holds};
+
+/// Keeps reads at its bound possible until it is dropped.
+pub struct HoldGuard {
+    tree: Arc<TreeInner>,
+    before: SeqNo,
+}
+
+impl HoldGuard {
+    /// The bound held.
+    pub fn before(&self) -> SeqNo {
+        self.before
+    }
+}
+
+impl Drop for HoldGuard {
+    fn drop(&mut self) {
+        self.tree.change_holds(|holds| holds.release(self.before));
+    }
+}
+
+impl std::fmt::Debug for HoldGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HoldGuard({:?})", self.before)
+    }
+}
+
+impl Tree {
+    /// Keeps reads at `before` possible until the guard is dropped, and refuses writes below it until then.
+    ///
+    /// # Errors
+    /// `SnapshotBelowRetention` when history such a read needs may be gone already, or is about to be.
+    pub fn hold(&self, before: SeqNo) -> Result<HoldGuard> {
+        // Registered first: a job that asks later what it has to keep knows of it. What jobs that asked before may
+        // forget shows in the floor when they have installed, and in the watermark while they run.
+        self.inner.change_holds(|holds| holds.register(before));
+        let guard = HoldGuard { tree: self.inner.clone(), before };
+        let floor = self.retention_floor().max(self.inner.holds.floor_of_jobs());
+        if before != SeqNo::ZERO && before <= floor {
+            return Err(EngineError::SnapshotBelowRetention { requested: before, floor }.into());
+        }
+        Ok(guard)
+    }
+
+    /// Promises that nobody will start a read, or a write, below `watermark`. Never moves backwards.
+    pub fn set_gc_watermark(&self, watermark: SeqNo) {
+        self.inner.change_holds(|holds| holds.promise(watermark));
+    }
+}
+
+impl TreeInner {
+    /// Changes what is promised to readers, and tells the memtable which writes to refuse from now on. Returns when
+    /// no write that would have to be refused is under way any more.
+    pub(super) fn change_holds(&self, change: impl FnOnce(&Holds)) {
+        let publisher = self.publisher.lock();
+        change(&self.holds);
+        self.current.load().active.entries.refuse_below(self.holds.write_floor());
+        drop(publisher);
+    }
+}

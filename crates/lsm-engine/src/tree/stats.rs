@@ -1,0 +1,191 @@
+//! Figures about a tree.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_types::{Level, Result, SeqNo};
+
+use super::Tree;
+
+/// Bytes moved since the tree was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    memtable_bytes: AtomicU64,
+    flushed_bytes: AtomicU64,
+    compacted_in: AtomicU64,
+    compacted_out: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn flushed(&self, memtable: u64, files: u64) {
+        self.memtable_bytes.fetch_add(memtable, Ordering::Relaxed);
+        self.flushed_bytes.fetch_add(files, Ordering::Relaxed);
+    }
+
+    pub(crate) fn compacted(&self, bytes_in: u64, bytes_out: u64) {
+        self.compacted_in.fetch_add(bytes_in, Ordering::Relaxed);
+        self.compacted_out.fetch_add(bytes_out, Ordering::Relaxed);
+    }
+}
+
+/// Figures about one level.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LevelStats {
+    /// The level.
+    pub level: Level,
+    /// Number of runs.
+    pub runs: usize,
+    /// Number of tables.
+    pub tables: usize,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// Entries, tombstones and old versions included.
+    pub entries: u64,
+    /// Tombstones of all kinds.
+    pub tombstones: u64,
+    /// Keys and values before encoding.
+    pub raw_bytes: u64,
+}
+
+/// Figures about a tree, all from one moment.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TreeStats {
+    /// Every level, from 0 down.
+    pub levels: Vec<LevelStats>,
+    /// Bytes of the memtables.
+    pub memtable_bytes: u64,
+    /// Memtables waiting for their flush.
+    pub sealed: usize,
+    /// New reads at or below are refused.
+    pub retention_floor: SeqNo,
+    /// Highest number in tables.
+    pub persisted: Option<SeqNo>,
+    /// Bytes of memtables flushed since the tree was opened.
+    pub memtable_bytes_flushed: u64,
+    /// Bytes of files written by flushes since then.
+    pub bytes_flushed: u64,
+    /// Bytes of files read by compactions since then.
+    pub bytes_compacted_in: u64,
+    /// Bytes of files written by compactions since then.
+    pub bytes_compacted_out: u64,
+}
+
+impl TreeStats {
+    /// Number of tables.
+    pub fn tables(&self) -> usize {
+        self.levels.iter().map(|level| level.tables).sum()
+    }
+
+    /// Bytes of all table files.
+    pub fn file_bytes(&self) -> u64 {
+        self.levels.iter().map(|level| level.file_bytes).sum()
+    }
+
+    /// Runs that a read of an absent key may have to look into.
+    pub fn read_amplification(&self) -> usize {
+        self.levels.iter().map(|level| level.runs).sum()
+    }
+
+    /// Bytes written to tables for each byte that flushes wrote, since the tree was opened.
+    pub fn write_amplification(&self) -> Option<f64> {
+        let written = self.bytes_flushed + self.bytes_compacted_out;
+        ratio(written, self.bytes_flushed)
+    }
+
+    /// Bytes of all files for each byte of the deepest level that holds any.
+    pub fn space_amplification(&self) -> Option<f64> {
+        let last = self.levels.iter().rev().find(|level| level.file_bytes > 0)?;
+        ratio(self.file_bytes(), last.file_bytes)
+    }
+}
+
+/// `None` when there is nothing to compare with.
+#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+fn ratio(bytes: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| bytes as f64 / of as f64)
+}
+
+impl Tree {
+    /// Figures about the tree. Costs one look at each table.
+    pub fn stats(&self) -> TreeStats {
+        let pinned = self.inner.current.load_full();
+        let levels = pinned.version.levels.iter().map(|(level, runs)| {
+            let mut stats = LevelStats {
+                level,
+                runs: runs.runs().len(),
+                tables: runs.table_count(),
+                file_bytes: runs.file_bytes(),
+                entries: 0,
+                tombstones: 0,
+                raw_bytes: 0,
+            };
+            for table in runs.tables() {
+                stats.entries += table.counts.entries;
+                stats.tombstones += table.counts.tombstones + table.counts.weak_tombstones;
+                stats.raw_bytes += table.sizes.raw_keys + table.sizes.raw_values;
+            }
+            stats
+        });
+        let counters = &self.inner.counters;
+        TreeStats {
+            levels: levels.collect(),
+            memtable_bytes: self.memtable_bytes(),
+            sealed: pinned.sealed.len(),
+            retention_floor: pinned.version.retention_floor,
+            persisted: pinned.version.max_seqno,
+            memtable_bytes_flushed: counters.memtable_bytes.load(Ordering::Relaxed),
+            bytes_flushed: counters.flushed_bytes.load(Ordering::Relaxed),
+            bytes_compacted_in: counters.compacted_in.load(Ordering::Relaxed),
+            bytes_compacted_out: counters.compacted_out.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Reads every block of every table past the cache and checks it, its index and its metadata.
+    ///
+    /// Goes on after damage; the report lists what was found.
+    ///
+    /// # Errors
+    /// Only when the tree is closed; damage is in the report.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        let pinned = self.inner.current.load_full();
+        let mut report = VerifyReport::default();
+        for run in pinned.runs.iter() {
+            for table in run.tables() {
+                match table.verify() {
+                    Ok(checked) => {
+                        report.tables += 1;
+                        report.blocks += checked.blocks;
+                        report.entries += checked.entries;
+                        report.bytes += table.descriptor().file_len;
+                    }
+                    Err(error) => report.damage.push((table.id(), error)),
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// What a check of all tables found.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// Tables without damage.
+    pub tables: usize,
+    /// Blocks read in them.
+    pub blocks: u64,
+    /// Entries decoded in them.
+    pub entries: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Tables with damage, and the first damage found in each.
+    pub damage: Vec<(lsm_types::TableId, lsm_types::Error)>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is damaged.
+    pub fn is_clean(&self) -> bool {
+        self.damage.is_empty()
+    }
+}

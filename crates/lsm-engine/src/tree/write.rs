@@ -1,0 +1,114 @@
+//! Writes: checked, then copied into the active memtable.
+
+use std::{ops::Range, sync::atomic::Ordering, thread};
+
+use lsm_memtable::MemtableError;
+use lsm_types::{EntryRef, Kind, MAX_VALUE_LEN, Result, SeqNo, check_key, check_value_len};
+
+use super::{Sealed, Tree, TreeInner};
+use crate::{EngineError, Token, TreeBatch, memtables::Memtable};
+
+/// What a write added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteInfo {
+    /// Bytes the write took in the memtable.
+    pub bytes_added: u64,
+    /// Bytes of the active memtable after it.
+    pub memtable_bytes: u64,
+}
+
+impl Tree {
+    /// Puts `value` under `key` at `seqno`.
+    ///
+    /// The write is visible to reads above `seqno` when the call returns; it is durable after a flush.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `ValueTooLarge`, `SeqNoOutOfRange`; `BelowSnapshot` when a registered read or the watermark
+    /// forbids the number; `Closed`. Nothing changes on error.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
+        self.inner.write(EntryRef { key: key.as_ref(), seqno, kind: Kind::Put, value: value.as_ref() })
+    }
+
+    /// Deletes `key` at `seqno`, whether or not it exists.
+    ///
+    /// # Errors
+    /// As [`Tree::insert`].
+    pub fn remove(&self, key: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
+        self.inner.write(EntryRef { key: key.as_ref(), seqno, kind: Kind::Tombstone, value: &[] })
+    }
+
+    /// Applies a batch wholly or not at all; operation `i` gets `base + i`. Returns the numbers used.
+    ///
+    /// An empty batch is a no-op that uses none.
+    ///
+    /// # Errors
+    /// As [`Tree::insert`]; `BatchTooLarge` when it does not fit into a memtable.
+    pub fn apply(&self, batch: &TreeBatch, base: SeqNo) -> Result<Range<SeqNo>> {
+        self.inner.apply(batch, base)
+    }
+
+    /// Freezes the active memtable, tagging it with the caller's log position. `None` when it is empty.
+    pub fn seal(&self, token: Option<Token>) -> Option<Sealed> {
+        self.inner.seal(token)
+    }
+}
+
+impl TreeInner {
+    fn write(&self, entry: EntryRef<'_>) -> Result<WriteInfo> {
+        check_key(entry.key)?;
+        check_value_len(entry.value.len(), MAX_VALUE_LEN)?;
+        if !entry.seqno.is_write() {
+            return Err(EngineError::SeqNoOutOfRange { seqno: entry.seqno, what: "a write" }.into());
+        }
+        self.with_memtable(entry.seqno, |memtable| {
+            memtable.insert(entry.key, entry.seqno, entry.kind, entry.value)
+        })
+    }
+
+    fn apply(&self, batch: &TreeBatch, base: SeqNo) -> Result<Range<SeqNo>> {
+        let Some(last) = batch.len().checked_sub(1) else {
+            self.check_writable()?;
+            return Ok(base..base);
+        };
+        let out_of_range = EngineError::SeqNoOutOfRange { seqno: base, what: "the base of this batch" };
+        let last = base.checked_add(last as u64).filter(|last| last.is_write()).ok_or(out_of_range)?;
+        let numbered = batch.iter().enumerate().map(|(at, entry)| EntryRef {
+            key: entry.key,
+            seqno: base.checked_add(at as u64).unwrap_or(last),
+            kind: entry.kind,
+            value: entry.value,
+        });
+        self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
+        Ok(base..last.next())
+    }
+
+    /// Runs `insert` on the active memtable. One that is being sealed is tried again until the next one is there; a
+    /// full one is sealed.
+    #[inline]
+    fn with_memtable(
+        &self,
+        last: SeqNo,
+        insert: impl Fn(&Memtable) -> Result<usize, MemtableError>,
+    ) -> Result<WriteInfo> {
+        self.check_writable()?;
+        loop {
+            let pinned = self.current.load();
+            let memtable = &pinned.active.entries;
+            match insert(memtable) {
+                Ok(added) => {
+                    self.visible_end.fetch_max(last.next().get(), Ordering::AcqRel);
+                    return Ok(WriteInfo { bytes_added: added as u64, memtable_bytes: memtable.bytes() });
+                }
+                Err(MemtableError::Frozen) => thread::yield_now(),
+                Err(MemtableError::Full { .. }) if !memtable.is_empty() => {
+                    drop(pinned);
+                    self.seal(None);
+                }
+                Err(MemtableError::BelowFloor { seqno, floor }) => {
+                    return Err(EngineError::BelowSnapshot { seqno, bound: floor }.into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

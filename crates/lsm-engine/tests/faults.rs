@@ -1,0 +1,214 @@
+//! Every operation of the file system fails once: nothing acknowledged is lost, nothing is left behind, and what can
+//! be repeated succeeds when it is.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
+
+mod common;
+
+use std::{path::Path, sync::Arc};
+
+use common::{at, small_tables};
+use lsm_compaction_planner::Leveled;
+use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions};
+use lsm_fs::Fs;
+use lsm_testkit::{
+    oracle::History,
+    sim::{FaultPlan, FaultRule, SimConfig, SimFs},
+};
+use lsm_types::{Error, ErrorClass, IoKind, IoOp, KeyOrder, SeqNo};
+
+fn options(fs: &SimFs) -> TreeOptions {
+    let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+    TreeOptions::new("/db")
+        .store(|store| store.fs(fs).manifest_rotate_min(500).file_id_block(3))
+        .tables(small_tables())
+        .table_target_bytes(1_500)
+}
+
+struct World {
+    fs: SimFs,
+    tree: Option<Tree>,
+    history: History,
+    next: u64,
+    /// Everything below is durable.
+    durable: SeqNo,
+    /// An error said that a change may be on disk.
+    in_doubt: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        let fs = SimFs::new(SimConfig::default());
+        let tree = Some(Tree::open(options(&fs)).unwrap());
+        Self { fs, tree, history: History::new(), next: 1, durable: SeqNo::ZERO, in_doubt: false }
+    }
+
+    fn tree(&self) -> &Tree {
+        self.tree.as_ref().unwrap()
+    }
+
+    fn fill(&mut self, round: u64) {
+        for number in 0..10 {
+            let key = format!("key-{:02}", (number * 7 + round * 3) % 23);
+            let value = vec![b'a' + round as u8; 40];
+            self.tree().insert(&key, &value, at(self.next)).unwrap();
+            self.history.put(key.as_bytes(), at(self.next), &value);
+            self.next += 1;
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.tree().seal(None);
+        self.tree().flush(&FlushOptions::default())?;
+        self.durable = at(self.next);
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<(), Error> {
+        let strategy = Leveled { l0_threshold: 2, table_target_bytes: 1_500, ..Leveled::default() };
+        self.tree().set_gc_watermark(at(self.next));
+        self.tree().compact(&strategy, &CompactOptions::default()).map(drop)
+    }
+
+    /// A step that may fail. An error that leaves the outcome open, or refuses because of an earlier one, calls for
+    /// a reopening.
+    fn may_fail(&mut self, outcome: Result<(), Error>) {
+        if let Err(error) = outcome {
+            match error.kind().class() {
+                ErrorClass::Fenced => self.in_doubt = true,
+                ErrorClass::Io | ErrorClass::NoSpace | ErrorClass::Retry => {}
+                class => panic!("{class:?}: {error} ({error:?})"),
+            }
+        }
+        self.check_reads();
+    }
+
+    /// Whatever failed, every write so far is still there to read.
+    fn check_reads(&self) {
+        // The fault may wait for a read; it strikes once.
+        let found = contents(self.tree()).or_else(|_| contents(self.tree())).unwrap();
+        assert_eq!(found, self.history.all(SeqNo::LATEST, &KeyOrder::bytewise()));
+    }
+
+    /// No file among the tables that the tree does not name.
+    fn check_no_leftovers(&self) {
+        let files = self.fs.read_dir(Path::new("/db/tables")).unwrap();
+        assert_eq!(files.len(), self.tree().stats().tables(), "{files:?}");
+    }
+
+    /// Without faults everything goes on; what is in memory is flushed, or lost with a process that has to restart.
+    fn recover(&mut self) {
+        self.fs.set_faults(FaultPlan::new());
+        self.fs.set_budget(None);
+        if self.in_doubt {
+            drop(self.tree.take());
+        } else {
+            self.flush().unwrap();
+            self.compact().unwrap();
+            self.check_reads();
+            self.check_no_leftovers();
+            self.tree.take().unwrap().close().unwrap();
+        }
+        let tree = Tree::open(options(&self.fs)).unwrap();
+        let found = contents(&tree).unwrap();
+        let order = KeyOrder::bytewise();
+        // A flush in doubt may have made it; nothing older than the last acknowledged one may be missing.
+        let legal = (self.durable.get()..=self.next).map(|bound| self.history.all(at(bound), &order));
+        assert!(legal.into_iter().any(|state| state == found), "an acknowledged write is gone");
+        self.tree = Some(tree);
+        self.check_no_leftovers();
+        assert!(self.tree().verify().unwrap().is_clean());
+    }
+}
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn contents(reader: &impl Reader) -> Result<Pairs, Error> {
+    let owned = |(key, value): (lsm_types::Slice, lsm_types::Slice)| (key.to_vec(), value.to_vec());
+    reader.iter().pairs().map(|pair| pair.map(owned)).collect()
+}
+
+/// Lets `rule(n)` strike once in a workload, for every `n` until it strikes no more; returns how often it did.
+fn check_each(rule: impl Fn(u64) -> FaultRule) -> u64 {
+    for nth in 0.. {
+        let mut world = World::new();
+        world.fill(0);
+        world.flush().unwrap();
+        world.fs.set_faults(FaultPlan::new().with(rule(nth)));
+        for round in 1..5 {
+            world.fill(round);
+            let flushed = world.flush();
+            world.may_fail(flushed);
+            let compacted = world.compact();
+            world.may_fail(compacted);
+        }
+        let struck = world.fs.faults_struck();
+        world.recover();
+        if struck == 0 {
+            return nth;
+        }
+    }
+    unreachable!()
+}
+
+/// Proves D-18, D-19, C-164, C-165, I-2.
+#[test]
+fn writes_that_find_no_space_leave_nothing_behind() {
+    let struck = check_each(|nth| FaultRule::fail(IoKind::NoSpace).on(IoOp::Write).nth(nth));
+    assert!(struck > 20, "only {struck}");
+    check_each(|nth| FaultRule::short(100, IoKind::NoSpace).on(IoOp::Write).nth(nth));
+}
+
+/// Proves D-15, D-16.
+#[test]
+fn syncs_that_fail_and_drop_what_was_dirty_lose_nothing_acknowledged() {
+    let struck = check_each(|nth| FaultRule::lose(IoKind::Other).on(IoOp::Sync).nth(nth));
+    assert!(struck > 20, "only {struck}");
+    check_each(|nth| FaultRule::fail(IoKind::Other).on(IoOp::SyncDir).nth(nth));
+}
+
+/// Proves D-17.
+#[test]
+fn creations_and_renames_that_fail_can_be_repeated() {
+    check_each(|nth| FaultRule::fail(IoKind::Other).on(IoOp::Open).nth(nth));
+    check_each(|nth| FaultRule::fail(IoKind::Other).on(IoOp::Rename).nth(nth));
+    check_each(|nth| FaultRule::fail_after(IoKind::Other).on(IoOp::Rename).nth(nth));
+}
+
+/// Proves E-211.
+#[test]
+fn reads_that_fail_are_errors_of_that_read_alone() {
+    let mut world = World::new();
+    world.fill(0);
+    world.flush().unwrap();
+    let cold = TreeOptions::new("/db").store(|store| {
+        let fs: Arc<dyn Fs> = Arc::new(world.fs.clone());
+        store.fs(fs).cache(lsm_engine::BlockCache::new(0))
+    });
+    world.tree.take().unwrap().close().unwrap();
+    let tree = Tree::open(cold).unwrap();
+    tree.get("key-00").unwrap();
+    world.fs.set_faults(FaultPlan::new().with(FaultRule::fail(IoKind::Other).on(IoOp::Read).nth(0)));
+    assert!(tree.get("key-00").is_err());
+    assert_eq!(tree.get("key-00").unwrap().as_deref(), world.history.get(b"key-00", SeqNo::LATEST));
+    world.fs.set_faults(FaultPlan::new().with(FaultRule::fail(IoKind::Other).on(IoOp::Read).nth(0)));
+    let mut scan = tree.iter();
+    let failed = (0..100).find_map(|_| scan.next().and_then(Result::err));
+    assert!(failed.is_some() && scan.next().is_none(), "an error ends a scan, and is not taken for its end");
+}
+
+/// Proves D-18.
+#[test]
+fn a_hundred_flushes_on_a_full_disk_leave_no_byte() {
+    let mut world = World::new();
+    world.fill(0);
+    world.flush().unwrap();
+    let before = world.fs.files().keys().cloned().collect::<Vec<_>>();
+    world.fill(1);
+    world.fs.set_budget(Some(200));
+    for _ in 0..100 {
+        assert!(world.flush().is_err());
+    }
+    let after = world.fs.files().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(before, after);
+    world.recover();
+}

@@ -1,0 +1,268 @@
+//! Random operations against the whole history: every read, at every bound that may be read, in both directions.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
+
+mod common;
+
+use std::{ops::Bound, sync::Arc};
+
+use common::{LengthFirst, Reverse, at, small_tables};
+use lsm_compaction_planner::Leveled;
+use lsm_engine::{CompactOptions, FlushOptions, HoldGuard, Reader, Tree, TreeBatch, TreeOptions, View};
+use lsm_fs::MemFs;
+use lsm_testkit::oracle::History;
+use lsm_types::{Bytewise, Comparator, ErrorKind, KeyOrder, SeqNo};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put { key: u8, len: u8, late: u8 },
+    Delete { key: u8 },
+    Batch(Vec<(u8, bool)>),
+    Seal,
+    Flush,
+    Compact,
+    Major,
+    Watermark { back: u8 },
+    Hold { back: u8 },
+    Release,
+    TakeView,
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => (0_u8..12, any::<u8>(), 0_u8..4).prop_map(|(key, len, late)| Op::Put { key, len, late }),
+        5 => (0_u8..12).prop_map(|key| Op::Delete { key }),
+        3 => prop::collection::vec((0_u8..12, any::<bool>()), 0..6).prop_map(Op::Batch),
+        3 => Just(Op::Seal),
+        3 => Just(Op::Flush),
+        3 => Just(Op::Compact),
+        1 => Just(Op::Major),
+        2 => (0_u8..10).prop_map(|back| Op::Watermark { back }),
+        1 => (0_u8..10).prop_map(|back| Op::Hold { back }),
+        1 => Just(Op::Release),
+        1 => Just(Op::TakeView),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+/// Keys of different lengths, with shared prefixes, so that orders differ and blocks bundle.
+fn key(number: u8) -> Vec<u8> {
+    let mut key = b"key".to_vec();
+    key.extend(std::iter::repeat_n(b'/', usize::from(number % 4)));
+    key.push(b'a' + number);
+    key
+}
+
+struct World {
+    comparator: Arc<dyn Comparator>,
+    order: KeyOrder,
+    memory: Arc<MemFs>,
+    tree: Option<Tree>,
+    history: History,
+    next: u64,
+    holds: Vec<HoldGuard>,
+    /// Views with what they have to show for ever, and the hold that keeps late writes out.
+    views: Vec<(View, History, HoldGuard)>,
+}
+
+impl World {
+    fn new(comparator: Arc<dyn Comparator>) -> Self {
+        let order = KeyOrder::new(comparator.clone());
+        let memory = Arc::new(MemFs::new());
+        let mut world = Self {
+            comparator,
+            order,
+            memory,
+            tree: None,
+            history: History::new(),
+            next: 1,
+            holds: Vec::new(),
+            views: Vec::new(),
+        };
+        world.open();
+        world
+    }
+
+    fn open(&mut self) {
+        let options = TreeOptions::new("/db")
+            .store(|store| store.fs(self.memory.clone()))
+            .comparator(self.comparator.clone())
+            .tables(small_tables())
+            .table_target_bytes(2_000);
+        self.tree = Some(Tree::open(options).unwrap());
+    }
+
+    fn tree(&self) -> &Tree {
+        self.tree.as_ref().unwrap()
+    }
+
+    fn run(&mut self, op: Op) {
+        let tree = self.tree().clone();
+        match op {
+            Op::Put { key: number, len, late } => {
+                // Sometimes a number that was passed over comes late.
+                let seqno = at(self.next.saturating_sub(u64::from(late)).max(1));
+                self.next += 2;
+                let value = vec![number; usize::from(len)];
+                match tree.insert(key(number), &value, seqno) {
+                    Ok(_) => self.history.put(&key(number), seqno, &value),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::BelowSnapshot),
+                }
+            }
+            Op::Delete { key: number } => {
+                let seqno = at(self.next);
+                self.next += 1;
+                tree.remove(key(number), seqno).unwrap();
+                self.history.delete(&key(number), seqno);
+            }
+            Op::Batch(writes) => self.batch(&tree, &writes),
+            Op::Seal => drop(tree.seal(None)),
+            Op::Flush => drop(tree.flush(&FlushOptions::default()).unwrap()),
+            Op::Compact => {
+                let strategy = Leveled { l0_threshold: 2, table_target_bytes: 2_000, ..Leveled::default() };
+                tree.compact(&strategy, &CompactOptions::default()).unwrap();
+            }
+            Op::Major => drop(tree.major_compact(&CompactOptions::default()).unwrap()),
+            Op::Watermark { back } => tree.set_gc_watermark(at(self.next.saturating_sub(back.into()))),
+            Op::Hold { back } => match tree.hold(at(self.next.saturating_sub(back.into()))) {
+                Ok(hold) => self.holds.push(hold),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::SnapshotBelowRetention),
+            },
+            Op::Release => drop(self.holds.pop()),
+            Op::TakeView => {
+                let view = tree.view();
+                if let Ok(hold) = tree.hold(view.before()) {
+                    self.views.push((view, self.history.clone(), hold));
+                }
+            }
+            Op::Reopen => {
+                tree.seal(None);
+                tree.flush(&FlushOptions::default()).unwrap();
+                self.holds.clear();
+                self.views.clear();
+                drop(self.tree.take());
+                tree.close().unwrap();
+                self.open();
+            }
+        }
+    }
+
+    fn batch(&mut self, tree: &Tree, writes: &[(u8, bool)]) {
+        let mut batch = TreeBatch::new();
+        let base = at(self.next);
+        for (number, is_put) in writes {
+            if *is_put { batch.insert(key(*number), [*number]) } else { batch.remove(key(*number)) }.unwrap();
+        }
+        let used = tree.apply(&batch, base).unwrap();
+        assert_eq!(used.end.get() - used.start.get(), writes.len() as u64);
+        for (entry, seqno) in batch.iter().zip(used.start.get()..) {
+            self.history.write(entry.key, at(seqno), entry.kind, entry.value);
+        }
+        self.next = used.end.get();
+    }
+
+    /// Every bound that may be read answers from the history; every other one is refused.
+    fn check(&self) {
+        let tree = self.tree();
+        let floor = tree.retention_floor();
+        for bound in (0..=self.next + 1).map(at).chain([SeqNo::LATEST]) {
+            let mut held = self.holds.iter().chain(self.views.iter().map(|(_, _, hold)| hold));
+            let is_held = held.any(|hold| hold.before() == bound);
+            match tree.view_at(bound) {
+                Ok(view) => {
+                    assert!(bound > floor || bound == SeqNo::ZERO || is_held);
+                    check_reader(&view, &self.history, bound, &self.order);
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::SnapshotBelowRetention);
+                    assert!(bound <= floor && !is_held);
+                }
+            }
+        }
+        check_reader(tree, &self.history, SeqNo::LATEST, &self.order);
+        for (view, history, _) in &self.views {
+            check_reader(view, history, view.before(), &self.order);
+        }
+    }
+}
+
+fn check_reader(reader: &impl Reader, history: &History, before: SeqNo, order: &KeyOrder) {
+    let mut into = Vec::new();
+    for number in 0..13 {
+        let key = key(number);
+        let expected = history.get(&key, before);
+        assert_eq!(reader.get(&key).unwrap().as_deref(), expected, "get {key:?} below {before}");
+        assert_eq!(reader.get_pinned(&key).unwrap().as_deref(), expected);
+        assert_eq!(reader.get_with(&key, <[u8]>::to_vec).unwrap().as_deref(), expected);
+        assert_eq!(reader.get_into(&key, &mut into).unwrap(), expected.is_some());
+        assert_eq!(into, expected.unwrap_or_default());
+        assert_eq!(reader.contains_key(&key).unwrap(), expected.is_some());
+        assert_eq!(reader.size_of(&key).unwrap(), expected.map(<[u8]>::len));
+    }
+    let owned = |(key, value): (lsm_types::Slice, lsm_types::Slice)| (key.to_vec(), value.to_vec());
+    let pairs = |range: lsm_engine::Range| range.pairs().map(|pair| owned(pair.unwrap())).collect::<Vec<_>>();
+    let back =
+        |range: lsm_engine::Range| range.pairs().rev().map(|pair| owned(pair.unwrap())).collect::<Vec<_>>();
+    let all = history.all(before, order);
+    assert_eq!(pairs(reader.iter()), all, "scan below {before}");
+    let mut reversed = back(reader.iter());
+    reversed.reverse();
+    assert_eq!(reversed, all, "reverse scan below {before}");
+    assert_eq!(reader.first().unwrap().map(|entry| owned(entry.into_pair().unwrap())).as_ref(), all.first());
+    assert_eq!(reader.last().unwrap().map(|entry| owned(entry.into_pair().unwrap())).as_ref(), all.last());
+    let (lower, upper) = (key(3), key(8));
+    let bounds = (Bound::Excluded(lower.as_slice()), Bound::Included(upper.as_slice()));
+    assert_eq!(pairs(reader.range::<&[u8]>(bounds)), history.range(bounds, before, order));
+    let with_prefix: Vec<_> = all.iter().filter(|(key, _)| key.starts_with(b"key/")).cloned().collect();
+    assert_eq!(pairs(reader.prefix("key/")), with_prefix);
+    check_mixed(reader, &all);
+}
+
+/// Both ends in turn yield each key once.
+fn check_mixed(reader: &impl Reader, all: &[(Vec<u8>, Vec<u8>)]) {
+    let mut range = reader.iter();
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    for turn in 0_u32.. {
+        let next = if turn % 3 == 1 { range.next_back() } else { range.next() };
+        let Some(entry) = next else { break };
+        let key = entry.unwrap().key().to_vec();
+        if turn % 3 == 1 { back.push(key) } else { front.push(key) }
+    }
+    assert!(range.next().is_none() && range.next_back().is_none(), "finished from both ends");
+    front.extend(back.into_iter().rev());
+    assert!(front.iter().eq(all.iter().map(|(key, _)| key)), "both ends");
+}
+
+fn check_history(comparator: Arc<dyn Comparator>, ops: Vec<Op>) {
+    let mut world = World::new(comparator);
+    for op in ops {
+        world.run(op);
+    }
+    world.check();
+    world.run(Op::Reopen);
+    world.check();
+    assert!(world.tree().verify().unwrap().is_clean());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Proves E-11, E-12, E-18, E-22, E-60, E-61, E-62, E-63, E-74, E-76, E-77, E-78, E-79, E-83, E-96, E-98, E-100, I-1.
+    #[test]
+    fn every_read_answers_from_the_history(ops in prop::collection::vec(op(), 1..60)) {
+        check_history(Arc::new(Bytewise), ops);
+    }
+
+    /// Proves E-148, E-149.
+    #[test]
+    fn every_read_answers_under_a_reversed_order(ops in prop::collection::vec(op(), 1..40)) {
+        check_history(Arc::new(Reverse), ops);
+    }
+
+    /// Proves E-150.
+    #[test]
+    fn every_read_answers_where_prefixes_are_scattered(ops in prop::collection::vec(op(), 1..40)) {
+        check_history(Arc::new(LengthFirst), ops);
+    }
+}
