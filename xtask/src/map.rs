@@ -116,7 +116,7 @@ pub(crate) const OUTSIDE: &[Owned] = &[
     shared("zeroize", &["lsm-crypto"]),
     owned("reed-solomon-simd", &["lsm-ecc"]),
     owned("crc32c", &["lsm-block", "lsm-ecc"]),
-    owned("xxhash-rust", &["lsm-types", "lsm-block", "lsm-sst", "lsm-vlog", "lsm-manifest", TESTKIT]),
+    owned("xxhash-rust", &["lsm-types", "lsm-block", "lsm-journal", "lsm-sst", "lsm-vlog", "lsm-manifest", TESTKIT]),
     shared("bytes", &["lsm-types", "lsm-block", TESTKIT]),
     owned("roaring", &["lsm-columnar"]),
     owned("fastlanes", &["lsm-columnar"]),
