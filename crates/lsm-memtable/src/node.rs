@@ -114,14 +114,17 @@ pub(crate) trait Wide: Node {
         self.loose().load(Ordering::Acquire) != 0
     }
 
-    /// Whether the node has not divided since `next` was loaded, so that all slots read meanwhile were valid.
+    /// Whether all slots named by `perm` were valid until now, given that `next` was loaded before it.
+    ///
+    /// The node has not divided since `next` was loaded. If it was in the midst of it, with `next` new and the ranks
+    /// still old, then the ranks must not have been cut either, for then the freed slots are used again.
     #[inline]
-    fn is_undivided(&self, next: Option<At<Self>>) -> bool
+    fn is_undivided(&self, next: Option<At<Self>>, perm: Perm) -> bool
     where
         Self: Sized,
     {
         fence(Ordering::Acquire);
-        self.next().is(next)
+        self.next().is(next) && (!perm.is_dividing() || self.perm().load(Ordering::Relaxed) == perm)
     }
 
     /// Starts loading the node; the first line comes by itself.

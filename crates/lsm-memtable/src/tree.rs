@@ -8,7 +8,7 @@
 //! The rules readers rely on:
 //!
 //! * T1: slots named by a node's ranks do not change until the node has divided, that is until `next` has changed
-//!   (but for an entry replaced by one with the same key and number).
+//!   and the ranks are no longer marked as dividing (but for an entry replaced by one with the same key and number).
 //! * T2: a search enters a strict node only with a point that shares the node's prefix. From above: the parent's
 //!   ranks were still the same after the child was found strict. From the left: the point is below the next fence.
 //! * T3: a node's fence `low` is an entry of the node, or of its first child, from the start; it is never below it.
@@ -98,7 +98,7 @@ impl<'a> View<'a> {
                 continue;
             }
             let found = read(Spot { at, leaf, next, perm, rank });
-            if leaf.is_undivided(next) {
+            if leaf.is_undivided(next, perm) {
                 return Some(found);
             }
             retry();
@@ -172,7 +172,7 @@ impl<'a> View<'a> {
                 NodeAt::Inner(at) => Below::Inner(self.stop(at)),
             };
             // T2: had the child got a neighbour for this point before it was found strict, the ranks would differ.
-            if node.is_undivided(next) && node.perm().load(Atomic::Relaxed) == perm {
+            if node.is_undivided(next, perm) && node.perm().load(Atomic::Relaxed) == perm {
                 return Some(below);
             }
             retry();
@@ -329,7 +329,7 @@ impl<'a> View<'a> {
             let next = leaf.next().load();
             let perm = leaf.perm().load(Atomic::Acquire);
             let page = self.copy(Spot { at, leaf, next, perm, rank: 0 });
-            if leaf.is_undivided(next) {
+            if leaf.is_undivided(next, perm) {
                 return page;
             }
             retry();

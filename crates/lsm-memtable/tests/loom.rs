@@ -8,11 +8,10 @@
     reason = "a test should fail where it fails"
 )]
 #![cfg(loom)]
-#![expect(missing_docs, reason = "a test crate")]
 
 use std::{
     sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use lsm_memtable::{Memtable, MemtableConfig};
@@ -56,23 +55,29 @@ fn full() -> Arc<Table> {
     table
 }
 
+/// The reader runs in the spawned thread: the checker looks for other orders where a load meets an earlier store, and
+/// would miss those where a store meets an earlier load, since the writer loads what it stores to first.
 fn model(
-    write: impl Fn(&Table) + Send + Sync + Copy + 'static,
-    read: impl Fn(&Arc<Table>) + Send + Sync + 'static,
+    write: impl Fn(&Table) + Send + Sync + 'static,
+    read: impl Fn(&Arc<Table>) + Send + Sync + Copy + 'static,
 ) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
     builder.max_branches = 20_000;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
     builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
         let table = full();
-        let writer = {
+        let reader = {
             let table = Arc::clone(&table);
-            loom::thread::spawn(move || write(&table))
+            loom::thread::spawn(move || read(&table))
         };
-        read(&table);
-        writer.join().unwrap();
+        write(&table);
+        reader.join().unwrap();
         assert_eq!(walk(&table, false), walk(&table, true).into_iter().rev().collect::<Vec<_>>());
     });
+    assert!(count.load(Ordering::Relaxed) > 10, "the checker saw hardly any orders");
 }
 
 fn walk(table: &Arc<Table>, back: bool) -> Vec<u8> {

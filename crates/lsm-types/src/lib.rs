@@ -29,6 +29,7 @@ mod range_tombstone;
 mod seqno;
 mod slice;
 
+pub mod columns;
 pub mod reader;
 pub mod varint;
 

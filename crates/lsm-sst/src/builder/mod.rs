@@ -1,0 +1,483 @@
+//! Writing a table in one pass, front to back.
+//!
+//! Memory holds the open data block, the open partitions of index and filter, the roots, and the range tombstones.
+//! The same entries, options and identity give the same bytes.
+
+mod filter_writer;
+mod finish;
+mod options;
+mod sink;
+
+pub use finish::TableSummary;
+pub use options::BuildOptions;
+pub(crate) use sink::ENCODING;
+pub use sink::Output;
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use lsm_block::{BlockKind, FrameWriter, Superblock};
+use lsm_types::{Cut, Kind, RangeTombstone, SeqNo, Slice, check_key, check_value_len};
+
+use self::{filter_writer::FilterWriter, sink::FrameSink};
+use crate::{
+    Result, SstError,
+    data_block::DataBlockBuilder,
+    index::{IndexEntry, IndexWriter},
+    properties::{Properties, SeqNoBounds},
+};
+
+/// Room a row needs besides its key and value, at most, in a block of its own.
+const ROW_OVERHEAD: usize = 64;
+/// Bytes of an indirection's payload.
+const INDIRECTION_LEN: usize = 28;
+
+/// Writes one table. Entries come in internal order: user key ascending, then number descending.
+///
+/// After an error of the output or the codec the writer takes nothing more. An entry that is refused for what it
+/// is, or because it does not come after the one before, leaves the writer as it was.
+#[derive(Debug)]
+pub struct TableBuilder<O> {
+    options: BuildOptions,
+    superblock: Superblock,
+    sink: FrameSink<O>,
+    block: DataBlockBuilder,
+    payload: Vec<u8>,
+    index: IndexWriter,
+    filter: Option<FilterWriter>,
+    /// The closed block whose separator waits for the next key.
+    pending: Option<IndexEntry>,
+    separator: Vec<u8>,
+    last_key: Vec<u8>,
+    last_seqno: SeqNo,
+    last_kind: Kind,
+    tombstones: Vec<RangeTombstone>,
+    first_key: Option<Slice>,
+    properties: Properties,
+    failed: bool,
+}
+
+impl<O: Output> TableBuilder<O> {
+    /// A writer that hands its bytes to `output`.
+    ///
+    /// * `superblock`: says which file this is, when it was made and which checks it uses.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for settings that cannot hold; errors of the output.
+    pub fn new(superblock: Superblock, mut options: BuildOptions, output: O) -> Result<Self> {
+        options.check()?;
+        options.compression = options.compression.or_weaker();
+        options.index_compression = options.index_compression.or_weaker();
+        let frames = FrameWriter::new(superblock.identity, superblock.transforms());
+        let mut sink = FrameSink::new(frames, output, options.write_buffer_bytes, options.index_compression);
+        sink.write(&superblock.encode())?;
+        let filter = options.filter.take().map(FilterWriter::new);
+        Ok(Self {
+            sink,
+            block: DataBlockBuilder::new(options.rows),
+            payload: Vec::new(),
+            index: IndexWriter::new(options.index_spill_bytes, options.index_partition_bytes),
+            filter,
+            pending: None,
+            separator: Vec::new(),
+            last_key: Vec::new(),
+            last_seqno: SeqNo::ZERO,
+            last_kind: Kind::Put,
+            tombstones: Vec::new(),
+            first_key: None,
+            properties: Properties::default(),
+            failed: false,
+            options,
+            superblock,
+        })
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// `OutOfOrder`, `InvalidKey`, `ValueTooLarge`, `SeqNoOutOfRange` and `InvalidArgument` refuse the entry alone.
+    pub fn add(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
+        let same_key = self.check_entry(key, seqno, kind, value)?;
+        self.guard(|this| this.append(key, same_key, seqno, kind, value))
+    }
+
+    /// Adds a range tombstone; these come in any order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when its cuts leave no room or their keys are too long, `SeqNoOutOfRange`.
+    pub fn add_range_tombstone(&mut self, tombstone: RangeTombstone) -> Result<()> {
+        if self.failed {
+            return Err(SstError::WriterFailed.into());
+        }
+        for key in [tombstone.start.key(), tombstone.end.key()].into_iter().flatten() {
+            check_key(key)?;
+        }
+        if !tombstone.is_valid(&self.options.order) {
+            return Err(SstError::Entry { what: "a range tombstone must start before it ends" }.into());
+        }
+        self.check_seqno(tombstone.seqno)?;
+        self.tombstones.push(tombstone);
+        Ok(())
+    }
+
+    /// Entries so far.
+    pub const fn entries(&self) -> u64 {
+        self.properties.counters.entries
+    }
+
+    /// The user key added last.
+    pub fn last_key(&self) -> Option<&[u8]> {
+        self.first_key.is_some().then_some(self.last_key.as_slice())
+    }
+
+    /// Length the file would have, were it finished now: what is written, plus what is open at the compression
+    /// ratio so far. For writers that aim at a file size.
+    pub fn estimated_file_len(&self) -> u64 {
+        let data = &self.sink.data;
+        let open = self.block.logical_len() as u64;
+        let open = match data.logical_bytes {
+            0 => open,
+            logical => u64::try_from(u128::from(open) * u128::from(data.stored_bytes) / u128::from(logical))
+                .unwrap_or(open),
+        };
+        self.sink.offset() + open + finish::tail_len(self.index.pending_len(), self.tombstones.len())
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory_usage(&self) -> usize {
+        self.sink.memory_len()
+            + self.block.memory_len()
+            + self.payload.capacity()
+            + self.index.memory_len()
+            + self.filter.as_ref().map_or(0, FilterWriter::memory_len)
+            + self.tombstones.len() * size_of::<RangeTombstone>()
+    }
+
+    /// Writes everything that is left and describes the table. Making it durable is the caller's business.
+    pub fn finish(mut self) -> Result<(TableSummary, O)> {
+        if self.failed {
+            return Err(SstError::WriterFailed.into());
+        }
+        self.close_block()?;
+        self.index_pending(None)?;
+        finish::finish(self)
+    }
+
+    /// Runs `step`; after its error the writer takes nothing more.
+    fn guard(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let result = step(self);
+        self.failed = result.is_err();
+        result
+    }
+
+    /// Whether the entry is another version of the key before; refuses what no table may hold.
+    fn check_entry(&self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<bool> {
+        if self.failed {
+            return Err(SstError::WriterFailed.into());
+        }
+        check_key(key)?;
+        check_value_len(value.len(), usize::MAX)?;
+        self.check_seqno(seqno)?;
+        if kind.is_tombstone() && !value.is_empty() {
+            return Err(SstError::Entry { what: "a tombstone has no value" }.into());
+        }
+        if kind == Kind::Indirection && value.len() != INDIRECTION_LEN {
+            return Err(SstError::Entry { what: "an indirection has a handle of 28 bytes" }.into());
+        }
+        if self.first_key.is_none() {
+            return Ok(false);
+        }
+        match self.options.order.compare(&self.last_key, key) {
+            Ordering::Less => Ok(false),
+            Ordering::Equal if seqno < self.last_seqno => Ok(true),
+            _ => Err(self.out_of_order(key, seqno)),
+        }
+    }
+
+    #[cold]
+    fn out_of_order(&self, key: &[u8], seqno: SeqNo) -> crate::Error {
+        SstError::OutOfOrder {
+            prev: Slice::copy_from(&self.last_key),
+            prev_seqno: self.last_seqno,
+            next: Slice::copy_from(key),
+            next_seqno: seqno,
+        }
+        .into()
+    }
+
+    fn check_seqno(&self, local: SeqNo) -> Result<()> {
+        let global = self.options.global_seqno;
+        if local.checked_add(global.get()).is_some_and(SeqNo::is_write) {
+            return Ok(());
+        }
+        Err(SstError::SeqNoOutOfRange { local, global }.into())
+    }
+
+    fn append(&mut self, key: &[u8], same_key: bool, seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
+        if self.pending.is_some() {
+            self.index_pending(Some((key, same_key)))?;
+        }
+        let room = BlockKind::DATA.cap() as usize - ROW_OVERHEAD;
+        if self.block.rows() > 0 && self.block.logical_len() + key.len() + value.len() > room {
+            self.close_block()?;
+            self.index_pending(Some((key, same_key)))?;
+        }
+        if !same_key {
+            if let Some(filter) = &mut self.filter {
+                filter.push(key, &self.last_key, &mut self.sink)?;
+            }
+            if self.first_key.is_none() {
+                self.first_key = Some(Slice::copy_from(key));
+            }
+        }
+        // In a fresh block the key is new, whatever the block before ended with.
+        let repeats = same_key && self.block.rows() > 0;
+        self.block.push(key, repeats, seqno, kind, value);
+        self.count(key, same_key, seqno, kind, value);
+        if !same_key {
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
+        }
+        self.last_seqno = seqno;
+        self.last_kind = kind;
+        if self.block.is_full() || self.block.logical_len() >= self.options.data_block_bytes {
+            self.close_block()?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, key: &[u8], same_key: bool, seqno: SeqNo, kind: Kind, value: &[u8]) {
+        let counters = &mut self.properties.counters;
+        counters.entries += 1;
+        counters.distinct_keys += u64::from(!same_key);
+        counters.raw_key_bytes += key.len() as u64;
+        counters.raw_value_bytes += value.len() as u64;
+        match kind {
+            Kind::Tombstone => counters.tombstones += 1,
+            Kind::WeakTombstone => counters.weak_tombstones += 1,
+            Kind::MergeOperand => counters.merge_operands += 1,
+            Kind::Indirection => counters.indirections += 1,
+            _ => {}
+        }
+        let annihilates = same_key && kind.is_value() && self.last_kind == Kind::WeakTombstone;
+        counters.reclaimable_weak_tombstones += u64::from(annihilates);
+        self.properties.point_seqnos = Some(SeqNoBounds::with(self.properties.point_seqnos, seqno));
+    }
+
+    /// Writes the open block, if it has rows.
+    fn close_block(&mut self) -> Result<()> {
+        let rows = self.block.rows();
+        if rows == 0 {
+            return Ok(());
+        }
+        self.payload.clear();
+        self.block.finish(&mut self.payload);
+        let (mark, ordinal) = self.sink.append_data(&self.payload, self.options.compression)?;
+        let census = &mut self.properties.codecs;
+        let compressed = (mark.stored_len as usize) < self.payload.len();
+        match self.options.compression.codec() {
+            lsm_codec::Codec::Lz4 if compressed => census.lz4 += 1,
+            lsm_codec::Codec::Zstd if compressed => census.zstd += 1,
+            _ => census.raw += 1,
+        }
+        self.pending =
+            Some(IndexEntry { handle: mark.handle, ordinal, rows: rows as u64, last_seqno: SeqNo::ZERO });
+        Ok(())
+    }
+
+    /// Enters the closed block into the index, now that the key after it is known; `None` at the end.
+    fn index_pending(&mut self, next: Option<(&[u8], bool)>) -> Result<()> {
+        let Some(mut entry) = self.pending.take() else { return Ok(()) };
+        let separator = match next {
+            Some((_, true)) => {
+                entry.last_seqno = self.last_seqno;
+                &self.last_key
+            }
+            Some((key, false)) if self.separate(key) => &self.separator,
+            _ => &self.last_key,
+        };
+        self.index.push(separator, entry, &mut self.sink)
+    }
+
+    /// Finds a short key between the last one and `next`. A comparator that offers one outside is not believed.
+    fn separate(&mut self, next: &[u8]) -> bool {
+        let order = &self.options.order;
+        self.separator.clear();
+        order.comparator().separator(&self.last_key, next, &mut self.separator)
+            && !self.separator.is_empty()
+            && order.compare(&self.last_key, &self.separator).is_le()
+            && order.compare(&self.separator, next).is_lt()
+    }
+
+    /// What entries and range tombstones span together.
+    fn extent(&self) -> Option<(Cut, Cut)> {
+        let order = &self.options.order;
+        let points = self
+            .first_key
+            .clone()
+            .map(|first| (Cut::Before(first), Cut::After(self.last_key.as_slice().into())));
+        let ranges = self.tombstones.iter().map(|tombstone| (tombstone.start.clone(), tombstone.end.clone()));
+        points.into_iter().chain(ranges).reduce(|(lower, upper), (start, end)| {
+            let lower = if start.compare(&lower, order).is_lt() { start } else { lower };
+            let upper = if end.compare(&upper, order).is_gt() { end } else { upper };
+            (lower, upper)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec};
+
+    use lsm_block::FileIdentity;
+    use lsm_types::{
+        EditIndex, EntryCursor, FileKind, FileUuid, IoError, KeyHash, KeyOrder, ReadAt, TreeId, UnixNanos,
+    };
+
+    use super::*;
+    use crate::{Table, TableOptions};
+
+    /// A file that keeps only what was written, not what was skipped.
+    #[derive(Default)]
+    struct Sparse {
+        pieces: Vec<(u64, Vec<u8>)>,
+        len: u64,
+    }
+
+    impl Output for Sparse {
+        fn write(&mut self, bytes: &[u8]) -> Result<()> {
+            self.pieces.push((self.len, bytes.to_vec()));
+            self.len += bytes.len() as u64;
+            Ok(())
+        }
+
+        fn skip(&mut self, len: u64) -> Result<()> {
+            self.len += len;
+            Ok(())
+        }
+    }
+
+    impl ReadAt for Sparse {
+        fn len(&self) -> core::result::Result<u64, IoError> {
+            Ok(self.len)
+        }
+
+        fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> core::result::Result<(), IoError> {
+            out.fill(0);
+            let end = offset + out.len() as u64;
+            for (start, bytes) in &self.pieces {
+                let (from, to) = (offset.max(*start), end.min(start + bytes.len() as u64));
+                if from < to {
+                    let at = |n: u64| usize::try_from(n).unwrap();
+                    let part = |base: u64| at(from - base)..at(to - base);
+                    out[part(offset)].copy_from_slice(&bytes[part(*start)]);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn superblock() -> Superblock {
+        let identity = FileIdentity {
+            kind: FileKind::Table,
+            file_id: 1,
+            uuid: FileUuid::from_bytes([1; 16]),
+            database: FileUuid::from_bytes([2; 16]),
+            tree: TreeId::new(0),
+        };
+        Superblock::new(identity, UnixNanos::new(0), EditIndex::new(0))
+    }
+
+    /// Proves F-14.
+    #[test]
+    fn sections_beyond_4_gib_are_found() {
+        for spill in [0, 4 << 20] {
+            let options = BuildOptions {
+                data_block_bytes: 200,
+                index_partition_bytes: 200,
+                index_spill_bytes: spill,
+                ..BuildOptions::new(KeyOrder::bytewise())
+            };
+            let mut builder = TableBuilder::new(superblock(), options, Sparse::default()).unwrap();
+            for n in 0..100 {
+                if n % 40 == 20 {
+                    builder.sink.skip(3 << 30).unwrap();
+                }
+                builder.add(format!("{n:03}").as_bytes(), SeqNo::ZERO, Kind::Put, &[n; 20]).unwrap();
+            }
+            let estimate = builder.estimated_file_len();
+            let (summary, file) = builder.finish().unwrap();
+            assert!(summary.file_len > 6 << 30 && estimate.abs_diff(summary.file_len) < 16 << 10);
+            let table = Table::open(file, TableOptions::new()).unwrap();
+            let mut cursor = table.cursor();
+            cursor.seek_first().unwrap();
+            for n in 0..100 {
+                let key = format!("{n:03}");
+                assert_eq!(cursor.entry().unwrap().key, key.as_bytes());
+                assert_eq!(
+                    table.get(key.as_bytes(), SeqNo::LATEST).unwrap().unwrap().value,
+                    [n; 20].as_slice()
+                );
+                cursor.next().unwrap();
+            }
+            assert!(cursor.entry().is_none());
+        }
+    }
+
+    /// Proves F-146 in part: memory does not grow with the table.
+    #[test]
+    fn memory_stays_bounded_and_failed_writers_take_nothing() {
+        let options = BuildOptions {
+            index_spill_bytes: 4 << 10,
+            index_partition_bytes: 4 << 10,
+            write_buffer_bytes: 16 << 10,
+            ..BuildOptions::new(KeyOrder::bytewise())
+        };
+        let mut builder = TableBuilder::new(superblock(), options, Discard { left: 3 << 20 }).unwrap();
+        let mut peak = 0;
+        let mut entries = 0_u32;
+        let error = loop {
+            let key = KeyHash::of(&entries.to_le_bytes()).get();
+            let key = [&entries.to_be_bytes()[..], &key.to_le_bytes()].concat();
+            match builder.add(&key, SeqNo::ZERO, Kind::Put, &[0; 100]) {
+                Ok(()) => peak = peak.max(builder.memory_usage()),
+                Err(error) => break error,
+            }
+            entries += 1;
+        };
+        assert!(entries > 20_000 && peak < 200 << 10, "{entries} entries, {peak} bytes");
+        assert_eq!(error.kind(), lsm_types::ErrorKind::NoSpace);
+        let again = builder.add(b"\xff\xff\xff\xff\xff", SeqNo::ZERO, Kind::Put, b"").unwrap_err();
+        assert_eq!(again.kind(), lsm_types::ErrorKind::Poisoned);
+        assert!(builder.finish().is_err());
+    }
+
+    /// An output that runs out of space.
+    struct Discard {
+        left: usize,
+    }
+
+    impl Output for Discard {
+        fn write(&mut self, bytes: &[u8]) -> Result<()> {
+            let full = IoError::new(lsm_types::IoOp::Write, lsm_types::IoKind::NoSpace);
+            self.left = self.left.checked_sub(bytes.len()).ok_or(full)?;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let check = |change: fn(&mut BuildOptions)| {
+            let mut options = BuildOptions::new(KeyOrder::bytewise());
+            change(&mut options);
+            let error = TableBuilder::new(superblock(), options, vec![]).unwrap_err();
+            assert_eq!(error.kind(), lsm_types::ErrorKind::InvalidConfig);
+        };
+        check(|options| options.rows.bundle_shift = 8);
+        check(|options| options.data_block_bytes = 0);
+        check(|options| options.index_partition_bytes = 0);
+        check(|options| options.index_spill_bytes = 1 << 30);
+        check(|options| options.writer = "x".repeat(256));
+        check(|options| options.global_seqno = SeqNo::LATEST);
+    }
+}

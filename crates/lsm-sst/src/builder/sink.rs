@@ -1,0 +1,226 @@
+//! Frames on their way out: placed, counted, digested, handed over in large pieces.
+
+use alloc::vec::Vec;
+
+use lsm_block::{BlockKind, FrameMark, FrameSpec, FrameWriter, Handle, Prepared, SectionDigest, Superblock};
+use lsm_codec::Compression;
+
+use crate::{Result, SstError, index::PartitionSink};
+
+/// First ordinal of frames that are not data: the other half of the range.
+pub(crate) const META_ORDINALS: u32 = 1 << 31;
+/// Version of every payload encoding this crate writes.
+pub(crate) const ENCODING: u8 = 1;
+
+/// Where the bytes of a file go, front to back.
+pub trait Output {
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Takes `len` zero bytes; a file system that can leaves a hole.
+    fn skip(&mut self, mut len: u64) -> Result<()> {
+        let zeros = [0; 4 << 10];
+        while len > 0 {
+            let piece = usize::try_from(len).unwrap_or(usize::MAX).min(zeros.len());
+            self.write(zeros.get(..piece).unwrap_or_default())?;
+            len -= piece as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Output for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl<O: Output + ?Sized> Output for &mut O {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        (**self).write(bytes)
+    }
+
+    fn skip(&mut self, len: u64) -> Result<()> {
+        (**self).skip(len)
+    }
+}
+
+/// What has become of the frames of one kind that lie scattered over the data region.
+#[derive(Debug)]
+pub(crate) struct Scattered {
+    pub(crate) kind: BlockKind,
+    pub(crate) digest: SectionDigest,
+    pub(crate) logical_bytes: u64,
+    pub(crate) stored_bytes: u64,
+}
+
+impl Scattered {
+    fn new(kind: BlockKind) -> Self {
+        let digest = SectionDigest::new(Superblock::LEN as u64);
+        Self { kind, digest, logical_bytes: 0, stored_bytes: 0 }
+    }
+}
+
+/// Appends frames to the output.
+#[derive(Debug)]
+pub(crate) struct FrameSink<O> {
+    pub(crate) frames: FrameWriter,
+    output: O,
+    /// Bytes not handed over yet.
+    buffer: Vec<u8>,
+    buffer_limit: usize,
+    /// Where in the file `buffer` starts.
+    flushed: u64,
+    /// Digest over all frames in file order, directories apart.
+    pub(crate) digest: SectionDigest,
+    pub(crate) data: Scattered,
+    pub(crate) index: Scattered,
+    pub(crate) filter: Scattered,
+    next_data: u32,
+    next_meta: u32,
+    pub(crate) index_compression: Compression,
+}
+
+impl<O: Output> FrameSink<O> {
+    pub(crate) fn new(
+        frames: FrameWriter,
+        output: O,
+        buffer_limit: usize,
+        index_compression: Compression,
+    ) -> Self {
+        Self {
+            frames,
+            output,
+            buffer: Vec::new(),
+            buffer_limit,
+            flushed: 0,
+            digest: SectionDigest::new(0),
+            data: Scattered::new(BlockKind::DATA),
+            index: Scattered::new(BlockKind::INDEX_PARTITION),
+            filter: Scattered::new(BlockKind::FILTER_PARTITION),
+            next_data: 0,
+            next_meta: META_ORDINALS,
+            index_compression,
+        }
+    }
+
+    /// Where in the file the next byte goes.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) const fn memory_len(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Appends bytes that are no frame.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        self.flush_if_full()
+    }
+
+    /// Appends zero bytes.
+    pub(crate) fn skip(&mut self, len: u64) -> Result<()> {
+        self.flush()?;
+        self.output.skip(len)?;
+        self.flushed += len;
+        Ok(())
+    }
+
+    /// Appends a data block; its mark and ordinal.
+    pub(crate) fn append_data(
+        &mut self,
+        payload: &[u8],
+        compression: Compression,
+    ) -> Result<(FrameMark, u32)> {
+        let ordinal = self.next_data;
+        // Half of the range is for data.
+        self.next_data =
+            ordinal.checked_add(1).filter(|&next| next < META_ORDINALS).ok_or(SstError::IndexFull)?;
+        let mark = self.append(BlockKind::DATA, compression, ordinal, payload)?;
+        Ok((mark, ordinal))
+    }
+
+    /// Appends any other frame; its mark and ordinal.
+    pub(crate) fn append_meta(
+        &mut self,
+        kind: BlockKind,
+        compression: Compression,
+        payload: &[u8],
+    ) -> Result<(FrameMark, u32)> {
+        let ordinal = self.take_ordinal()?;
+        let mark = self.append(kind, compression, ordinal, payload)?;
+        Ok((mark, ordinal))
+    }
+
+    /// The ordinal of the next frame that is not data.
+    pub(crate) fn take_ordinal(&mut self) -> Result<u32> {
+        let ordinal = self.next_meta;
+        self.next_meta = ordinal.checked_add(1).ok_or(SstError::IndexFull)?;
+        Ok(ordinal)
+    }
+
+    /// Places frames that were prepared into `buffer`, one after another, and appends them.
+    pub(crate) fn append_prepared(&mut self, prepared: &[Prepared], mut buffer: Vec<u8>) -> Result<()> {
+        let mut offset = self.offset();
+        for frame in prepared {
+            let mark = self.frames.place(*frame, offset, &mut buffer);
+            offset += u64::from(mark.handle.len);
+        }
+        self.write(&buffer)
+    }
+
+    /// Hands over everything and returns the output.
+    pub(crate) fn finish(mut self) -> Result<(u64, O)> {
+        self.flush()?;
+        Ok((self.flushed, self.output))
+    }
+
+    fn append(
+        &mut self,
+        kind: BlockKind,
+        compression: Compression,
+        ordinal: u32,
+        payload: &[u8],
+    ) -> Result<FrameMark> {
+        let spec = FrameSpec { kind, encoding: ENCODING, compression, ordinal };
+        let offset = self.offset();
+        let mark = self.frames.append(spec, payload, offset, &mut self.buffer)?;
+        self.digest.add(&mark);
+        for section in [&mut self.data, &mut self.index, &mut self.filter] {
+            if section.kind == kind {
+                section.digest.add(&mark);
+                section.logical_bytes += payload.len() as u64;
+                section.stored_bytes += u64::from(mark.handle.len);
+            }
+        }
+        self.flush_if_full()?;
+        Ok(mark)
+    }
+
+    fn flush_if_full(&mut self) -> Result<()> {
+        if self.buffer.len() < self.buffer_limit {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            self.output.write(&self.buffer)?;
+            self.flushed += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+impl<O: Output> PartitionSink for FrameSink<O> {
+    fn append(&mut self, payload: &[u8]) -> Result<(Handle, u32)> {
+        let (mark, ordinal) =
+            self.append_meta(BlockKind::INDEX_PARTITION, self.index_compression, payload)?;
+        Ok((mark.handle, ordinal))
+    }
+}

@@ -1,0 +1,333 @@
+//! Walking a whole table in both directions.
+
+use alloc::sync::Arc;
+
+use lsm_types::{EntryCursor, EntryRef, Error, Result, SeqNo, Slice, columns::KeyBuf};
+
+use crate::{
+    BlockSource, TableLayout,
+    data_block::{DataBlock, RowCursor},
+    index::IndexBlock,
+};
+
+/// Which end of a block a step enters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    Front,
+    Back,
+}
+
+/// A position in a table, or none.
+///
+/// Blocks are loaded as they are reached. A lazy cursor ([`TableCursor::lazy`]) that steps over the border of a block
+/// loads the next one only when it is settled, and shows a bound until then.
+#[derive(Debug)]
+pub struct TableCursor<S> {
+    layout: Arc<TableLayout>,
+    source: S,
+    lazy: bool,
+    /// Which index partition is loaded, for a partitioned index.
+    partition: Option<(usize, Arc<IndexBlock>)>,
+    /// Entry of the index block below the root, or of the root itself.
+    entry_idx: usize,
+    rows: Option<RowCursor<Arc<DataBlock>>>,
+    state: State,
+    bound: KeyBuf,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// On no entry.
+    Nowhere,
+    /// On the row that `rows` stands on.
+    OnRow,
+    /// Before a block that is not loaded, to be entered from this side.
+    Pending(Side),
+    /// Failed; repeats its error until the next seek.
+    Failed(Error),
+}
+
+impl<S: BlockSource> TableCursor<S> {
+    /// A cursor on no entry.
+    pub fn new(layout: Arc<TableLayout>, source: S) -> Self {
+        Self {
+            layout,
+            source,
+            lazy: false,
+            partition: None,
+            entry_idx: 0,
+            rows: None,
+            state: State::Nowhere,
+            bound: KeyBuf::new(),
+        }
+    }
+
+    /// The same cursor, putting off the load of a block it steps into until it is settled.
+    #[must_use]
+    pub fn lazy(self) -> Self {
+        Self { lazy: true, ..self }
+    }
+
+    /// Remembers the error of `step`.
+    fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let result = step(self);
+        if let Err(error) = &result {
+            self.state = State::Failed(error.clone());
+        }
+        result
+    }
+
+    /// The index block whose entries are data blocks.
+    fn leaf(&self) -> &IndexBlock {
+        match &self.partition {
+            Some((_, partition)) => partition,
+            None => &self.layout.root,
+        }
+    }
+
+    /// Loads the partition behind entry `root_idx` of the root; nothing to do for an index of one block.
+    fn load_partition(&mut self, root_idx: usize) -> Result<()> {
+        if !self.layout.root.is_upper() || self.partition.as_ref().is_some_and(|(idx, _)| *idx == root_idx) {
+            return Ok(());
+        }
+        let Some(entry) = self.layout.root.entry(root_idx) else {
+            return Err(self.layout.disagree("index root"));
+        };
+        let partition = self.source.index(entry.into())?;
+        if partition.row_sum() != entry.rows {
+            return Err(self.layout.disagree("row count of an index partition"));
+        }
+        self.partition = Some((root_idx, partition));
+        Ok(())
+    }
+
+    /// Finds the entry of the block to look in for the point; `false` when the point is behind all blocks.
+    fn find_entry(&mut self, key: &[u8], before: SeqNo) -> Result<bool> {
+        let layout = Arc::clone(&self.layout);
+        let root_idx = layout.root.find(&layout.order, key, before);
+        if root_idx >= layout.root.entries() {
+            return Ok(false);
+        }
+        if !layout.root.is_upper() {
+            self.entry_idx = root_idx;
+            return Ok(true);
+        }
+        self.load_partition(root_idx)?;
+        self.entry_idx = self.leaf().find(&layout.order, key, before);
+        if self.entry_idx >= self.leaf().entries() {
+            return Err(layout.disagree("index root"));
+        }
+        Ok(true)
+    }
+
+    /// Goes to the first or last entry of the index; `false` when there is none.
+    fn outer_entry(&mut self, side: Side) -> Result<bool> {
+        let root_len = self.layout.root.entries();
+        if root_len == 0 {
+            return Ok(false);
+        }
+        self.load_partition(if side == Side::Front { 0 } else { root_len - 1 })?;
+        self.entry_idx = if side == Side::Front { 0 } else { self.leaf().entries() - 1 };
+        Ok(true)
+    }
+
+    /// Goes to the next entry of the index; `false` after the last one.
+    fn next_entry(&mut self) -> Result<bool> {
+        if self.entry_idx + 1 < self.leaf().entries() {
+            self.entry_idx += 1;
+            return Ok(true);
+        }
+        match &self.partition {
+            Some((root_idx, _)) if root_idx + 1 < self.layout.root.entries() => {
+                let root_idx = root_idx + 1;
+                self.load_partition(root_idx)?;
+                self.entry_idx = 0;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Goes to the previous entry of the index; `false` before the first one.
+    fn prev_entry(&mut self) -> Result<bool> {
+        if self.entry_idx > 0 {
+            self.entry_idx -= 1;
+            return Ok(true);
+        }
+        match &self.partition {
+            Some((root_idx, _)) if *root_idx > 0 => {
+                let root_idx = root_idx - 1;
+                self.load_partition(root_idx)?;
+                self.entry_idx = self.leaf().entries() - 1;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Loads the block of the current index entry.
+    fn load_block(&mut self) -> Result<&mut RowCursor<Arc<DataBlock>>> {
+        let Some(entry) = self.leaf().entry(self.entry_idx) else {
+            return Err(self.layout.disagree("index entry"));
+        };
+        let block = self.source.data(entry.into())?;
+        if block.rows() as u64 != entry.rows {
+            return Err(self.layout.disagree("row count of a data block"));
+        }
+        let order = &self.layout.order;
+        match &mut self.rows {
+            Some(rows) => rows.replace(block),
+            empty @ None => *empty = Some(RowCursor::new(block, order.clone())),
+        }
+        self.rows.as_mut().ok_or_else(|| self.layout.disagree("index entry"))
+    }
+
+    /// Enters the block of the current index entry from `side`, now.
+    fn enter(&mut self, side: Side) -> Result<()> {
+        let rows = self.load_block()?;
+        match side {
+            Side::Front => rows.seek_first(),
+            Side::Back => rows.seek_last(),
+        }
+        self.state = State::OnRow;
+        Ok(())
+    }
+
+    #[cold]
+    fn step_out_forward(&mut self) -> Result<()> {
+        self.state = State::Nowhere;
+        if self.lazy {
+            // Every key of the next block lies above the separator of this one.
+            let mut bound = core::mem::take(&mut self.bound);
+            bound.reset();
+            self.leaf().separator(self.entry_idx, &mut bound);
+            self.bound = bound;
+        }
+        if !self.next_entry()? {
+            return Ok(());
+        }
+        if self.lazy {
+            self.state = State::Pending(Side::Front);
+            return Ok(());
+        }
+        self.enter(Side::Front)
+    }
+
+    #[cold]
+    fn step_out_backward(&mut self) -> Result<()> {
+        self.state = State::Nowhere;
+        if !self.prev_entry()? {
+            return Ok(());
+        }
+        if self.lazy {
+            // No key of a block lies above its separator.
+            let mut bound = core::mem::take(&mut self.bound);
+            bound.reset();
+            self.leaf().separator(self.entry_idx, &mut bound);
+            self.bound = bound;
+            self.state = State::Pending(Side::Back);
+            return Ok(());
+        }
+        self.enter(Side::Back)
+    }
+}
+
+impl<S: BlockSource> EntryCursor for TableCursor<S> {
+    fn seek_first(&mut self) -> Result<()> {
+        self.state = State::Nowhere;
+        self.attempt(|this| if this.outer_entry(Side::Front)? { this.enter(Side::Front) } else { Ok(()) })
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.state = State::Nowhere;
+        self.attempt(|this| if this.outer_entry(Side::Back)? { this.enter(Side::Back) } else { Ok(()) })
+    }
+
+    fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.state = State::Nowhere;
+        let before = self.layout.local(before);
+        self.attempt(|this| {
+            if !this.find_entry(key, before)? {
+                return Ok(());
+            }
+            let rows = this.load_block()?;
+            rows.seek(key, before);
+            if rows.is_on_row() {
+                this.state = State::OnRow;
+                return Ok(());
+            }
+            // The separator lies above the point, the rows below it: the next block starts behind the point.
+            if this.next_entry()? { this.enter(Side::Front) } else { Ok(()) }
+        })
+    }
+
+    fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        self.state = State::Nowhere;
+        let before = self.layout.local(before);
+        self.attempt(|this| {
+            if !this.find_entry(key, before)? {
+                return if this.outer_entry(Side::Back)? { this.enter(Side::Back) } else { Ok(()) };
+            }
+            let rows = this.load_block()?;
+            rows.seek_back(key, before);
+            if rows.is_on_row() {
+                this.state = State::OnRow;
+                return Ok(());
+            }
+            if this.prev_entry()? { this.enter(Side::Back) } else { Ok(()) }
+        })
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        match (&self.state, &mut self.rows) {
+            (State::OnRow, Some(rows)) => {
+                rows.next();
+                if rows.is_on_row() { Ok(()) } else { self.attempt(Self::step_out_forward) }
+            }
+            (State::Failed(error), _) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        match (&self.state, &mut self.rows) {
+            (State::OnRow, Some(rows)) => {
+                rows.prev();
+                if rows.is_on_row() { Ok(()) } else { self.attempt(Self::step_out_backward) }
+            }
+            (State::Failed(error), _) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        match (&self.state, &self.rows) {
+            (State::OnRow, Some(rows)) => {
+                rows.entry().map(|entry| EntryRef { seqno: self.layout.effective(entry.seqno), ..entry })
+            }
+            _ => None,
+        }
+    }
+
+    fn value(&self) -> Slice {
+        match (&self.state, &self.rows) {
+            (State::OnRow, Some(rows)) => rows.value(),
+            _ => Slice::empty(),
+        }
+    }
+
+    fn bound(&self) -> Option<&[u8]> {
+        matches!(self.state, State::Pending(_)).then(|| self.bound.as_slice())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        match self.state {
+            State::Pending(side) => self.attempt(|this| this.enter(side)),
+            State::Failed(ref error) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}

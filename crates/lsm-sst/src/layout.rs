@@ -1,0 +1,304 @@
+//! A table that was opened: everything but its blocks.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use lsm_block::{
+    BlockError, BlockKind, Directory, Expect, FrameReader, Handle, OpenedFrame, Part, Superblock,
+};
+use lsm_codec::{Codec, Decoder};
+use lsm_types::{KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
+
+use crate::{
+    FilterProbe, SstError, TableCursor,
+    builder::ENCODING,
+    data_block::DataBlock,
+    index::{IndexBlock, IndexEntry},
+    payload::PayloadError,
+    properties::{Properties, SeqNoBounds},
+};
+
+/// Which block: where its frame lies and the ordinal it must have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BlockRef {
+    /// Where the frame lies.
+    pub handle: Handle,
+    /// Its ordinal.
+    pub ordinal: u32,
+}
+
+impl From<IndexEntry> for BlockRef {
+    fn from(entry: IndexEntry) -> Self {
+        Self { handle: entry.handle, ordinal: entry.ordinal }
+    }
+}
+
+/// Where blocks of one table come from: a file, or a cache in front of one.
+///
+/// An implementation reads the bytes of the handle after [`TableLayout::check_ref`] and has them checked and parsed by
+/// [`TableLayout::decode_data`] and its siblings. An error is passed on as it is, never taken for absence.
+pub trait BlockSource {
+    /// A data block.
+    fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>>;
+
+    /// An index partition.
+    fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>>;
+
+    /// A filter partition; `None` for "no help": filters are not used, or this one is damaged or not understood.
+    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
+        let _ = at;
+        None
+    }
+}
+
+impl<S: BlockSource + ?Sized> BlockSource for &S {
+    fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
+        (**self).data(at)
+    }
+
+    fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
+        (**self).index(at)
+    }
+
+    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
+        (**self).filter(at)
+    }
+}
+
+impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
+    fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
+        (**self).data(at)
+    }
+
+    fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
+        (**self).index(at)
+    }
+
+    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
+        (**self).filter(at)
+    }
+}
+
+/// The newest version of a key that a read sees.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Effective sequence number.
+    pub seqno: SeqNo,
+    /// What the entry means.
+    pub kind: Kind,
+    /// Value, operand or handle, sharing the block's buffer.
+    pub value: Slice,
+}
+
+/// Everything of an opened table but its blocks.
+#[derive(Debug)]
+pub struct TableLayout {
+    pub(crate) superblock: Superblock,
+    pub(crate) directory: Directory,
+    pub(crate) properties: Properties,
+    pub(crate) order: KeyOrder,
+    pub(crate) root: Arc<IndexBlock>,
+    pub(crate) filter_root: Option<IndexBlock>,
+    pub(crate) tombstones: Vec<RangeTombstone>,
+    pub(crate) reader: FrameReader,
+    pub(crate) file_len: u64,
+    pub(crate) max_block_bytes: u32,
+    pub(crate) detours: Vec<SstError>,
+}
+
+impl TableLayout {
+    /// The head of the file.
+    pub const fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// The sections of the file.
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// What the table says about itself, with local sequence numbers.
+    pub const fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// Order of the keys.
+    pub const fn order(&self) -> &KeyOrder {
+        &self.order
+    }
+
+    /// The index root.
+    pub const fn root(&self) -> &Arc<IndexBlock> {
+        &self.root
+    }
+
+    /// Range tombstones with effective sequence numbers, ascending by start, then end, then from new to old.
+    pub fn range_tombstones(&self) -> &[RangeTombstone] {
+        &self.tombstones
+    }
+
+    /// Length of the file.
+    pub const fn file_len(&self) -> u64 {
+        self.file_len
+    }
+
+    /// What failed while the table was opened and was made good from a mirror or by another route. Not empty: the
+    /// file is damaged, and can be healed.
+    pub fn detours(&self) -> &[SstError] {
+        &self.detours
+    }
+
+    /// Entries of all kinds, without range tombstones.
+    pub const fn entries(&self) -> u64 {
+        self.properties.counters.entries
+    }
+
+    /// Bounds of all effective sequence numbers.
+    pub fn seqnos(&self) -> Option<SeqNoBounds> {
+        self.properties.effective(self.properties.seqnos)
+    }
+
+    /// The codec of most data blocks.
+    pub fn codec(&self) -> Codec {
+        let census = &self.properties.codecs;
+        let counts = [(census.raw, Codec::None), (census.lz4, Codec::Lz4), (census.zstd, Codec::Zstd)];
+        counts.into_iter().max_by_key(|(count, _)| *count).map_or(Codec::None, |(_, codec)| codec)
+    }
+
+    /// Bytes of memory the opened table takes.
+    pub fn memory_len(&self) -> usize {
+        size_of::<Self>()
+            + self.root.memory_len()
+            + self.filter_root.as_ref().map_or(0, IndexBlock::memory_len)
+            + self.tombstones.len() * size_of::<RangeTombstone>()
+    }
+
+    /// The newest version of `key` numbered below `before`. Range tombstones are the caller's to apply.
+    ///
+    /// Allocates nothing and assembles no key; `hash` is that of `key`.
+    pub fn get<S: BlockSource + ?Sized>(
+        &self,
+        source: &S,
+        hash: KeyHash,
+        key: &[u8],
+        before: SeqNo,
+    ) -> Result<Option<Found>> {
+        let before = self.local(before);
+        if before == SeqNo::ZERO || !self.may_contain(source, hash, key) {
+            return Ok(None);
+        }
+        let Some((_, entry)) = self.locate(source, key, before)? else { return Ok(None) };
+        let block = source.data(entry.into())?;
+        Ok(block.find(&self.order, hash, key, before).map(|row| Found {
+            seqno: self.effective(block.seqno(row)),
+            kind: block.kind(row),
+            value: block.value_slice(row),
+        }))
+    }
+
+    /// Whether the table can hold `key`, by its key range and its filter.
+    pub fn may_contain<S: BlockSource + ?Sized>(&self, source: &S, hash: KeyHash, key: &[u8]) -> bool {
+        let Some((min, max)) = &self.properties.keys else { return false };
+        if self.order.compare(key, min).is_lt() || self.order.compare(key, max).is_gt() {
+            return false;
+        }
+        let Some(root) = &self.filter_root else { return true };
+        let Some(partition) = root.entry(root.find(&self.order, key, SeqNo::LATEST)) else { return true };
+        source.filter(partition.into()).is_none_or(|probe| probe.may_contain(hash))
+    }
+
+    /// A cursor over the entries.
+    pub fn cursor<S: BlockSource>(self: &Arc<Self>, source: S) -> TableCursor<S> {
+        TableCursor::new(Arc::clone(self), source)
+    }
+
+    /// The block that holds the first entry at or after the point `(key, before)`, and the partition that says so.
+    /// `before` is local.
+    pub(crate) fn locate<S: BlockSource + ?Sized>(
+        &self,
+        source: &S,
+        key: &[u8],
+        before: SeqNo,
+    ) -> Result<Option<(Option<Arc<IndexBlock>>, IndexEntry)>> {
+        let Some(entry) = self.root.entry(self.root.find(&self.order, key, before)) else { return Ok(None) };
+        if !self.root.is_upper() {
+            return Ok(Some((None, entry)));
+        }
+        let partition = source.index(entry.into())?;
+        match partition.entry(partition.find(&self.order, key, before)) {
+            Some(found) => Ok(Some((Some(partition), found))),
+            None => Err(self.disagree("index root")),
+        }
+    }
+
+    /// Refuses a reference that cannot be right in this file. To be asked before a buffer is allocated for it.
+    pub fn check_ref(&self, kind: BlockKind, at: BlockRef) -> Result<()> {
+        expect(kind, at).check_handle(self.reader.identity(), self.file_len).map_err(SstError::from)?;
+        Ok(())
+    }
+
+    /// Checks and parses a data block; `frame` is exactly the bytes of the reference.
+    pub fn decode_data(&self, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<DataBlock> {
+        let payload = self.open(BlockKind::DATA, at, frame, decoder)?;
+        Ok(DataBlock::decode(payload).map_err(|source| self.payload(BlockKind::DATA, at, source))?)
+    }
+
+    /// Checks and parses an index partition; `frame` is exactly the bytes of the reference.
+    pub fn decode_index(&self, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<IndexBlock> {
+        let kind = BlockKind::INDEX_PARTITION;
+        let payload = self.open(kind, at, frame, decoder)?;
+        let block = IndexBlock::decode(payload).map_err(|source| self.payload(kind, at, source))?;
+        if block.is_upper() || block.entries() == 0 {
+            return Err(self.payload(kind, at, PayloadError::field("flags")).into());
+        }
+        Ok(block)
+    }
+
+    /// Checks a filter partition and returns its payload; `frame` is exactly the bytes of the reference.
+    pub fn decode_filter(&self, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<Slice> {
+        self.open(BlockKind::FILTER_PARTITION, at, frame, decoder)
+    }
+
+    fn open(&self, kind: BlockKind, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<Slice> {
+        let opened = self.reader.open(&expect(kind, at), frame, decoder, self.max_block_bytes);
+        Ok(checked_encoding(&self.reader, kind, at.handle, opened.map_err(SstError::from)?)?)
+    }
+
+    fn payload(&self, kind: BlockKind, at: BlockRef, source: PayloadError) -> SstError {
+        SstError::Payload { at: self.reader.identity().at(at.handle.offset), kind, source }
+    }
+
+    pub(crate) fn disagree(&self, what: &'static str) -> crate::Error {
+        SstError::Disagree { at: self.reader.identity().at(0), what }.into()
+    }
+
+    /// The read bound among local numbers.
+    #[inline]
+    pub(crate) fn local(&self, before: SeqNo) -> SeqNo {
+        let local = before.get().saturating_sub(self.properties.global_seqno.get());
+        SeqNo::new(local).unwrap_or(SeqNo::LATEST)
+    }
+
+    /// The number as the tree counts it.
+    #[inline]
+    pub(crate) fn effective(&self, local: SeqNo) -> SeqNo {
+        local.checked_add(self.properties.global_seqno.get()).unwrap_or(SeqNo::MAX_WRITE)
+    }
+}
+
+const fn expect(kind: BlockKind, at: BlockRef) -> Expect {
+    Expect { kind, ordinal: Some(at.ordinal), handle: at.handle }
+}
+
+/// The payload of a frame whose encoding this version knows.
+pub(crate) fn checked_encoding(
+    reader: &FrameReader,
+    kind: BlockKind,
+    handle: Handle,
+    frame: OpenedFrame,
+) -> Result<Slice, SstError> {
+    if frame.encoding != ENCODING {
+        let at = reader.identity().at(handle.offset);
+        return Err(BlockError::Unsupported { at, part: Part::Encoding(kind, frame.encoding) }.into());
+    }
+    Ok(frame.payload)
+}

@@ -1,0 +1,59 @@
+//! Sorted table files of the `lsm` storage engine, as bytes: this crate opens no file.
+//!
+//! A table is written front to back by a [`TableBuilder`] into any [`Output`], and opened by a machine
+//! ([`OpenSst`]) that asks for ranges of the file. The result, a [`TableLayout`], finds entries through a
+//! [`BlockSource`]: the place for a cache. [`Table`] is the short way for tools: any [`ReadAt`](lsm_types::ReadAt)
+//! will do. The bytes are described in `docs/format/sst.md`.
+//!
+//! ```
+//! use lsm_block::{FileIdentity, Superblock};
+//! use lsm_sst::{BuildOptions, Table, TableBuilder, TableOptions};
+//! use lsm_types::{EditIndex, FileKind, FileUuid, KeyOrder, Kind, SeqNo, TreeId, UnixNanos};
+//!
+//! let identity = FileIdentity {
+//!     kind: FileKind::Table,
+//!     file_id: 7,
+//!     uuid: FileUuid::from_bytes([1; 16]),
+//!     database: FileUuid::from_bytes([2; 16]),
+//!     tree: TreeId::new(0),
+//! };
+//! let superblock = Superblock::new(identity, UnixNanos::new(0), EditIndex::new(0));
+//! let mut builder = TableBuilder::new(superblock, BuildOptions::new(KeyOrder::bytewise()), Vec::new())?;
+//! builder.add(b"apples", SeqNo::ZERO, Kind::Put, b"97")?;
+//! let (summary, bytes) = builder.finish()?;
+//! assert_eq!(summary.file_len, bytes.len() as u64);
+//!
+//! let table = Table::open(bytes, TableOptions::new())?;
+//! let found = table.get(b"apples", SeqNo::LATEST)?.expect("it was just written");
+//! assert_eq!(found.value, b"97");
+//! # Ok::<(), lsm_sst::Error>(())
+//! ```
+#![no_std]
+
+extern crate alloc;
+
+mod builder;
+mod cursor;
+mod error;
+mod estimate;
+mod filter;
+mod layout;
+mod open;
+mod payload;
+mod table;
+
+pub mod data_block;
+pub mod index;
+pub mod properties;
+pub mod range_tombstones;
+
+pub use builder::{BuildOptions, Output, TableBuilder, TableSummary};
+pub use cursor::TableCursor;
+pub use error::SstError;
+pub use filter::{BoxedFilterBuilder, FilterBuilder, FilterOpener, FilterProbe};
+pub use layout::{BlockRef, BlockSource, Found, TableLayout};
+pub use lsm_block::{ByteRange, Step};
+pub use lsm_types::{Error, Result};
+pub use open::{OpenOptions, OpenSst};
+pub use payload::PayloadError;
+pub use table::{BlockEntry, BlockInfo, Blocks, DirectSource, LoadedBlock, Table, TableOptions};

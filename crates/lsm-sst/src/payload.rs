@@ -1,0 +1,48 @@
+//! Why the bytes of a block do not decode, before it is known which block of which file they are.
+
+use lsm_types::{CorruptionKind, ErrorKind, columns::Malformed, reader::ReadError};
+
+/// A payload that a decoder refuses.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// Header and content contradict each other.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// One item contradicts its column.
+    #[error("field `{field}` of item {item} does not fit the payload")]
+    Item {
+        /// Name of the field, as the format page has it.
+        field: &'static str,
+        /// Number of the row or entry.
+        item: usize,
+    },
+    /// Something this version must understand and does not.
+    #[error("{part} {found} is not known to this version")]
+    Unsupported {
+        /// What is not known.
+        part: &'static str,
+        /// Its number or bits.
+        found: u64,
+    },
+}
+
+impl PayloadError {
+    pub(crate) const fn field(field: &'static str) -> Self {
+        Self::Malformed(Malformed::new(field))
+    }
+
+    /// Row of the one table of kinds.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Malformed(_) | Self::Item { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
+            Self::Unsupported { .. } => ErrorKind::UnsupportedFormat,
+        }
+    }
+}
+
+impl From<ReadError> for PayloadError {
+    fn from(_: ReadError) -> Self {
+        Self::field("length")
+    }
+}
