@@ -40,7 +40,10 @@ pub use error::{CorruptionKind, Error, ErrorClass, ErrorKind, Fault, FileKind, L
 pub use ids::{EditIndex, FileUuid, KeyHash, Level, RunId, TableId, TreeId, UnixNanos, VlogId};
 pub use io::{IoError, IoKind, IoOp, ReadAt};
 pub use kind::Kind;
-pub use limits::{MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_key, check_name, check_value_len};
+pub use limits::{
+    MAX_ENTRY_LEN, MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_entry, check_key, check_name,
+    check_value_len,
+};
 pub use ports::{Clock, Random};
 pub use range_tombstone::RangeTombstone;
 pub use reader::ByteReader;
