@@ -42,7 +42,7 @@ pub(crate) struct Inspected {
 
 /// Looks at the directory. A writer may be at work in it: what changed under our eyes is looked at again.
 pub(crate) fn inspect(env: &JournalEnv, mode: RecoveryMode) -> Result<Inspection, JournalError> {
-    const TRIES: usize = 8;
+    const TRIES: usize = 32;
     for _ in 1..TRIES {
         let pointer = read_pointer(env)?;
         match inspect_once(env, mode, pointer) {

@@ -14,8 +14,8 @@
 //!
 //! Nothing depends on it alone: every generation says who it is, so a lost or damaged pointer costs nothing.
 
+use lsm_block::Checksum;
 use lsm_types::{ByteReader, EditIndex, FileUuid, reader::ReadError};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Generation;
 
@@ -52,6 +52,10 @@ pub enum PointerError {
     },
 }
 
+fn check_of(bytes: &[u8]) -> u64 {
+    Checksum::Xxh3.of(bytes)
+}
+
 impl From<ReadError> for PointerError {
     fn from(_: ReadError) -> Self {
         Self::Damaged
@@ -75,7 +79,7 @@ impl Pointer {
         bytes.extend_from_slice(&self.edit_min.get().to_le_bytes());
         bytes.extend_from_slice(&self.snapshot_digest.to_le_bytes());
         bytes.resize(Self::CHECKED, 0);
-        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&check_of(&bytes).to_le_bytes());
         let mut out = [0; Self::LEN];
         out.copy_from_slice(&bytes);
         out
@@ -87,7 +91,7 @@ impl Pointer {
             return Err(PointerError::Damaged);
         }
         let (checked, check) = bytes.split_at(Self::CHECKED);
-        if ByteReader::new(check).u64()? != xxh3_64(checked) {
+        if ByteReader::new(check).u64()? != check_of(checked) {
             return Err(PointerError::Damaged);
         }
         let mut reader = ByteReader::new(checked);
@@ -123,14 +127,14 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let expect = [
-            &b"LSMC\r\n\x1a\n"[..],                          // 00..08 magic
-            &[1, 0, 0, 0, 0, 0, 0, 0],                       // 08..16 format 1.0, reserved
-            &[0xAB; 16],                                     // 16..32 database
-            &[7, 0, 0, 0, 0, 0, 0, 0],                       // 32..40 generation 7
-            &[42, 0, 0, 0, 0, 0, 0, 0],                      // 40..48 minimum edit 42
-            &[8, 7, 6, 5, 4, 3, 2, 1],                       // 48..56 snapshot digest
-            &[0; 32],                                        // 56..88 reserved
-            &xxh3_64(&POINTER.encode()[..88]).to_le_bytes(), // 88..96 check
+            &b"LSMC\r\n\x1a\n"[..],                           // 00..08 magic
+            &[1, 0, 0, 0, 0, 0, 0, 0],                        // 08..16 format 1.0, reserved
+            &[0xAB; 16],                                      // 16..32 database
+            &[7, 0, 0, 0, 0, 0, 0, 0],                        // 32..40 generation 7
+            &[42, 0, 0, 0, 0, 0, 0, 0],                       // 40..48 minimum edit 42
+            &[8, 7, 6, 5, 4, 3, 2, 1],                        // 48..56 snapshot digest
+            &[0; 32],                                         // 56..88 reserved
+            &check_of(&POINTER.encode()[..88]).to_le_bytes(), // 88..96 check
         ]
         .concat();
         assert_eq!(&POINTER.encode()[..], &expect[..]);
@@ -155,7 +159,7 @@ mod tests {
     fn later_formats_are_told_from_damage() {
         let mut later = POINTER.encode();
         later[8] = 2;
-        let check = xxh3_64(&later[..88]).to_le_bytes();
+        let check = check_of(&later[..88]).to_le_bytes();
         later[88..].copy_from_slice(&check);
         assert_eq!(Pointer::decode(&later), Err(PointerError::Unsupported { major: 2, minor: 0 }));
     }

@@ -248,12 +248,10 @@ impl Tables {
         let chunks = Arc::make_mut(&mut self.chunks);
         let chunk = Arc::make_mut(chunks.get_mut(spot.chunk)?);
         let removed = chunk.tables.remove(spot.table);
-        if !chunk.summary.rests_on(&removed) {
-            // The others say the same without it.
-        } else if let Some(summary) = Summary::of_all(&chunk.tables, order) {
-            chunk.summary = summary;
-        } else {
+        if chunk.tables.is_empty() {
             chunks.remove(spot.chunk);
+        } else {
+            chunk.summary.narrow(&removed, &chunk.tables, order);
         }
         self.len -= 1;
         self.file_bytes = self.file_bytes.wrapping_sub(removed.file_len);
@@ -320,12 +318,22 @@ impl Summary {
         self.newest = self.newest.max(table.created_edit);
     }
 
-    /// Whether the summary may differ without this table.
-    fn rests_on(&self, table: &TableDescriptor) -> bool {
-        self.oldest == table.created_edit
-            || self.newest == table.created_edit
-            || self.start == table.coverage_start
-            || self.end == table.coverage_end
+    /// Takes back what rested on `removed` alone; `rest` are the tables left, at least one. What did not rest on it
+    /// is not looked at: edits are cheap to go through, cuts are not.
+    fn narrow(&mut self, removed: &TableDescriptor, rest: &[Arc<TableDescriptor>], order: &KeyOrder) {
+        if self.oldest == removed.created_edit || self.newest == removed.created_edit {
+            let edits = || rest.iter().map(|table| table.created_edit);
+            self.oldest = edits().min().unwrap_or(self.oldest);
+            self.newest = edits().max().unwrap_or(self.newest);
+        }
+        if self.start == removed.coverage_start {
+            let starts = rest.iter().map(|table| &table.coverage_start);
+            self.start = starts.min_by(|a, b| a.compare(b, order)).unwrap_or(&self.start).clone();
+        }
+        if self.end == removed.coverage_end {
+            let ends = rest.iter().map(|table| &table.coverage_end);
+            self.end = ends.max_by(|a, b| a.compare(b, order)).unwrap_or(&self.end).clone();
+        }
     }
 
     fn overlaps(&self, start: &Cut, end: &Cut, order: &KeyOrder) -> bool {
@@ -384,10 +392,10 @@ mod tests {
             features: 0,
             key_id: 0,
             created_at: UnixNanos::new(0),
-            created_edit: EditIndex::new(0),
+            created_edit: EditIndex::new(id * 7919 % 97),
+            coverage_start: entries.as_ref().map_or(Cut::Start, |range| Cut::Before(range.min.clone())),
+            coverage_end: entries.as_ref().map_or(Cut::End, |range| Cut::After(range.max.clone())),
             entries,
-            coverage_start: Cut::Start,
-            coverage_end: Cut::End,
             seqnos,
             point_seqnos: None,
             counts: Counts::default(),
@@ -466,6 +474,9 @@ mod tests {
             assert_eq!(self.run.len(), self.model.len());
             assert_eq!(self.run.iter().count(), self.model.len());
             assert!(self.run.chunks().iter().all(|chunk| (1..=CHUNK_MAX).contains(&chunk.tables().len())));
+            for chunk in self.run.chunks() {
+                assert_eq!(Summary::of_all(&chunk.tables, &self.order).as_ref(), Some(&chunk.summary));
+            }
             let ends = self.model.first_key_value().zip(self.model.last_key_value());
             let ends = ends.map(|((low, _), (_, (high, _)))| self.range(*low, *high));
             assert_eq!(self.run.key_range(), ends);

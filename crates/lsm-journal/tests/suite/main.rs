@@ -1,6 +1,7 @@
 //! Tests through the crate's door, on a simulated disk.
 #![cfg(test)]
 
+mod beside;
 mod common;
 mod crash;
 mod damage;

@@ -78,7 +78,7 @@ fn rotations_that_fail_are_put_off_and_then_insisted_on() {
     assert_eq!(refused.kind(), ErrorKind::NoSpace);
     assert!(!life.journal.wants_rotation() && life.journal.status().failed_rotations == 1);
     let overdue = loop {
-        match life.append(200, 1_000) {
+        match life.append(100, 30_000) {
             Ok(()) => {}
             Err(error) => break error,
         }
@@ -111,7 +111,7 @@ fn a_closed_journal_takes_nothing() {
 fn records_have_an_upper_limit() {
     let fs = disk();
     let mut life = Life::with_edits(&fs, JournalOptions::default(), 1);
-    life.append(60, 60_000).unwrap();
+    life.append(20, 60_000).unwrap();
     assert_eq!(found(&fs, &"long"), Some(life.tables()));
     let len = fs.files().values().map(Vec::len).max();
     let error = life.append(1_200, 60_000).unwrap_err();

@@ -29,6 +29,7 @@ fn every_step() -> VersionEdit {
     let mut first = table(7, b"apple", b"melon");
     first.features = 5;
     first.key_id = 2;
+    first.tail_len = 700;
     first.created_at = UnixNanos::new(1_000_000);
     first.counts.range_tombstones = 1;
     first.coverage_end = Cut::Before("zoo".into());
