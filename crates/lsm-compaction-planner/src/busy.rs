@@ -14,6 +14,7 @@ use crate::Inputs;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BusySet {
     tables: BTreeMap<TableId, Busy>,
+    filter: Filter,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Busy {
 impl BusySet {
     /// Takes a table that stands at `level`; `false` when it was taken before.
     pub fn insert(&mut self, level: Level, table: &TableDescriptor) -> bool {
+        self.filter.add(table.id);
         self.tables.insert(table.id, Busy { level, file_bytes: table.file_len }).is_none()
     }
 
@@ -44,19 +46,22 @@ impl BusySet {
 
     /// Gives a table back; `false` when it was not taken.
     pub fn remove(&mut self, table: TableId) -> bool {
-        self.tables.remove(&table).is_some()
+        let was_taken = self.tables.remove(&table).is_some();
+        self.filter = Filter::of(self.tables.keys());
+        was_taken
     }
 
     /// Gives back what [`BusySet::lease`] took.
     pub fn release(&mut self, inputs: &Inputs) {
         for table in inputs.tables() {
-            self.remove(table.id);
+            self.tables.remove(&table.id);
         }
+        self.filter = Filter::of(self.tables.keys());
     }
 
     /// Whether a running job owns the table.
     pub fn contains(&self, table: TableId) -> bool {
-        !self.tables.is_empty() && self.tables.contains_key(&table)
+        self.filter.may_hold(table) && self.tables.contains_key(&table)
     }
 
     /// Whether no job owns a table.
@@ -71,5 +76,64 @@ impl BusySet {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Busy> {
         self.tables.values().copied()
+    }
+}
+
+/// A bit for each number that may be in the set: a pick asks about a thousand tables, nearly all of them idle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Filter {
+    words: [u64; Self::WORD_COUNT],
+}
+
+impl Filter {
+    const WORD_COUNT: usize = 16;
+
+    fn of<'a>(tables: impl Iterator<Item = &'a TableId>) -> Self {
+        let mut filter = Self::default();
+        for table in tables {
+            filter.add(*table);
+        }
+        filter
+    }
+
+    fn add(&mut self, table: TableId) {
+        let (word, bit) = Self::place(table);
+        if let Some(word) = self.words.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    fn may_hold(&self, table: TableId) -> bool {
+        let (word, bit) = Self::place(table);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn place(table: TableId) -> (usize, u64) {
+        // Numbers are given out one after the other, so they spread by themselves.
+        let word = usize::try_from(table.get() / 64).unwrap_or(0) % Self::WORD_COUNT;
+        (word, 1 << (table.get() % 64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_back_is_idle() {
+        let mut busy = BusySet::default();
+        let taken = |busy: &BusySet| (0..5000).map(TableId::new).filter(|id| busy.contains(*id)).count();
+        let ids = [0_u64, 1, 1024, 4999].map(TableId::new);
+        for id in ids {
+            busy.filter.add(id);
+            busy.tables.insert(id, Busy { level: Level::new(1), file_bytes: 1 });
+        }
+        assert_eq!((taken(&busy), busy.len()), (4, 4));
+        assert!(busy.remove(TableId::new(1024)) && !busy.remove(TableId::new(1024)));
+        assert_eq!(taken(&busy), 3);
+        for id in ids {
+            busy.remove(id);
+        }
+        assert_eq!(busy, BusySet::default());
     }
 }

@@ -238,7 +238,12 @@ impl Planner<'_> {
         self.view.levels.level(level).runs().iter().any(|run| any_overlaps(run, &spans, order))
     }
 
+    /// Moves inputs. Range tombstones without entries would be left as a run of their own, so they are merged: that is
+    /// cheap, and where nothing older is left it is their end.
     fn moved(&self, inputs: Inputs, dest: Level, reason: Reason) -> Plan {
+        if inputs.tables().any(|table| table.is_range_tombstones_only()) {
+            return self.merged(inputs, dest, reason);
+        }
         let output = self.output(&inputs, dest);
         Plan::Move(MovePlan { inputs, output, reason })
     }

@@ -16,10 +16,6 @@ impl<'a> Span<'a> {
     pub(crate) fn of(table: &'a TableDescriptor) -> Self {
         Self { start: &table.coverage_start, end: &table.coverage_end }
     }
-
-    pub(crate) fn overlaps(self, other: Span<'_>, order: &KeyOrder) -> bool {
-        self.start.compare(other.end, order).is_lt() && other.start.compare(self.end, order).is_lt()
-    }
 }
 
 /// The coverage of `tables` as disjoint spans in key order: what lies between two of them is not covered.

@@ -7,10 +7,10 @@
 //! The pool starts at a cursor that needs no memory: the newest edit in sight, mixed, says where. Every merge brings a
 //! newer edit, so over time every range is looked at equally often; a level that fits into the pool is looked at whole.
 //!
-//! Were the cheapest window taken every time, a dear one might wait for ever. So one pick in sixteen takes the table that
-//! waits longest, whatever it costs; a table waits for no more than sixteen times as many picks as there are tables in
-//! its level that wait longer. It is not taken more often because what waits longest is what least was added to, so that
-//! most lies below it: at one pick in four, uniform writes cost a third more.
+//! Were the cheapest window taken every time, a dear one might wait for ever. So one pick in sixteen, and in a level of
+//! fewer than 32 tables one pick in half as many as there are, takes the table that waits longest, whatever it costs. In
+//! the simulator no table waits for two rounds of picks. It is not taken more often because what waits longest is what
+//! least was added to, so that most lies below it: at one pick in four, uniform writes cost a third more.
 
 use core::cmp::Ordering;
 
@@ -25,8 +25,8 @@ use crate::{PlanView, RunPart, span::Span};
 const POOL_MAX: usize = 128;
 /// Tables below them that it looks at; exceeded only for the first candidate.
 const BELOW_MAX: usize = 1024;
-/// One pick in this many takes the oldest table.
-const OLDEST_EVERY: u64 = 16;
+/// At least one pick in this many takes the oldest table.
+const OLDEST_EVERY_MAX: u64 = 16;
 
 /// A window of idle tables to take from `level`, with nothing busy below; of at most `cap_bytes` with what lies below,
 /// unless there is no smaller one. `None` when everything in reach is busy.
@@ -35,8 +35,9 @@ pub(super) fn pick(view: &PlanView<'_>, level: Level, cap_bytes: u64) -> Option<
     let run = view.levels.level(level).runs().last()?;
     let next = view.levels.level(level.checked_add(1)?);
     let dice = dice(run, next);
-    let is_oldest_due = dice.is_multiple_of(OLDEST_EVERY);
-    let start = if is_oldest_due { run.tables.oldest()? } else { start(run, dice / OLDEST_EVERY)? };
+    let oldest_every = u64::try_from(run.tables.len() / 2).unwrap_or(u64::MAX).clamp(2, OLDEST_EVERY_MAX);
+    let is_oldest_due = dice.is_multiple_of(oldest_every);
+    let start = if is_oldest_due { run.tables.oldest()? } else { start(run, next, dice / oldest_every)? };
     let pool = Pool::of(view, run, next, start);
     let window = if is_oldest_due { pool.first(cap_bytes) } else { None };
     let window = window.or_else(|| pool.best(cap_bytes))?;
@@ -53,8 +54,11 @@ fn dice(run: &Run, next: &LevelRuns) -> u64 {
     mixed >> 24
 }
 
-/// The table where the pool starts.
-fn start(run: &Run, dice: u64) -> Option<&Arc<TableDescriptor>> {
+/// The table where the pool starts: the first one where all fit in.
+fn start<'a>(run: &'a Run, next: &LevelRuns, dice: u64) -> Option<&'a Arc<TableDescriptor>> {
+    if run.tables.len() <= POOL_MAX && next.table_count() <= BELOW_MAX {
+        return run.tables.iter().next();
+    }
     let nth = |count: usize, dice: u64| usize::try_from(dice % u64::try_from(count.max(1)).ok()?).ok();
     let chunks = run.tables.chunks();
     let tables = chunks.get(nth(chunks.len(), dice)?)?.tables();
@@ -139,8 +143,9 @@ impl<'a> Pool<'a> {
         if view.busy.contains(table.id) {
             return None;
         }
-        let beside = neighbour.map(|table| Span::of(table));
         let span = Span::of(table);
+        // What lies below the neighbour too comes first.
+        let mut beside = neighbour.map(|table| &table.coverage_end);
         for below in next.runs().iter().flat_map(|run| run.tables.covering(span.start, span.end, order)) {
             self.below_count += 1;
             if view.busy.contains(below.id) {
@@ -149,7 +154,8 @@ impl<'a> Pool<'a> {
             self.below_bytes = self.below_bytes.saturating_add(below.file_len);
             self.below_entries = self.below_entries.saturating_add(below.counts.entries);
             candidate.below_bytes = candidate.below_bytes.saturating_add(below.file_len);
-            if beside.is_some_and(|beside| beside.overlaps(Span::of(below), order)) {
+            beside = beside.filter(|end| below.coverage_start.compare(end, order).is_lt());
+            if beside.is_some() {
                 candidate.shared_bytes = candidate.shared_bytes.saturating_add(below.file_len);
             }
         }
@@ -187,7 +193,9 @@ impl<'a> Pool<'a> {
             below_bytes: first.below_bytes,
             fits: true,
         };
-        for next in rest.take_while(|next| next.joined) {
+        // What overlaps nothing can be moved, so it is not merged along with what does.
+        let is_alike = |next: &&Candidate<'_>| (next.below_bytes == 0) == (first.below_bytes == 0);
+        for next in rest.take_while(|next| next.joined).take_while(is_alike) {
             let wider = Window {
                 to: window.to + 1,
                 file_bytes: window.file_bytes.saturating_add(next.table.file_len),

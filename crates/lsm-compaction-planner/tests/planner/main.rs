@@ -1,11 +1,14 @@
 //! Strategies and the validator, through the door of the crate.
 
 #[cfg(test)]
+mod builder;
+#[cfg(test)]
 mod leveled;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]
+mod simulated;
 #[cfg(test)]
 mod validate;

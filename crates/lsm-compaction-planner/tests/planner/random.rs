@@ -7,7 +7,7 @@ use lsm_compaction_planner::{
 use lsm_types::{Cut, Slice};
 use proptest::{prelude::*, sample::Index};
 
-use crate::scene::{Builder, MIB, Scene, descriptor, numbered};
+use crate::builder::{Builder, MIB, Scene, descriptor, numbered};
 
 /// A run: for each table the gap before it, the width of its keys, its length, and what its tombstones do.
 type RunShape = Vec<(u32, u32, u64, Widened)>;
@@ -103,7 +103,7 @@ fn counted() -> impl Strategy<Value = (u8, Vec<(u8, Vec<RunShape>)>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(700))]
 
     /// Proves C-13, C-14, C-28.
     #[test]

@@ -5,7 +5,7 @@ use lsm_compaction_planner::{
 };
 use lsm_types::{ErrorClass, Fault};
 
-use crate::scene::Scene;
+use crate::builder::Scene;
 
 fn ids(numbers: &[u64]) -> impl Iterator<Item = TableId> + use<> {
     numbers.iter().copied().map(TableId::new).collect::<Vec<_>>().into_iter()
