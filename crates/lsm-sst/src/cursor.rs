@@ -31,6 +31,8 @@ pub struct TableCursor<S> {
     /// Entry of the index block below the root, or of the root itself.
     entry_idx: usize,
     rows: Option<RowCursor<Arc<DataBlock>>>,
+    /// Where the block under `rows` lies, so that a seek nearby does not ask for it again.
+    loaded_at: u64,
     state: State,
     bound: KeyBuf,
 }
@@ -57,6 +59,7 @@ impl<S: BlockSource> TableCursor<S> {
             partition: None,
             entry_idx: 0,
             rows: None,
+            loaded_at: 0,
             state: State::Nowhere,
             bound: KeyBuf::new(),
         }
@@ -170,14 +173,20 @@ impl<S: BlockSource> TableCursor<S> {
         let Some(entry) = self.leaf().entry(self.entry_idx) else {
             return Err(self.layout.disagree("index entry"));
         };
-        let block = self.source.data(entry.into())?;
-        if block.rows() as u64 != entry.rows {
-            return Err(self.layout.disagree("row count of a data block"));
-        }
-        let order = &self.layout.order;
+        let offset = entry.handle.offset;
         match &mut self.rows {
-            Some(rows) => rows.replace(block),
-            empty @ None => *empty = Some(RowCursor::new(block, order.clone())),
+            Some(_) if self.loaded_at == offset => {}
+            rows => {
+                let block = self.source.data(entry.into())?;
+                if block.rows() as u64 != entry.rows {
+                    return Err(self.layout.disagree("row count of a data block"));
+                }
+                match rows {
+                    Some(rows) => rows.replace(block),
+                    None => *rows = Some(RowCursor::new(block, self.layout.order.clone())),
+                }
+                self.loaded_at = offset;
+            }
         }
         self.rows.as_mut().ok_or_else(|| self.layout.disagree("index entry"))
     }

@@ -91,6 +91,14 @@ pub enum SstError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Key and value together do not fit in a block.
+    #[error("key and value take {len} bytes together, a block holds {max}")]
+    EntryTooLarge {
+        /// Bytes of key and value.
+        len: usize,
+        /// Bytes there is room for.
+        max: usize,
+    },
     /// A local number plus the table's global one passes the last legal number.
     #[error("number {local} plus the table's {global} is not a legal sequence number")]
     SeqNoOutOfRange {
@@ -129,6 +137,7 @@ impl Fault for SstError {
             Self::Read { source, .. } | Self::Length(source) => source.kind(),
             Self::OutOfOrder { .. } => ErrorKind::OutOfOrder,
             Self::Entry { .. } => ErrorKind::InvalidArgument,
+            Self::EntryTooLarge { .. } => ErrorKind::EntryTooLarge,
             Self::SeqNoOutOfRange { .. } => ErrorKind::SeqNoOutOfRange,
             Self::IndexFull => ErrorKind::Unsupported,
             Self::WriterFailed => ErrorKind::Poisoned,

@@ -3,7 +3,7 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use lsm_block::{
-    BlockError, BlockKind, Directory, Expect, FrameReader, Handle, OpenedFrame, Part, Superblock,
+    BlockError, BlockKind, Directory, Expect, FrameReader, Handle, OpenedFrame, Part, Section, Superblock,
 };
 use lsm_codec::{Codec, Decoder};
 use lsm_types::{KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
@@ -285,8 +285,13 @@ impl TableLayout {
     }
 }
 
-const fn expect(kind: BlockKind, at: BlockRef) -> Expect {
+pub(crate) const fn expect(kind: BlockKind, at: BlockRef) -> Expect {
     Expect { kind, ordinal: Some(at.ordinal), handle: at.handle }
+}
+
+/// The one frame of a section of the metadata.
+pub(crate) fn section_ref(section: &Section) -> BlockRef {
+    BlockRef { handle: section.handle(), ordinal: u32::try_from(section.aux).unwrap_or(u32::MAX) }
 }
 
 /// The payload of a frame whose encoding this version knows.

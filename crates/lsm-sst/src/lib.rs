@@ -41,6 +41,7 @@ mod layout;
 mod open;
 mod payload;
 mod table;
+mod verify;
 
 pub mod data_block;
 pub mod index;
@@ -57,3 +58,4 @@ pub use lsm_types::{Error, Result};
 pub use open::{OpenOptions, OpenSst};
 pub use payload::PayloadError;
 pub use table::{BlockEntry, BlockInfo, Blocks, DirectSource, LoadedBlock, Table, TableOptions};
+pub use verify::Verified;

@@ -11,7 +11,7 @@ use lsm_types::{
 
 use crate::{
     BlockRef, BlockSource, FilterOpener, FilterProbe, Found, OpenOptions, OpenSst, SstError, TableCursor,
-    TableLayout,
+    TableLayout, Verified,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -108,6 +108,11 @@ impl<R: ReadAt> Table<R> {
     /// A cursor over the entries.
     pub fn cursor(&self) -> TableCursor<&DirectSource<R>> {
         self.layout.cursor(&self.source)
+    }
+
+    /// Checks everything and hands what is wrong to `report`: [`TableLayout::verify`].
+    pub fn verify(&self, report: &mut dyn FnMut(crate::Error)) -> Result<Verified> {
+        self.layout.verify(&self.source.file, &self.source, report)
     }
 
     /// The data blocks in key order. Ends after the first error.
@@ -288,7 +293,7 @@ impl BlockEntry {
     }
 }
 
-fn read<R: ReadAt>(file: &R, range: ByteRange) -> Result<Slice> {
+pub(crate) fn read<R: ReadAt>(file: &R, range: ByteRange) -> Result<Slice> {
     // The range was held against the file's length, and against the cap of its kind, before it was asked for.
     let mut bytes = vec![0; usize::try_from(range.len).unwrap_or(usize::MAX)];
     file.read_exact_at(range.offset, &mut bytes).map_err(|source| SstError::Read {

@@ -3,17 +3,18 @@
 
 mod common;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use common::{Entry, build, put, seqno, small_options};
 use lsm_codec::Compression;
+use lsm_fs::DiskFile;
 use lsm_sst::{BuildOptions, Table, TableOptions};
-use lsm_types::{Bytewise, Cut, KeyOrder, Kind, RangeTombstone, ReadAt};
+use lsm_types::{Bytewise, Cut, ErrorKind, KeyOrder, Kind, RangeTombstone};
 
-/// The tool: everything it needs comes from `lsm_sst` and `lsm_types`.
-fn dump(file: impl ReadAt) -> Result<String, lsm_sst::Error> {
+/// The tool: no tree, no threads, no cache.
+fn dump(path: &Path) -> Result<String, lsm_sst::Error> {
     let mut out = String::new();
-    let table = Table::open(file, TableOptions::new().comparator(Bytewise))?;
+    let table = Table::open(DiskFile::open(path)?, TableOptions::new().comparator(Bytewise))?;
     let meta = table.meta();
     writeln!(out, "{} entries, seqnos {:?}, codec {}", meta.entries(), meta.seqnos(), meta.codec().name())
         .unwrap();
@@ -33,7 +34,7 @@ fn dump(file: impl ReadAt) -> Result<String, lsm_sst::Error> {
 }
 
 #[test]
-fn a_tool_reads_a_table_from_its_bytes() {
+fn a_tool_reads_a_table_from_its_file() {
     let order = KeyOrder::bytewise();
     let entries = [put("apples", 7, "97"), put("pears", 3, "120 crates")];
     let tombstone = RangeTombstone { start: Cut::Before("b".into()), end: Cut::End, seqno: seqno(9) };
@@ -41,7 +42,11 @@ fn a_tool_reads_a_table_from_its_bytes() {
     let (_, bytes) = build(options, &entries, &[tombstone]);
     let expected = "2 entries, seqnos Some(SeqNoBounds { min: @3, max: @9 }), codec lz4\n\
                     apples@7 = 2 bytes\npears@3 = 10 bytes\ndelete [Before(b\"b\"), End) @9\n";
-    assert_eq!(dump(bytes).unwrap(), expected);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("7.sst");
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(dump(&path).unwrap(), expected);
+    assert_eq!(dump(&dir.path().join("8.sst")).unwrap_err().kind(), ErrorKind::Io);
 }
 
 /// Proves F-82.

@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::{cmp::Ordering, sync::Arc};
+
 use common::{
     Entry, build, current, entries, key, lower_bound, orders, put, seqno, small_options, sort, superblock,
 };
 use lsm_codec::Compression;
 use lsm_sst::{BuildOptions, Table, TableBuilder, TableOptions, data_block::RowOptions};
-use lsm_types::{Cut, EntryCursor, ErrorKind, KeyOrder, Kind, RangeTombstone, SeqNo};
+use lsm_types::{Comparator, Cut, EntryCursor, ErrorKind, KeyOrder, Kind, RangeTombstone, SeqNo};
 use proptest::prelude::*;
 
 fn open(bytes: Vec<u8>, order: &KeyOrder) -> Table<Vec<u8>> {
@@ -20,7 +22,7 @@ fn options(order: &KeyOrder) -> TableOptions {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Proves F-2, F-35, F-38, F-39, F-75, F-78.
     #[test]
@@ -100,6 +102,9 @@ proptest! {
                 prop_assert_eq!(found.as_ref().map(|found| (found.seqno.get(), found.kind, found.value.to_vec())),
                     expected.map(|entry| (entry.seqno, entry.kind, entry.value.clone())));
             }
+
+            let verified = table.verify(&mut |error| panic!("{error}")).unwrap();
+            prop_assert_eq!((verified.entries, verified.findings), (model.len() as u64, 0));
 
             // Blocks, verified one by one.
             let mut rows = Vec::new();
@@ -184,6 +189,38 @@ fn the_same_input_gives_the_same_bytes() {
         build(options, &entries, &[])
     };
     assert_eq!(make(1), make(1 << 20));
+}
+
+/// Offers separators that divide nothing.
+struct Liar(Vec<u8>);
+
+impl Comparator for Liar {
+    fn name(&self) -> &'static str {
+        "test.liar"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        a.cmp(b)
+    }
+
+    fn separator(&self, _: &[u8], _: &[u8], out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(&self.0);
+        true
+    }
+}
+
+/// Proves F-78.
+#[test]
+fn separators_that_do_not_divide_are_not_believed() {
+    let entries: Vec<Entry> = (0..100).map(|n| put(&format!("key/{n:03}"), 1, "some value")).collect();
+    for lie in [&b""[..], b"a", b"key/050", b"z"] {
+        let order = KeyOrder::new(Arc::new(Liar(lie.to_vec())));
+        let table = open(build(small_options(&order), &entries, &[]).1, &order);
+        assert_eq!(table.verify(&mut |error| panic!("{error}")).unwrap().entries, 100);
+        for entry in &entries {
+            assert!(table.get(&entry.key, SeqNo::LATEST).unwrap().is_some());
+        }
+    }
 }
 
 #[test]

@@ -27,8 +27,8 @@ use crate::{
     properties::{Properties, SeqNoBounds},
 };
 
-/// Room a row needs besides its key and value, at most, in a block of its own.
-const ROW_OVERHEAD: usize = 64;
+/// Key and value bytes that certainly fit in a block: its cap less what a row adds, header included.
+const DATA_ROOM: usize = BlockKind::DATA.cap() as usize - 64;
 /// Bytes of an indirection's payload.
 const INDIRECTION_LEN: usize = 28;
 
@@ -95,7 +95,7 @@ impl<O: Output> TableBuilder<O> {
     /// Adds an entry.
     ///
     /// # Errors
-    /// `OutOfOrder`, `InvalidKey`, `ValueTooLarge`, `SeqNoOutOfRange` and `InvalidArgument` refuse the entry alone.
+    /// `OutOfOrder`, `InvalidKey`, `ValueTooLarge`, `EntryTooLarge`, `SeqNoOutOfRange` and `InvalidArgument` refuse the entry alone.
     pub fn add(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
         let same_key = self.check_entry(key, seqno, kind, value)?;
         self.guard(|this| this.append(key, same_key, seqno, kind, value))
@@ -177,6 +177,9 @@ impl<O: Output> TableBuilder<O> {
         }
         check_key(key)?;
         check_value_len(value.len(), usize::MAX)?;
+        if key.len() + value.len() > DATA_ROOM {
+            return Err(SstError::EntryTooLarge { len: key.len() + value.len(), max: DATA_ROOM }.into());
+        }
         self.check_seqno(seqno)?;
         if kind.is_tombstone() && !value.is_empty() {
             return Err(SstError::Entry { what: "a tombstone has no value" }.into());
@@ -217,8 +220,7 @@ impl<O: Output> TableBuilder<O> {
         if self.pending.is_some() {
             self.index_pending(Some((key, same_key)))?;
         }
-        let room = BlockKind::DATA.cap() as usize - ROW_OVERHEAD;
-        if self.block.rows() > 0 && self.block.logical_len() + key.len() + value.len() > room {
+        if self.block.rows() > 0 && self.block.logical_len() + key.len() + value.len() > DATA_ROOM {
             self.close_block()?;
             self.index_pending(Some((key, same_key)))?;
         }

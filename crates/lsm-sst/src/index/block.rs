@@ -37,6 +37,7 @@ pub struct IndexBlock {
     base_ordinal: u32,
     rows: Option<Column>,
     base_row: u64,
+    row_sum: u64,
     /// Head of every separator, after the common prefix.
     heads: Vec<u64>,
 }
@@ -71,9 +72,12 @@ impl IndexBlock {
             base_ordinal: header.base_ordinal,
             rows,
             base_row: header.base_row,
+            row_sum: 0,
             heads: Vec::new(),
         };
         block.check_entries()?;
+        block.row_sum =
+            block.rows.map_or(0, |rows| rows.fold(&block.payload, 0..entries, 0, u64::saturating_add));
         block.heads = (0..entries).map(|entry| keys.head(&block.payload, entry)).collect();
         Ok(block)
     }
@@ -133,11 +137,9 @@ impl IndexBlock {
         if self.rows.is_some() { Some(self.base_row) } else { None }
     }
 
-    /// Rows below all entries.
-    pub fn row_sum(&self) -> u64 {
-        self.rows.map_or(0, |rows| {
-            (0..self.entries()).fold(0, |sum: u64, entry| sum.saturating_add(rows.at(&self.payload, entry)))
-        })
+    /// Rows below all entries; zero when the index counts no rows.
+    pub const fn row_sum(&self) -> u64 {
+        self.row_sum
     }
 
     /// Checks what searching relies on but does not test: separators ascend.
