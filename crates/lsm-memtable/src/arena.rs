@@ -15,7 +15,7 @@
 #![expect(unsafe_code, reason = "raw memory with a lifetime of its own")]
 
 use alloc::{
-    alloc::{Layout, alloc, dealloc},
+    alloc::{Layout, alloc, alloc_zeroed, dealloc},
     boxed::Box,
 };
 use core::{
@@ -225,14 +225,14 @@ impl Arena {
             self.add_chunk(bump, wish.min(room).max(rest_len))?;
         }
         if need.outside > 0 {
-            let (bytes, len) = self.add_block(outside_len, align_of::<Header>())?;
+            let (bytes, len) = self.add_block(outside_len, align_of::<Header>(), alloc)?;
             (bump.outside, bump.outside_len) = (bytes, len);
         }
         Ok(())
     }
 
     fn add_chunk(&self, bump: &mut Bump, len: u64) -> Result<(), MemtableError> {
-        let (bytes, _) = self.add_block(len, CHUNK_ALIGN)?;
+        let (bytes, _) = self.add_block(len, CHUNK_ALIGN, alloc)?;
         let Some(space) = self.space() else { return Ok(()) };
         if let Some(chunk) = space.chunks.get(bump.chunk_count) {
             // The header counts as the chunk's first bytes, so no piece has offset zero.
@@ -245,8 +245,26 @@ impl Arena {
         Ok(())
     }
 
-    /// A new block owned by the arena: its bytes after the header, and how many there are.
-    fn add_block(&self, len: u64, align: usize) -> Result<(NonNull<u8>, usize), MemtableError> {
+    /// Zeroed words that live as long as the arena; `None` without memory or room within `max` bytes for it.
+    pub(crate) fn zeroed_words(
+        &self,
+        count: usize,
+        max: u64,
+    ) -> Option<NonNull<core::sync::atomic::AtomicU64>> {
+        let len = (count * size_of::<u64>() + HEADER_LEN) as u64;
+        if self.allocated().saturating_add(len) > max {
+            return None;
+        }
+        self.add_block(len, align_of::<Header>(), alloc_zeroed).ok().map(|(bytes, _)| bytes.cast())
+    }
+
+    /// A new block owned by the arena, obtained by `alloc`: its bytes after the header, and how many there are.
+    fn add_block(
+        &self,
+        len: u64,
+        align: usize,
+        alloc: unsafe fn(Layout) -> *mut u8,
+    ) -> Result<(NonNull<u8>, usize), MemtableError> {
         let none = MemtableError::OutOfMemory { len };
         let size = usize::try_from(len).map_err(|_| none)?;
         let layout = Layout::from_size_align(size, align).map_err(|_| none)?;
@@ -356,7 +374,7 @@ impl Bump {
 
 impl<'a> Space<'a> {
     /// Bytes of a chunk that was added, header included.
-    #[expect(clippy::cast_ptr_alignment, reason = "chunks are allocated with the alignment of their header")]
+    #[expect(clippy::cast_ptr_alignment, reason = "a chunk is aligned far beyond its header")]
     fn chunk_len(self, idx: usize) -> u64 {
         let chunk = self.chunks.get(idx).map_or(ptr::null_mut(), |chunk| chunk.load(Ordering::Relaxed));
         // SAFETY: a chunk starts with its header, which nobody writes after the chunk was added.

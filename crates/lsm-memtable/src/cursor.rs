@@ -17,6 +17,10 @@ use crate::{
     tree::{Page, Point, View},
 };
 
+/// Where a walk starts loading the entries of the coming leaf: late enough that the leaf itself has come, which was
+/// asked for one leaf before, and early enough that its entries come in time.
+const WARM_RANK: usize = 3;
+
 /// A cursor over the entries of a memtable, kept alive by it. It never fails.
 ///
 /// Entries that were inserted before a seek are seen; those inserted later may be missed until the next seek.
@@ -49,7 +53,6 @@ impl Stand {
     /// On `rank` of a page, or on the first entry of the next page that has one.
     fn at_or_after(view: View<'_>, mut leaf: At<Leaf>, mut page: Page, mut rank: usize) -> Option<Self> {
         loop {
-            view.warm_ahead(&page, rank);
             if let Some(entry) = page.get(rank) {
                 return Some(Self { leaf, page, rank, entry });
             }
@@ -62,7 +65,6 @@ impl Stand {
     /// Just below `rank` of a page, or on the last entry of the page before that has one.
     fn before(view: View<'_>, mut leaf: At<Leaf>, mut page: Page, mut rank: usize) -> Option<Self> {
         loop {
-            view.warm_back(leaf, &page);
             if let Some(below) = rank.checked_sub(1)
                 && let Some(entry) = page.get(below)
             {
@@ -115,6 +117,11 @@ impl<R: RawMutex> EntryCursor for MemCursor<R> {
             stand.rank += 1;
             if let Some(entry) = stand.page.get(stand.rank) {
                 stand.entry = entry;
+                if stand.rank == WARM_RANK
+                    && let Some((view, next)) = self.table.view().zip(stand.page.next)
+                {
+                    view.warm_leaf(next);
+                }
             } else {
                 let Stand { leaf, page, rank, .. } = *stand;
                 self.stand = self.table.view().and_then(|view| Stand::at_or_after(view, leaf, page, rank));
@@ -130,6 +137,12 @@ impl<R: RawMutex> EntryCursor for MemCursor<R> {
                 && let Some(entry) = stand.page.get(rank)
             {
                 (stand.rank, stand.entry) = (rank, entry);
+                if rank == WARM_RANK
+                    && let Some(view) = self.table.view()
+                    && let Some(prev) = view.space.node(stand.leaf).prev.load()
+                {
+                    view.warm_leaf(prev);
+                }
             } else {
                 let Stand { leaf, page, rank, .. } = *stand;
                 self.stand = self.table.view().and_then(|view| Stand::before(view, leaf, page, rank));

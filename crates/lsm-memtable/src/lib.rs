@@ -32,6 +32,7 @@ mod arena;
 mod cursor;
 mod entry;
 mod error;
+mod filter;
 mod memtable;
 mod node;
 mod perm;

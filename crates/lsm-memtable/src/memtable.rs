@@ -3,12 +3,13 @@
 use alloc::sync::Arc;
 
 use lock_api::{Mutex, MutexGuard, RawMutex};
-use lsm_types::{EntryRef, KeyOrder, Kind, SeqNo};
+use lsm_types::{EntryRef, KeyHash, KeyOrder, Kind, SeqNo};
 
 use crate::{
     MemCursor, MemtableError, entry,
+    filter::Filter,
     sync::{AtomicU64, AtomicUsize, Ordering},
-    tree::{Point, Tree, View},
+    tree::{Point, Tree, View, WARM_AT_ONCE},
     writer::{Added, Writer},
 };
 
@@ -46,6 +47,7 @@ impl MemtableConfig {
 /// the entry: the later call wins. A read that runs meanwhile sees one or the other.
 pub struct Memtable<R> {
     tree: Tree,
+    filter: Filter,
     writer: Mutex<R, Writer>,
     bytes_max: u64,
     len: AtomicUsize,
@@ -59,6 +61,7 @@ impl<R: RawMutex> Memtable<R> {
     pub fn new(order: KeyOrder, config: MemtableConfig) -> Self {
         Self {
             tree: Tree::new(order),
+            filter: Filter::new(),
             writer: Mutex::new(Writer::new()),
             bytes_max: config.bytes_max.min(BYTES_MAX),
             len: AtomicUsize::new(0),
@@ -73,10 +76,13 @@ impl<R: RawMutex> Memtable<R> {
     /// Every [`MemtableError`]; nothing has changed then.
     pub fn insert(&self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<usize, MemtableError> {
         let entry = EntryRef { key, seqno, kind, value };
+        let hash = KeyHash::of(key);
+        self.filter.warm(&self.tree.arena, hash);
         let mut writer = self.lock(&entry);
         writer.reserve(&self.tree, &entry, self.room())?;
         self.widen(seqno, seqno);
         let added = writer.insert(&self.tree, &entry)?;
+        self.filter.add(&self.tree.arena, hash, self.room());
         self.count(added);
         Ok(added.bytes)
     }
@@ -105,8 +111,16 @@ impl<R: RawMutex> Memtable<R> {
         }
         self.widen(lowest, highest);
         let mut all = Added::default();
-        for entry in entries {
+        let mut ahead = entries.clone();
+        for (n, entry) in entries.enumerate() {
+            if n % WARM_AT_ONCE == 0 {
+                let soon = ahead.clone().take(WARM_AT_ONCE);
+                soon.clone().for_each(|entry| self.filter.warm(&self.tree.arena, KeyHash::of(entry.key)));
+                writer.warm(&self.tree, soon);
+                ahead.by_ref().take(WARM_AT_ONCE).for_each(drop);
+            }
             let added = writer.insert(&self.tree, &entry)?;
+            self.filter.add(&self.tree.arena, KeyHash::of(entry.key), self.room());
             all.entries += added.entries;
             all.bytes += added.bytes;
         }
@@ -127,6 +141,14 @@ impl<R: RawMutex> Memtable<R> {
 
     /// The newest version of `key` numbered below `before`.
     pub fn get(&self, key: &[u8], before: SeqNo) -> Option<EntryRef<'_>> {
+        self.get_hashed(key, KeyHash::of(key), before)
+    }
+
+    /// The same for a caller that has the key's hash already, as made by [`KeyHash::of`].
+    pub fn get_hashed(&self, key: &[u8], hash: KeyHash, before: SeqNo) -> Option<EntryRef<'_>> {
+        if !self.filter.may_contain(&self.tree.arena, hash) {
+            return None;
+        }
         let view = self.tree.view()?;
         let found = view.find(Point { key, before })?;
         let entry = view.space.entry(found);

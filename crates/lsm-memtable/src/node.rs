@@ -298,10 +298,11 @@ impl Root {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the number is the lower half of the word")]
     pub(crate) fn load(&self) -> Option<NodeAt> {
         let word = self.0.load(Ordering::Acquire);
         // SAFETY: only `store` puts words here, with the kind of node beside the number, and it releases.
-        unsafe { node_from_raw(word & Self::INNER == 0, low_half(word)) }
+        unsafe { node_from_raw(word & Self::INNER == 0, word as u32) }
     }
 
     pub(crate) fn store(&self, node: NodeAt) {
@@ -358,9 +359,3 @@ macro_rules! wide {
 
 wide!(Leaf, low, entries);
 wide!(Inner, guide, separators);
-
-/// The low 32 bits of a word.
-const fn low_half(word: u64) -> u32 {
-    let [a, b, c, d, ..] = word.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
-}

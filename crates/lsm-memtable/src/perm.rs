@@ -57,7 +57,7 @@ impl Perm {
         self.count() == SLOTS
     }
 
-    /// Whether the upper part of the node is moving, or has moved, to a new right neighbour.
+    /// Whether the upper part of the node is moving to a new right neighbour, which the parent may not know yet.
     pub(crate) const fn is_dividing(self) -> bool {
         self.0 & DIVIDING != 0
     }
@@ -86,7 +86,7 @@ impl Perm {
     /// Only the first `count` ranks; the slots of the others become free.
     pub(crate) const fn cut(self, count: usize) -> Self {
         debug_assert!(count <= self.count(), "a cut never adds");
-        Self(self.0 & !15 & !DIVIDING | count as u64)
+        Self(self.0 & !15 | count as u64)
     }
 
     /// The same, marked as dividing.
@@ -149,8 +149,8 @@ mod tests {
         for _ in 0..SLOTS {
             perm = perm.with_slot_at(0).0; // reversed: rank 0 holds the last slot
         }
-        let cut = perm.dividing().cut(5);
-        assert!(perm.dividing().is_dividing() && !cut.is_dividing());
+        let cut = perm.cut(5);
+        assert!(perm.dividing().is_dividing() && perm.dividing().cut(5).is_dividing() && !cut.is_dividing());
         assert_eq!(ranks(cut), [13, 12, 11, 10, 9]);
         let (again, slot) = cut.with_slot_at(2);
         assert_eq!(slot.index(), 8, "the first freed slot is used first");

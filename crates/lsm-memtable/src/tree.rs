@@ -13,6 +13,9 @@
 //!   ranks were still the same after the child was found strict. From the left: the point is below the next fence.
 //! * T3: a node's fence `low` is an entry of the node, or of its first child, from the start; it is never below it.
 //! * T4: a node turns from loose to strict only after the parent knows its right neighbour.
+//! * T5: a node is marked as dividing from before `next` changes until the parent knows the new neighbour. So if a
+//!   child was not dividing, and its parent's ranks are the same after it was read as before, then a point that the
+//!   parent sent to the child is below the child's next fence.
 //!
 //! Lehman, Yao, "Efficient Locking for Concurrent Operations on B-Trees", TODS 1981.
 
@@ -27,6 +30,9 @@ use crate::{
     perm::{Perm, SLOTS},
     sync::{Ordering as Atomic, retry},
 };
+
+/// Most points whose leaves are loaded together.
+pub(crate) const WARM_AT_ONCE: usize = 8;
 
 /// A place between entries: just before the newest version of `key` numbered below `before`.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +55,27 @@ pub(crate) struct View<'a> {
     pub(crate) tree: &'a Tree,
 }
 
-/// A node on a search's way, and whether the search must check the prefix there.
+/// A node on a search's way.
 struct Stop<'a, N> {
     at: At<N>,
     node: &'a N,
+    /// Whether the search must check the prefix here.
     loose: bool,
+    next: Option<At<N>>,
+    perm: Perm,
+    /// Whether the point is known to lie below the fence of `next` (T5).
+    is_sure: bool,
+}
+
+impl<N: Wide> Stop<'_, N> {
+    /// Looks at the node again. What was known from above no longer counts.
+    #[cold]
+    fn again(&mut self) {
+        retry();
+        self.next = self.node.next().load();
+        self.perm = self.node.perm().load(Atomic::Acquire);
+        self.is_sure = false;
+    }
 }
 
 /// Where a point lies in a leaf.
@@ -87,13 +109,9 @@ impl<'a> View<'a> {
     pub(crate) fn search<T>(self, point: Point<'_>, read: impl Fn(Spot<'a>) -> T) -> Option<T> {
         let mut stop = self.descend(point)?;
         loop {
-            let Stop { at, node: leaf, loose } = stop;
-            let next = leaf.next().load();
-            let perm = leaf.perm().load(Atomic::Acquire);
-            let rank = self.rank(leaf, perm, loose, point);
-            if rank == perm.count()
-                && let Some(right) = self.beyond(next, point)
-            {
+            let Stop { at, node: leaf, next, perm, .. } = stop;
+            let rank = self.rank(leaf, perm, stop.loose, point);
+            if let Some(right) = self.right_of(&stop, rank, point) {
                 stop = self.step_right(right, point);
                 continue;
             }
@@ -101,7 +119,7 @@ impl<'a> View<'a> {
             if leaf.is_undivided(next, perm) {
                 return Some(found);
             }
-            retry();
+            stop.again();
         }
     }
 
@@ -111,17 +129,20 @@ impl<'a> View<'a> {
         let (here, next) = self.search(point, |Spot { leaf, next, perm, rank, .. }| {
             (if rank < perm.count() { leaf.place(perm.slot(rank)) } else { None }, next)
         })?;
-        // The first entry of a leaf with a fence is the fence, in the same slot for life.
-        here.or_else(|| self.page(next?).get(0))
+        here.or_else(|| {
+            // The first entry of a leaf with a fence is the fence, in the same slot for life.
+            let right = self.space.node(next?);
+            right.place(right.perm().load(Atomic::Acquire).slot(0))
+        })
     }
 
     /// The leaf that held `point` when its parent was read.
     #[inline]
     fn descend(self, point: Point<'_>) -> Option<Stop<'a, Leaf>> {
         match self.tree.root.load()? {
-            NodeAt::Leaf(at) => Some(self.stop(at)),
+            NodeAt::Leaf(at) => Some(self.stop(at, false)),
             NodeAt::Inner(at) => {
-                let mut stop = self.stop(at);
+                let mut stop = self.stop(at, false);
                 loop {
                     match self.child(&mut stop, point)? {
                         Below::Leaf(leaf) => return Some(leaf),
@@ -132,51 +153,75 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The inner node at `level` whose range holds `point`.
+    /// The inner node at `level` whose range holds `point`. Only the writer may call it.
     pub(crate) fn inner_at(self, level: u8, point: Point<'_>) -> Option<At<Inner>> {
         let NodeAt::Inner(mut at) = self.tree.root.load()? else { return None };
-        let mut stop: Stop<'_, Inner> = self.stop(at);
-        while stop.node.level() > level {
-            let perm = stop.node.perm().load(Atomic::Acquire);
-            let rank = self.rank(stop.node, perm, stop.loose, point);
-            let Some(NodeAt::Inner(below)) = stop.node.child(perm, rank) else { return None };
-            at = below;
-            stop = self.stop(below);
+        let mut node = self.space.node(at);
+        while node.level() > level {
+            let perm = node.perm().load(Atomic::Relaxed);
+            let rank = self.rank(node, perm, node.is_loose(), point);
+            let Some(NodeAt::Inner(below)) = node.child(perm, rank) else { return None };
+            (at, node) = (below, self.space.node(below));
         }
-        (stop.node.level() == level).then_some(at)
+        (node.level() == level).then_some(at)
+    }
+
+    /// Starts loading the leaves of a few points, whose misses overlap. Only the writer may call it.
+    pub(crate) fn warm_leaves<'k>(self, points: &(impl Iterator<Item = Point<'k>> + Clone)) {
+        let Some(NodeAt::Inner(root)) = self.tree.root.load() else { return };
+        let mut ways = [root; WARM_AT_ONCE];
+        for _ in 0..self.space.node(root).level() {
+            for (at, point) in ways.iter_mut().zip(points.clone()) {
+                let node = self.space.node(*at);
+                let perm = node.perm().load(Atomic::Relaxed);
+                match node.child(perm, self.rank(node, perm, node.is_loose(), point)) {
+                    Some(NodeAt::Inner(below)) => {
+                        self.space.prefetch_node(below);
+                        *at = below;
+                    }
+                    Some(NodeAt::Leaf(leaf)) => self.space.prefetch_node(leaf),
+                    None => {}
+                }
+            }
+        }
     }
 
     #[inline]
-    fn stop<N: Wide>(self, at: At<N>) -> Stop<'a, N> {
+    fn stop<N: Wide>(self, at: At<N>, is_sure: bool) -> Stop<'a, N> {
         let node = self.space.node(at);
         node.prefetch_rest();
-        Stop { at, node, loose: node.is_loose() }
+        let loose = node.is_loose();
+        let next = node.next().load();
+        let perm = node.perm().load(Atomic::Acquire);
+        Stop { at, node, loose, next, perm, is_sure: is_sure && !perm.is_dividing() }
     }
 
     /// One step down, or right and then down; `stop` follows.
     #[inline]
     fn child(self, stop: &mut Stop<'a, Inner>, point: Point<'_>) -> Option<Below<'a>> {
         loop {
-            let Stop { node, loose, .. } = *stop;
-            let next = node.next().load();
-            let perm = node.perm().load(Atomic::Acquire);
-            let rank = self.rank(node, perm, loose, point);
-            if rank == perm.count()
-                && let Some(right) = self.beyond(next, point)
-            {
+            let Stop { node, next, perm, .. } = *stop;
+            let rank = self.rank(node, perm, stop.loose, point);
+            if let Some(right) = self.right_of(stop, rank, point) {
                 *stop = self.step_right(right, point);
                 continue;
             }
             let below = match node.child(perm, rank)? {
-                NodeAt::Leaf(at) => Below::Leaf(self.stop(at)),
-                NodeAt::Inner(at) => Below::Inner(self.stop(at)),
+                NodeAt::Leaf(at) => Below::Leaf(self.stop(at, true)),
+                NodeAt::Inner(at) => Below::Inner(self.stop(at, true)),
             };
-            // T2: had the child got a neighbour for this point before it was found strict, the ranks would differ.
+            // The ranks are the same after the child was read: T2, T5.
             if node.is_undivided(next, perm) && node.perm().load(Atomic::Relaxed) == perm {
                 return Some(below);
             }
-            retry();
+            stop.again();
         }
+    }
+
+    /// The right neighbour, if the point belongs there or further right.
+    #[inline]
+    fn right_of<N: Wide>(self, stop: &Stop<'a, N>, rank: usize, point: Point<'_>) -> Option<At<N>> {
+        if rank < stop.perm.count() || stop.is_sure { None } else { self.beyond(stop.next, point) }
     }
 
     /// `next`, if its fence is before the point.
@@ -190,8 +235,8 @@ impl<'a> View<'a> {
     #[cold]
     fn step_right<N: Wide>(self, mut at: At<N>, point: Point<'_>) -> Stop<'a, N> {
         loop {
-            let stop = self.stop(at);
-            match self.beyond(stop.node.next().load(), point) {
+            let stop = self.stop(at, false);
+            match self.beyond(stop.next, point) {
                 Some(right) => at = right,
                 None => return stop,
             }
@@ -395,23 +440,17 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
-    /// Starts loading the entries of a page from `rank` on, and the next leaf.
-    pub(crate) fn warm_ahead(self, page: &Page, rank: usize) {
-        for entry in page.entries.iter().take(page.len).skip(rank).flatten() {
-            self.space.prefetch_entry(*entry);
+    /// Starts loading the entries of a leaf, and the leaves beside it.
+    pub(crate) fn warm_leaf(self, at: At<Leaf>) {
+        let leaf = self.space.node(at);
+        let perm = leaf.perm().load(Atomic::Acquire);
+        for rank in 0..perm.count() {
+            if let Some(entry) = leaf.place(perm.slot(rank)) {
+                self.space.prefetch_entry(entry);
+            }
         }
-        if let Some(next) = page.next {
-            self.space.prefetch_node(next);
-        }
-    }
-
-    /// Starts loading the entries of a page, and the leaf before.
-    pub(crate) fn warm_back(self, leaf: At<Leaf>, page: &Page) {
-        for entry in page.entries.iter().take(page.len).flatten() {
-            self.space.prefetch_entry(*entry);
-        }
-        if let Some(prev) = self.space.node(leaf).prev.load() {
-            self.space.prefetch_node(prev);
+        for beside in [leaf.next().load(), leaf.prev.load()].into_iter().flatten() {
+            self.space.prefetch_node(beside);
         }
     }
 }

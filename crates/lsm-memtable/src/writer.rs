@@ -6,6 +6,7 @@
 //!  left  | a b c | -> right | d e f g | 3. left.next = right
 //!                           -> N        4. left's ranks are cut
 //!                                       5. N.prev = right, the parent learns right's fence
+//!                                       6. left's mark is taken away
 //! ```
 //!
 //! A leaf at the end of an ascending run divides by opening an empty neighbour, so sequential fills leave full
@@ -151,6 +152,13 @@ impl Writer {
         need.inside_alone = len_sum + nodes_need(count, 0, 0, 0);
         tree.arena.reserve(&mut self.bump, need, max)?;
         Ok(count)
+    }
+
+    /// Starts loading what the next inserts of a batch need, unless they go next to the last one.
+    pub(crate) fn warm<'e>(&self, tree: &Tree, entries: impl Iterator<Item = EntryRef<'e>> + Clone) {
+        if let Some(view) = tree.view().filter(|_| !self.is_run) {
+            view.warm_leaves(&entries.map(|entry| Point { key: entry.key, before: entry.seqno }));
+        }
     }
 
     /// Inserts an entry for which space was reserved.
@@ -307,6 +315,7 @@ impl Writer {
             space.node(next).prev.store(Some(right_at));
         }
         self.add_child(view, 1, NodeAt::Leaf(left_at), low, NodeAt::Leaf(right_at))?;
+        left.perm().store(perm, Ordering::Release);
         tighten(view, left, low);
         if goes_right {
             return Some((right_at, rank - keep));
@@ -405,6 +414,7 @@ impl Writer {
 
         let perm = publish_right(left, perm, keep, right_at);
         self.add_child(view, left.level() + 1, NodeAt::Inner(left_at), low, NodeAt::Inner(right_at))?;
+        left.perm().store(perm, Ordering::Release);
         tighten(view, left, low);
         if !goes_right && !appends {
             put_child(view, left, perm, rank, separator, child);
@@ -442,16 +452,12 @@ fn put_child(view: View<'_>, node: &Inner, perm: Perm, rank: usize, separator: A
     node.perm().store(more, Ordering::Release);
 }
 
-/// Steps 2 to 4 of a division. Returns the ranks the left node keeps.
+/// Steps 2 to 4 of a division. Returns the ranks the left node keeps, to be stored when the parent knows (T5).
 fn publish_right<N: Wide>(left: &N, perm: Perm, keep: usize, right: At<N>) -> Perm {
     let cut = perm.cut(keep);
-    if keep == SLOTS {
-        left.next().store(Some(right)); // nothing moves
-    } else {
-        left.perm().store(perm.dividing(), Ordering::Release);
-        left.next().store(Some(right));
-        left.perm().store(cut, Ordering::Release);
-    }
+    left.perm().store(perm.dividing(), Ordering::Release);
+    left.next().store(Some(right));
+    left.perm().store(cut.dividing(), Ordering::Release);
     cut
 }
 

@@ -2,8 +2,10 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "a test should fail where it fails"
+    reason = "a test that meets the unexpected stops"
 )]
 
 mod twin;
@@ -161,4 +163,11 @@ fn odd_bounds_find_nothing_but_do_no_harm() {
     assert!(cursor.entry().is_none());
     cursor.prev().unwrap();
     assert!(cursor.entry().is_none(), "a cursor that ran off stays off");
+}
+
+#[test]
+fn tables_and_cursors_may_change_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Table>();
+    check::<lsm_memtable::MemCursor<parking_lot::RawMutex>>();
 }

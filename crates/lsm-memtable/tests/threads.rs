@@ -4,8 +4,10 @@
     clippy::semicolon_if_nothing_returned,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "a test should fail where it fails"
+    reason = "a test that meets the unexpected stops"
 )]
 
 mod twin;
