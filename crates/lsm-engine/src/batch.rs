@@ -1,6 +1,6 @@
 //! Several writes that are applied together.
 
-use lsm_types::{Kind, Result, check_key, check_value_len};
+use lsm_types::{Kind, Result, check_entry};
 
 use crate::EngineError;
 
@@ -58,8 +58,7 @@ impl TreeBatch {
     }
 
     fn push(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> Result<&mut Self> {
-        check_key(key)?;
-        check_value_len(value.len(), lsm_types::MAX_VALUE_LEN)?;
+        check_entry(key, value.len())?;
         let start = self.bytes.len();
         let added = key.len() + value.len() + 16;
         if self.byte_size() + added > MAX_BATCH_BYTES {

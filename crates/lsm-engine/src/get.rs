@@ -68,7 +68,6 @@ pub(crate) fn find<'a>(
         return Ok(read.finish());
     }
     let hash = KeyHash::of(key);
-    let head = order.head(key);
     for (index, run) in view.runs.iter().enumerate() {
         if read.can_stop(view.max_seqno_from(index)) {
             break;
@@ -76,7 +75,7 @@ pub(crate) fn find<'a>(
         if read.can_stop(run.max_seqno) {
             continue;
         }
-        let Some(table) = run.find(key, head, order) else { continue };
+        let Some(table) = run.find(key, order) else { continue };
         if let Some(found) = table.get(key, hash, before)? {
             read.offer(Candidate {
                 seqno: found.seqno,

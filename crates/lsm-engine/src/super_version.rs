@@ -17,8 +17,8 @@ use crate::memtables::{ActiveMemtable, SealedMemtable};
 pub(crate) struct ReadChunk {
     /// The chunk of the version this was made from; tells whether it can be taken over.
     source: Arc<Chunk>,
-    /// Heads of the largest keys.
-    upper_heads: Box<[u64]>,
+    /// The largest keys.
+    uppers: Fences,
     tables: Box<[Table]>,
     max_seqno: SeqNo,
 }
@@ -32,19 +32,18 @@ impl ReadChunk {
         let tables: Option<Box<[Table]>> =
             source.tables().iter().map(|descriptor| table(descriptor.id)).collect();
         let tables = tables?;
-        let upper_heads =
-            tables.iter().map(|table| table.max_key().map_or(u64::MAX, |key| order.head(key))).collect();
+        let uppers = Fences::new(tables.iter().filter_map(Table::max_key), order);
         let max_seqno =
             source.tables().iter().map(|descriptor| descriptor.seqnos.max).max().unwrap_or_default();
-        Some(Self { source: source.clone(), upper_heads, tables, max_seqno })
+        Some(Self { source: source.clone(), uppers, tables, max_seqno })
     }
 }
 
 /// A run with open handles.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadRun {
-    /// Heads of the largest key of each chunk.
-    upper_heads: Arc<[u64]>,
+    /// The largest key of each chunk.
+    uppers: Arc<Fences>,
     chunks: Arc<[Arc<ReadChunk>]>,
     /// Largest number in the run.
     pub(crate) max_seqno: SeqNo,
@@ -60,8 +59,8 @@ pub(crate) struct TableSpot {
 impl ReadRun {
     /// The table whose entry range holds `key`.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8], head: u64, order: &KeyOrder) -> Option<&Table> {
-        let table = self.table(self.first_reaching(key, head, order)?)?;
+    pub(crate) fn find(&self, key: &[u8], order: &KeyOrder) -> Option<&Table> {
+        let table = self.table(self.first_reaching(key, order)?)?;
         order.compare(table.min_key()?, key).is_le().then_some(table)
     }
 
@@ -86,19 +85,11 @@ impl TableList for ReadRun {
     }
 
     #[inline]
-    fn first_reaching(&self, key: &[u8], head: u64, order: &KeyOrder) -> Option<TableSpot> {
-        let below = |upper: u64, max: Option<&[u8]>| match upper.cmp(&head) {
-            Ordering::Less => true,
-            Ordering::Greater => false,
-            Ordering::Equal => max.is_some_and(|max| order.compare(max, key).is_lt()),
-        };
-        let chunk = partition_point(&self.upper_heads, |at, upper| {
-            below(upper, self.chunks.get(at).and_then(|chunk| chunk.tables.last()?.max_key()))
-        });
+    fn first_reaching(&self, key: &[u8], order: &KeyOrder) -> Option<TableSpot> {
+        let chunk =
+            self.uppers.first_reaching(key, order, |at| self.chunks.get(at)?.tables.last()?.max_key());
         let inner = self.chunks.get(chunk)?;
-        let table = partition_point(&inner.upper_heads, |at, upper| {
-            below(upper, inner.tables.get(at).and_then(Table::max_key))
-        });
+        let table = inner.uppers.first_reaching(key, order, |at| inner.tables.get(at)?.max_key());
         Some(TableSpot { chunk, table })
     }
 
@@ -128,16 +119,61 @@ impl TableList for ReadRun {
     }
 }
 
-/// First index at which `below` is false. A loop without early exit, so that it compiles without branches.
+/// Ascending keys, ready to be searched: what they share in front is kept once, and of each the eight bytes behind
+/// that, side by side. Keys themselves are looked at only where these bytes are equal.
+#[derive(Debug)]
+struct Fences {
+    shared: Box<[u8]>,
+    heads: Box<[u64]>,
+}
+
+impl Fences {
+    fn new<'k>(keys: impl Iterator<Item = &'k [u8]> + Clone, order: &KeyOrder) -> Self {
+        let shared = match (keys.clone().next(), keys.clone().last()) {
+            (Some(first), Some(last)) if order.is_bytewise() => shared_prefix(first, last),
+            _ => &[],
+        };
+        let heads = keys.map(|key| order.head(key.get(shared.len()..).unwrap_or_default())).collect();
+        Self { shared: shared.into(), heads }
+    }
+
+    /// Index of the first key at or above `key`; `key_at` gives a key by its index.
+    #[inline]
+    fn first_reaching<'k>(
+        &self,
+        key: &[u8],
+        order: &KeyOrder,
+        key_at: impl Fn(usize) -> Option<&'k [u8]>,
+    ) -> usize {
+        let Some(rest) = key.strip_prefix(&*self.shared) else {
+            // All keys lie on one side of it.
+            return if key < &*self.shared { 0 } else { self.heads.len() };
+        };
+        let head = order.head(rest);
+        let is_below = |at: usize, upper: u64| match upper.cmp(&head) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => key_at(at).is_some_and(|upper| order.compare(upper, key).is_lt()),
+        };
+        partition_point(&self.heads, is_below)
+    }
+}
+
+/// What two keys have in common in front; the same as what all keys between them have.
+fn shared_prefix<'k>(first: &'k [u8], last: &[u8]) -> &'k [u8] {
+    let len = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+    first.get(..len).unwrap_or_default()
+}
+
+/// First index at which `is_below` is false.
 #[inline]
-fn partition_point(heads: &[u64], below: impl Fn(usize, u64) -> bool) -> usize {
-    let mut low = 0;
-    let mut len = heads.len();
+fn partition_point(heads: &[u64], is_below: impl Fn(usize, u64) -> bool) -> usize {
+    let (mut low, mut len) = (0, heads.len());
     while len > 0 {
         let half = len / 2;
         let middle = low + half;
         let Some(&head) = heads.get(middle) else { break };
-        if below(middle, head) {
+        if is_below(middle, head) {
             low = middle + 1;
             len -= half + 1;
         } else {
@@ -224,10 +260,10 @@ fn read_run(
         });
     }
     Some(ReadRun {
-        upper_heads: chunks
-            .iter()
-            .map(|chunk| chunk.upper_heads.last().copied().unwrap_or(u64::MAX))
-            .collect(),
+        uppers: Arc::new(Fences::new(
+            chunks.iter().filter_map(|chunk| chunk.tables.last()?.max_key()),
+            order,
+        )),
         max_seqno: chunks.iter().map(|chunk| chunk.max_seqno).max().unwrap_or_default(),
         chunks: chunks.into(),
     })
@@ -242,4 +278,46 @@ fn suffix_max(runs: &[ReadRun]) -> Arc<[SeqNo]> {
         *slot = max;
     }
     out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves E-64.
+    #[test]
+    fn fences_find_what_a_walk_finds() {
+        let order = KeyOrder::bytewise();
+        let lists: [&[&str]; 5] = [
+            &[],
+            &["b"],
+            &["key-000100", "key-000200", "key-000200x", "key-000300"],
+            &["prefix-aaaaaaaa1", "prefix-aaaaaaaa2", "prefix-aaaaaaaa3"],
+            &["a", "ab", "abc", "b"],
+        ];
+        let probes = [
+            "",
+            "a",
+            "aa",
+            "ab",
+            "abb",
+            "b",
+            "c",
+            "key",
+            "key-",
+            "key-000100",
+            "key-0002",
+            "key-000200",
+            "key-z",
+        ];
+        let more = ["prefix-aaaaaaaa", "prefix-aaaaaaaa2", "prefix-aaaaaaaa25", "prefix-b", "pre", "z"];
+        for keys in lists {
+            let fences = Fences::new(keys.iter().map(|key| key.as_bytes()), &order);
+            for probe in probes.iter().chain(&more) {
+                let found = fences
+                    .first_reaching(probe.as_bytes(), &order, |at| keys.get(at).map(|key| key.as_bytes()));
+                assert_eq!(found, keys.partition_point(|key| key < probe), "{probe} in {keys:?}");
+            }
+        }
+    }
 }

@@ -12,9 +12,8 @@ pub trait TableList {
     /// The table at a position.
     fn table(&self, spot: Self::Spot) -> Option<&Table>;
 
-    /// The position of the first table whose largest key is at or above `key`; `head` is the key's head under
-    /// `order`.
-    fn first_reaching(&self, key: &[u8], head: u64, order: &KeyOrder) -> Option<Self::Spot>;
+    /// The position of the first table whose largest key is at or above `key`.
+    fn first_reaching(&self, key: &[u8], order: &KeyOrder) -> Option<Self::Spot>;
 
     /// The first position.
     fn first(&self) -> Option<Self::Spot>;
@@ -36,7 +35,7 @@ impl TableList for Vec<Table> {
         self.get(spot)
     }
 
-    fn first_reaching(&self, key: &[u8], _: u64, order: &KeyOrder) -> Option<usize> {
+    fn first_reaching(&self, key: &[u8], order: &KeyOrder) -> Option<usize> {
         let ends_below = |table: &Table| table.max_key().is_some_and(|max| order.compare(max, key).is_lt());
         let spot = self.partition_point(ends_below);
         (spot < self.len()).then_some(spot)
@@ -140,7 +139,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
         self.guard(|this| {
-            let Some(spot) = this.run.first_reaching(key, this.order.head(key), &this.order) else {
+            let Some(spot) = this.run.first_reaching(key, &this.order) else {
                 this.stand = Stand::Nowhere;
                 return Ok(());
             };
@@ -157,7 +156,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
         self.guard(|this| {
-            let Some(spot) = this.run.first_reaching(key, this.order.head(key), &this.order) else {
+            let Some(spot) = this.run.first_reaching(key, &this.order) else {
                 this.stand = this.run.last().map_or(Stand::Nowhere, Stand::After);
                 return Ok(());
             };

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::atomic::Ordering, thread};
 
 use lsm_memtable::MemtableError;
-use lsm_types::{EntryRef, Kind, MAX_VALUE_LEN, Result, SeqNo, check_key, check_value_len};
+use lsm_types::{EntryRef, Kind, Result, SeqNo, check_entry};
 
 use super::{Sealed, Tree, TreeInner};
 use crate::{EngineError, Token, TreeBatch, memtables::Memtable};
@@ -55,8 +55,7 @@ impl Tree {
 
 impl TreeInner {
     fn write(&self, entry: EntryRef<'_>) -> Result<WriteInfo> {
-        check_key(entry.key)?;
-        check_value_len(entry.value.len(), MAX_VALUE_LEN)?;
+        check_entry(entry.key, entry.value.len())?;
         if !entry.seqno.is_write() {
             return Err(EngineError::SeqNoOutOfRange { seqno: entry.seqno, what: "a write" }.into());
         }
