@@ -67,7 +67,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("lsm-db",       7, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-crypto", "lsm-iter", "lsm-block",
                                        "lsm-manifest", "lsm-wal", "lsm-journal", "lsm-compaction-planner",
                                        "lsm-compaction-executor", "lsm-engine"]),
-    room("lsm",          8, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-crypto", "lsm-columnar", "lsm-sst",
+    room("lsm",          8, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-block", "lsm-crypto", "lsm-columnar", "lsm-sst",
                                        "lsm-manifest", "lsm-compaction-planner", "lsm-compaction-executor",
                                        "lsm-repair", "lsm-engine", "lsm-db"]),
     room("lsm-cli",      9, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-block", "lsm-sst", "lsm-vlog",

@@ -1,0 +1,59 @@
+//! The commands, one file each.
+
+mod compact;
+mod demo;
+mod get;
+mod load;
+mod scan;
+mod stats;
+mod table;
+mod verify;
+mod write;
+
+use clap::Subcommand;
+
+use crate::{
+    failure::{Ending, Failure},
+    output::Output,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Loads a directory of files, reads everything back and shows what became of it.
+    Demo(demo::Demo),
+    /// Loads rows of a TSV, CSV or NDJSON file.
+    Load(load::Load),
+    /// Prints the value of a key.
+    Get(get::Get),
+    /// Stores a value under a key, durably.
+    Put(write::Put),
+    /// Deletes a key, durably.
+    Delete(write::Delete),
+    /// Prints entries in key order.
+    Scan(scan::Scan),
+    /// Merges tables, for less space and faster reads.
+    Compact(compact::Compact),
+    /// Shows levels, tables and what they cost.
+    Stats(stats::Stats),
+    /// Reads and checks every block of every table.
+    Verify(verify::Verify),
+    /// Shows what is in one table file.
+    Table(table::Table),
+}
+
+impl Command {
+    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+        match self {
+            Self::Demo(command) => command.run(output),
+            Self::Load(command) => command.run(output),
+            Self::Get(command) => command.run(output),
+            Self::Put(command) => command.run(output),
+            Self::Delete(command) => command.run(output),
+            Self::Scan(command) => command.run(output),
+            Self::Compact(command) => command.run(output),
+            Self::Stats(command) => command.run(output),
+            Self::Verify(command) => command.run(output),
+            Self::Table(command) => command.run(output),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Opening databases, such that nothing is ever changed in a directory that is none.
+
+use std::{fs, path::Path};
+
+use lsm::{
+    ErrorKind,
+    tree::{OpenMode, Tree, TreeOptions},
+};
+
+use crate::failure::Failure;
+
+/// Opens a database for reading. Takes no lock, writes nothing, works while another program writes.
+pub(crate) fn open_to_read(path: &Path) -> Result<Tree, Failure> {
+    open(path, OpenMode::ReadOnly)
+}
+
+/// Opens a database that must be there.
+pub(crate) fn open_existing(path: &Path) -> Result<Tree, Failure> {
+    // The engine would find out, but only behind the lock file.
+    if !holds_manifest(path) {
+        return Err(Failure::NoDatabase { path: path.to_owned() });
+    }
+    open(path, OpenMode::MustExist)
+}
+
+/// Opens a database, or creates one where there is nothing at all.
+pub(crate) fn open_or_create(path: &Path) -> Result<Tree, Failure> {
+    if !holds_manifest(path) && holds_foreign_files(path)? {
+        return Err(Failure::Occupied { path: path.to_owned() });
+    }
+    open(path, OpenMode::CreateIfMissing)
+}
+
+fn open(path: &Path, mode: OpenMode) -> Result<Tree, Failure> {
+    let options = TreeOptions::new(path).store(|store| store.mode(mode));
+    Tree::open(options).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => Failure::NoDatabase { path: path.to_owned() },
+        _ => Failure::Open { path: path.to_owned(), source },
+    })
+}
+
+fn is_manifest(name: &str) -> bool {
+    name.starts_with("CURRENT") || name.starts_with("MANIFEST-")
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn holds_manifest(path: &Path) -> bool {
+    names(path).iter().any(|name| is_manifest(name))
+}
+
+/// Whether something lies at `path` that a database which was never finished would not leave there.
+fn holds_foreign_files(path: &Path) -> Result<bool, Failure> {
+    let failed = |source| Failure::Folder { path: path.to_owned(), source };
+    if !path.try_exists().map_err(failed)? {
+        return Ok(false);
+    }
+    fs::read_dir(path).map_err(failed)?;
+    Ok(names(path).iter().any(|name| name != "LOCK" && name != "tables"))
+}

@@ -1,0 +1,78 @@
+//! The program `lsm`: load, read, compact, inspect and verify databases and table files.
+//!
+//! Every command is a file of its own under `commands`: its arguments, what it does, what it reports. A report is shown
+//! as text for people or, with `--json`, as JSON for programs. Exit codes: 0 clean, 1 damage found, 2 usage, 3 cannot
+//! open, 4 other failure, 130 interrupted.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::format_push_string,
+    clippy::struct_excessive_bools,
+    clippy::match_same_arms,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "figures to look at, text for people, switches of a command line, and a table of exit codes"
+)]
+
+mod bytes;
+mod commands;
+mod database;
+mod failure;
+mod grid;
+mod interrupt;
+mod levels;
+mod maintenance;
+mod output;
+mod process;
+mod progress;
+mod rows;
+mod text;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser;
+
+use crate::{commands::Command, failure::Failure, output::Output};
+
+/// Works with databases of the lsm storage engine.
+#[derive(Debug, Parser)]
+#[command(name = "lsm", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 clean, 1 damage found, 2 usage, 3 cannot open, 4 other failure, 130 interrupted."
+)]
+struct Cli {
+    /// Reports as JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut output = Output::new(cli.json);
+    let outcome = cli.command.run(&mut output).and_then(|code| output.flush().map(|()| code));
+    match outcome {
+        Ok(code) => code.into(),
+        // Whoever reads our output has seen enough, as in `lsm scan DB | head`.
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = output.flush();
+            complain(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Says what failed, why, and what to do about it.
+fn complain(failure: &Failure) {
+    eprintln!("lsm: {failure}");
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    if let Some(advice) = failure.advice() {
+        eprintln!("  try: {advice}");
+    }
+}
