@@ -1,0 +1,123 @@
+//! The crate `lsm-tree`, as its users drive it.
+
+use std::{path::Path, sync::Arc};
+
+use ::lsm_tree::{
+    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter, Slice,
+    compaction::Leveled,
+    config::{BlockSizePolicy, CompressionPolicy, FilterPolicy},
+};
+
+use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
+
+/// Number under which reads see everything.
+const LATEST: u64 = u64::MAX;
+
+/// A tree with the two counters that its users keep.
+pub(crate) struct LsmTree {
+    tree: AnyTree,
+    seqno: SequenceNumberCounter,
+    visible: SequenceNumberCounter,
+    leveled: Arc<Leveled>,
+    table_bytes: u64,
+}
+
+impl LsmTree {
+    /// What a compaction step changes: tables per level, and the runs of level 0.
+    fn shape(&self) -> (usize, Vec<Option<usize>>, u64) {
+        let tables = (0..7).map(|level| self.tree.level_table_count(level)).collect();
+        (self.tree.l0_run_count(), tables, self.tree.disk_space())
+    }
+}
+
+impl Engine for LsmTree {
+    const NAME: &'static str = "lsm-tree";
+
+    type Value = Slice;
+
+    fn open(dir: &Path, settings: &Settings) -> Outcome<Self> {
+        let seqno = SequenceNumberCounter::default();
+        let visible = SequenceNumberCounter::default();
+        let codec = match settings.codec {
+            Codec::None => CompressionType::None,
+            Codec::Lz4 => CompressionType::Lz4,
+        };
+        let tree = Config::new(dir, seqno.clone(), visible.clone())
+            .use_cache(Arc::new(Cache::with_capacity_bytes(settings.cache_bytes)))
+            .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes))
+            .data_block_compression_policy(CompressionPolicy::all(codec))
+            .index_block_compression_policy(CompressionPolicy::all(CompressionType::None))
+            .filter_policy(FilterPolicy::disabled())
+            .open()?;
+        let next = tree.get_highest_seqno().map_or(0, |highest| highest + 1);
+        seqno.fetch_max(next);
+        visible.fetch_max(next);
+        let leveled = Leveled::default()
+            .with_l0_threshold(settings.l0_runs)
+            .with_table_target_size(settings.table_bytes);
+        Ok(Self { tree, seqno, visible, leveled: Arc::new(leveled), table_bytes: settings.table_bytes })
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+        let seqno = self.seqno.next();
+        self.tree.insert(key, value, seqno);
+        self.visible.fetch_max(seqno + 1);
+        Ok(())
+    }
+
+    fn seal(&self) -> Outcome<()> {
+        self.tree.rotate_memtable();
+        Ok(())
+    }
+
+    fn flush(&self) -> Outcome<()> {
+        let lock = self.tree.get_flush_lock();
+        self.tree.flush(&lock, self.visible.get())?;
+        Ok(())
+    }
+
+    fn compact(&self) -> Outcome<bool> {
+        let before = self.shape();
+        self.tree.compact(self.leveled.clone(), self.visible.get())?;
+        Ok(self.shape() != before)
+    }
+
+    fn major_compact(&self) -> Outcome<()> {
+        self.tree.major_compact(self.table_bytes, self.visible.get())?;
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Outcome<Option<Slice>> {
+        Ok(self.tree.get(key, LATEST)?)
+    }
+
+    fn scan(
+        &self,
+        start: Option<&[u8]>,
+        direction: Direction,
+        take: usize,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) -> Outcome<usize> {
+        let mut entries = match (start, direction) {
+            (None, _) => self.tree.iter(LATEST, None),
+            (Some(start), Direction::Forward) => self.tree.range(start.., LATEST, None),
+            (Some(start), Direction::Backward) => self.tree.range(..=start, LATEST, None),
+        };
+        let mut count = 0;
+        while count < take {
+            let next = match direction {
+                Direction::Forward => entries.next(),
+                Direction::Backward => entries.next_back(),
+            };
+            let Some(entry) = next else { break };
+            let (key, value) = entry.into_inner()?;
+            each(&key, &value);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn close(self) -> Outcome<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! The engines built in: one file each, chosen by cargo features here and nowhere else.
+
+#[cfg(feature = "coordinode")]
+mod coordinode;
+#[cfg(feature = "lsm-tree")]
+mod lsm_tree;
+#[cfg(feature = "ours")]
+mod ours;
+
+use std::path::Path;
+
+use crate::{engine::Outcome, plan::Plan, report::Measured, workload};
+
+/// An engine that can be measured.
+pub(crate) struct Entry {
+    /// Name in the table and on the command line.
+    pub(crate) name: &'static str,
+    /// Runs all workloads in an empty directory.
+    pub(crate) run: fn(&Plan, &Path) -> Outcome<Measured>,
+}
+
+/// The engines built in, ours first.
+pub(crate) fn all() -> Vec<Entry> {
+    vec![
+        #[cfg(feature = "ours")]
+        entry::<ours::Ours>(),
+        #[cfg(feature = "lsm-tree")]
+        entry::<lsm_tree::LsmTree>(),
+        #[cfg(feature = "coordinode")]
+        entry::<coordinode::Coordinode>(),
+    ]
+}
+
+#[allow(dead_code, reason = "a build without any engine has no use for it")]
+fn entry<E: crate::engine::Engine>() -> Entry {
+    Entry { name: E::NAME, run: workload::run::<E> }
+}

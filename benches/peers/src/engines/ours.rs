@@ -1,0 +1,131 @@
+//! Our own engine.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use lsm_codec::Compression;
+use lsm_compaction_planner::Leveled;
+use lsm_engine::{
+    BlockCache, CompactOptions, FlushOptions, Outcome as Done, Reader, TablePolicy, Tree, TreeOptions,
+};
+use lsm_types::{SeqNo, Slice};
+
+use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
+
+/// A tree with the two counters that its users keep.
+pub(crate) struct Ours {
+    tree: Tree,
+    /// Number of the next write.
+    next: AtomicU64,
+    /// Above all writes that have returned.
+    visible: AtomicU64,
+    leveled: Leveled,
+}
+
+impl Ours {
+    /// Tells the tree that nobody will read anything but the newest state.
+    fn forget_history(&self) -> Outcome<()> {
+        let visible = SeqNo::new(self.visible.load(Ordering::Acquire)).ok_or(NO_NUMBERS)?;
+        self.tree.set_gc_watermark(visible);
+        Ok(())
+    }
+}
+
+const NO_NUMBERS: &str = "no sequence numbers are left";
+
+impl Engine for Ours {
+    const NAME: &'static str = "ours";
+
+    type Value = Slice;
+
+    fn open(dir: &Path, settings: &Settings) -> Outcome<Self> {
+        let compression = match settings.codec {
+            Codec::None => Compression::None,
+            Codec::Lz4 => Compression::Lz4,
+        };
+        let tables = TablePolicy { index_compression: vec![Compression::None], ..TablePolicy::default() }
+            .compression(compression)
+            .data_block_bytes(settings.block_bytes);
+        let options = TreeOptions::new(dir)
+            .store(|store| store.cache(BlockCache::new(settings.cache_bytes)))
+            .table_target_bytes(settings.table_bytes)
+            .tables(tables);
+        let tree = Tree::open(options)?;
+        let next = tree.persisted().highest.map_or(0, |highest| highest.next().get());
+        let leveled = Leveled {
+            l0_threshold: settings.l0_runs,
+            table_target_bytes: settings.table_bytes,
+            // The others size levels from the first one.
+            dynamic_level_bytes: false,
+            ..Leveled::default()
+        };
+        Ok(Self { tree, next: AtomicU64::new(next), visible: AtomicU64::new(next), leveled })
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+        let seqno = SeqNo::new(self.next.fetch_add(1, Ordering::AcqRel)).ok_or(NO_NUMBERS)?;
+        self.tree.insert(key, value, seqno)?;
+        self.visible.fetch_max(seqno.next().get(), Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn seal(&self) -> Outcome<()> {
+        self.tree.seal(None);
+        Ok(())
+    }
+
+    fn flush(&self) -> Outcome<()> {
+        self.forget_history()?;
+        self.tree.flush(&FlushOptions::default())?;
+        Ok(())
+    }
+
+    fn compact(&self) -> Outcome<bool> {
+        self.forget_history()?;
+        let report = self.tree.compact(&self.leveled, &CompactOptions::default())?;
+        Ok(!matches!(report.outcome, Done::Idle | Done::Busy))
+    }
+
+    fn major_compact(&self) -> Outcome<()> {
+        self.forget_history()?;
+        self.tree.major_compact(&CompactOptions::default())?;
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Outcome<Option<Slice>> {
+        Ok(self.tree.get(key)?)
+    }
+
+    fn scan(
+        &self,
+        start: Option<&[u8]>,
+        direction: Direction,
+        take: usize,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) -> Outcome<usize> {
+        let range = match (start, direction) {
+            (None, _) => self.tree.iter(),
+            (Some(start), Direction::Forward) => self.tree.range(start..),
+            (Some(start), Direction::Backward) => self.tree.range(..=start),
+        };
+        let mut entries = range.pairs();
+        let mut count = 0;
+        while count < take {
+            let next = match direction {
+                Direction::Forward => entries.next(),
+                Direction::Backward => entries.next_back(),
+            };
+            let Some(entry) = next else { break };
+            let (key, value) = entry?;
+            each(&key, &value);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn close(self) -> Outcome<()> {
+        Ok(self.tree.close()?)
+    }
+}
