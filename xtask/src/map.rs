@@ -67,8 +67,8 @@ pub(crate) const ROOMS: &[Room] = &[
     room("lsm-db",       7, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-crypto", "lsm-iter", "lsm-block",
                                        "lsm-manifest", "lsm-wal", "lsm-journal", "lsm-compaction-planner",
                                        "lsm-compaction-executor", "lsm-engine"]),
-    room("lsm",          8, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-block", "lsm-crypto", "lsm-columnar", "lsm-sst",
-                                       "lsm-manifest", "lsm-compaction-planner", "lsm-compaction-executor",
+    room("lsm",          8, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-crypto", "lsm-columnar", "lsm-block",
+                                       "lsm-sst", "lsm-manifest", "lsm-compaction-planner", "lsm-compaction-executor",
                                        "lsm-repair", "lsm-engine", "lsm-db"]),
     room("lsm-cli",      9, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-block", "lsm-sst", "lsm-vlog",
                                        "lsm-manifest", "lsm-table", "lsm-journal", "lsm-compaction-planner",
@@ -131,7 +131,7 @@ pub(crate) const OUTSIDE: &[Owned] = &[
     shared("rayon", &["lsm-compaction-executor", "lsm-repair"]),
     shared("clap", &["lsm-cli"]),
     owned("indicatif", &["lsm-cli"]),
-    owned("csv", &["lsm-cli"]),
+    owned("csv-core", &["lsm-cli"]),
     shared("serde_json", &["lsm-cli"]),
 ];
 

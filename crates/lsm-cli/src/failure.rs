@@ -92,15 +92,14 @@ impl Failure {
     /// The exit code of the program.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::OpenTable { source, .. } | Self::Engine(source) if source.is_corruption() => DAMAGED,
+            Self::ReadBack { .. } | Self::ScanCount { .. } => DAMAGED,
             Self::Open { .. }
+            | Self::OpenTable { .. }
             | Self::Folder { .. }
             | Self::NoDatabase { .. }
             | Self::Occupied { .. }
             | Self::NotTheDemo { .. } => CANNOT_OPEN,
-            Self::OpenTable { source, .. } if source.is_corruption() => DAMAGED,
-            Self::OpenTable { .. } => CANNOT_OPEN,
-            Self::Engine(error) if error.is_corruption() => DAMAGED,
-            Self::ReadBack { .. } | Self::ScanCount { .. } => DAMAGED,
             Self::UnknownFormat { .. } | Self::Argument { .. } => USAGE,
             Self::Interrupted { .. } => INTERRUPTED,
             _ => FAILED,
@@ -140,6 +139,18 @@ impl Failure {
         };
         Some(text.to_owned())
     }
+}
+
+/// An error with everything that led to it, on one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// One answer for each thing that keeps a database from opening.

@@ -39,14 +39,12 @@ impl fmt::Display for Grid {
         let heading = self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         let has_heading = self.columns.iter().any(|(heading, _)| !heading.is_empty());
         for row in std::iter::once(&heading).filter(|_| has_heading).chain(&self.rows) {
-            let mut line = String::from(" ");
-            for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(&self.columns) {
-                match align {
-                    Align::Left => line.push_str(&format!(" {cell:<width$} ")),
-                    Align::Right => line.push_str(&format!(" {cell:>width$} ")),
-                }
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            let cells =
+                row.iter().zip(&widths).zip(&self.columns).map(|((cell, width), (_, align))| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                });
+            writeln!(f, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }

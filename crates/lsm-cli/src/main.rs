@@ -3,16 +3,6 @@
 //! Every command is a file of its own under `commands`: its arguments, what it does, what it reports. A report is shown
 //! as text for people or, with `--json`, as JSON for programs. Exit codes: 0 clean, 1 damage found, 2 usage, 3 cannot
 //! open, 4 other failure, 130 interrupted.
-#![allow(
-    clippy::cast_precision_loss,
-    clippy::format_push_string,
-    clippy::struct_excessive_bools,
-    clippy::match_same_arms,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "figures to look at, text for people, switches of a command line, and a table of exit codes"
-)]
 
 mod bytes;
 mod commands;

@@ -61,7 +61,7 @@ const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /// An amount of bytes with its unit, to three digits.
 pub(crate) fn size(bytes: u64) -> String {
-    let mut amount = bytes as f64;
+    let mut amount = float(bytes);
     let mut unit = 0;
     while amount >= 1023.5 && unit + 1 < UNITS.len() {
         amount /= 1024.0;
@@ -71,21 +71,20 @@ pub(crate) fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} {name}") } else { format!("{} {name}", three_digits(amount)) }
 }
 
-/// The amount that a size stands for: `4096`, `64KiB`, `64K`, `1.5 GiB`.
+/// The amount that a size stands for: `4096`, `64KiB`, `64K`, `1 GiB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (amount, unit) = text.split_at(split);
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kib" => 10,
-        "m" | "mib" => 20,
-        "g" | "gib" => 30,
-        _ => return Err("give bytes, or a number with KiB, MiB or GiB".to_owned()),
+    let unit: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        "g" | "gib" => Some(1 << 30),
+        _ => None,
     };
-    let amount: f64 =
-        amount.parse().map_err(|_| "give bytes, or a number with KiB, MiB or GiB".to_owned())?;
-    Ok((amount * f64::from(1_u32 << shift)) as u64)
+    let bytes = unit.zip(amount.parse::<u64>().ok()).and_then(|(unit, amount)| amount.checked_mul(unit));
+    bytes.ok_or_else(|| "give bytes, or a whole number with KiB, MiB or GiB".to_owned())
 }
 
 /// A count with its thousands apart.
@@ -106,9 +105,14 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// A stretch of time.
+/// A stretch of time in seconds.
+pub(crate) fn seconds(nanos: u64) -> f64 {
+    float(nanos) / 1e9
+}
+
+/// A stretch of time with its unit.
 pub(crate) fn duration(nanos: u64) -> String {
-    let seconds = nanos as f64 / 1e9;
+    let seconds = seconds(nanos);
     if seconds < 1.0 {
         format!("{} ms", three_digits(seconds * 1e3))
     } else {
@@ -116,9 +120,20 @@ pub(crate) fn duration(nanos: u64) -> String {
     }
 }
 
-/// Units per second, as a count.
+/// Units per second.
 pub(crate) fn rate(units: u64, nanos: u64) -> u64 {
-    if nanos == 0 { 0 } else { (units as f64 * 1e9 / nanos as f64) as u64 }
+    let rate = u128::from(units) * 1_000_000_000 / u128::from(nanos.max(1));
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// How often `b` goes into `a`.
+pub(crate) fn quotient(a: u64, b: u64) -> f64 {
+    float(a) / float(b)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for figures of three digits")]
+fn float(amount: u64) -> f64 {
+    amount as f64
 }
 
 /// A ratio, as in "2.31 times".
@@ -173,6 +188,7 @@ mod tests {
             [Ok(64 << 20), Ok(4096), Ok(1536)]
         );
         assert!(parse_size("5 apples").is_err() && parse_size("").is_err() && parse_size("-1").is_err());
+        assert!(parse_size("99999999999GiB").is_err() && parse_size("1.5k").is_err());
         assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([duration(1_500_000), duration(2_000_000_000)], ["1.50 ms", "2.00 s"]);
     }

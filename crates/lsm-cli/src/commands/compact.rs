@@ -48,7 +48,7 @@ impl Compact {
         let after = Levels::of(&tree);
         tree.close()?;
         let nanos = clock.monotonic_nanos() - start;
-        output.show(&Report { jobs, before, after, seconds: nanos as f64 / 1e9, nanos })?;
+        output.show(&Report { jobs, before, after, seconds: text::seconds(nanos), nanos })?;
         Ok(Ending::Clean)
     }
 }

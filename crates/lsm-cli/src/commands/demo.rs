@@ -137,7 +137,7 @@ impl Run {
     fn end(&mut self, name: &'static str, entries: u64, bytes: u64) {
         let now = self.clock.monotonic_nanos();
         let nanos = now - std::mem::replace(&mut self.at, now);
-        self.phases.push(Phase { name, entries, bytes, seconds: nanos as f64 / 1e9, nanos });
+        self.phases.push(Phase { name, entries, bytes, seconds: text::seconds(nanos), nanos });
     }
 
     /// Stores every file and deletes what an earlier demo stored and is not there any more.
@@ -310,7 +310,7 @@ impl fmt::Display for Report {
             text::size(self.bytes)
         )?;
         writeln!(f, "and every byte came back.\n\n{}", self.phases())?;
-        let ratio = self.file_bytes as f64 / self.raw_bytes.max(1) as f64;
+        let ratio = text::quotient(self.file_bytes, self.raw_bytes.max(1));
         let (disk, raw) = (text::size(self.file_bytes), text::size(self.raw_bytes));
         write!(f, "{}\n{disk} on disk for {raw} of keys and values: {}", self.levels, text::ratio(ratio))?;
         match self.peak_memory_bytes {

@@ -19,7 +19,7 @@ use self::mark::Mark;
 use crate::{
     commands::write::next_seqno,
     database,
-    failure::{Ending, Failure},
+    failure::{Ending, Failure, causes},
     grid::{Align, Grid},
     interrupt,
     levels::Levels,
@@ -138,7 +138,7 @@ impl Load {
             bad_lines: tally.bad,
             resumed_after: tally.resumed_after,
             bytes: tally.bytes,
-            seconds: nanos as f64 / 1e9,
+            seconds: text::seconds(nanos),
             rows_per_second: rate,
             peak_memory_bytes: peak,
             levels,
@@ -259,11 +259,8 @@ impl Loader<'_> {
         }
         self.tally.bad += 1;
         if self.tally.bad <= SHOWN_MAX {
-            let mut text = format!("passed over: {input}, line {}: {error}", self.rows.line());
-            if let Some(cause) = std::error::Error::source(&error) {
-                text.push_str(&format!(": {cause}"));
-            }
-            self.progress.note(&text);
+            let line = self.rows.line();
+            self.progress.note(&format!("passed over: {input}, line {line}: {}", causes(&error)));
         } else if self.tally.bad == SHOWN_MAX + 1 {
             self.progress.note("passed over: more lines like these, which are only counted");
         }

@@ -14,6 +14,7 @@ use crate::{
     output::Output,
 };
 
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct Scan {
     /// Directory of the database.

@@ -33,7 +33,7 @@ impl Stats {
             durable_seqno: tree.persisted().watermark.get(),
             read_amplification: stats.read_amplification() as u64,
             space_amplification: stats.space_amplification(),
-            bytes_per_raw_byte: (raw_bytes > 0).then(|| stats.file_bytes() as f64 / raw_bytes as f64),
+            bytes_per_raw_byte: (raw_bytes > 0).then(|| text::quotient(stats.file_bytes(), raw_bytes)),
             levels: Levels::of_stats(&stats),
         };
         output.show(&report)?;

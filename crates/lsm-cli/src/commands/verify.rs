@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     database,
-    failure::{Ending, Failure},
+    failure::{Ending, Failure, causes},
     output::Output,
     progress::Progress,
     text,
@@ -88,22 +88,10 @@ impl Report {
             entries: checked.entries,
             bytes: checked.bytes,
             damage: damage.collect(),
-            seconds: nanos as f64 / 1e9,
+            seconds: text::seconds(nanos),
             nanos,
         }
     }
-}
-
-/// An error with everything that led to it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 impl fmt::Display for Report {

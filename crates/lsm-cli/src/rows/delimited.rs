@@ -19,13 +19,14 @@ impl Tsv {
             return Ok(Self { lines, columns: Columns::of_nothing(selection)?, is_first_pending: false });
         };
         first?;
-        let columns = Columns::new(lines.line().split(is_tab), selection)?;
+        let columns = Columns::new(fields(lines.line()), selection)?;
         Ok(Self { lines, columns, is_first_pending: !selection.has_heading })
     }
 }
 
-fn is_tab(byte: &u8) -> bool {
-    *byte == b'\t'
+/// The fields of a line.
+fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b'\t')
 }
 
 impl Rows for Tsv {
@@ -35,7 +36,7 @@ impl Rows for Tsv {
         {
             return Some(Err(error));
         }
-        Some(self.columns.fill(self.lines.line().split(is_tab), row))
+        Some(self.columns.fill(fields(self.lines.line()), row))
     }
 
     fn line(&self) -> u64 {

@@ -10,6 +10,12 @@
     reason = "a test should fail where it fails"
 )]
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod damage;
 mod load;
 mod open;

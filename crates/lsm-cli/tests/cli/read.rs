@@ -29,15 +29,16 @@ fn single_writes_are_there_for_the_next_program() {
 
 #[test]
 fn scans_take_bounds_from_either_end() {
-    let place = Place::new();
-    let text: String = ["a", "ab", "abc", "b", "ba"].map(|key| format!("{key}\tv\n")).concat();
-    place.file("a.tsv", text);
-    place.run(["load", "db", "a.tsv", "--no-header"]).ok();
     #[track_caller]
     fn check(place: &Place, arguments: &[&str], expected: &str) {
         let out = place.run([&["scan", "db", "--keys-only"], arguments].concat()).ok().out();
         assert_eq!(out.lines().collect::<Vec<_>>().join(" "), expected, "{arguments:?}");
     }
+
+    let place = Place::new();
+    let text: String = ["a", "ab", "abc", "b", "ba"].map(|key| format!("{key}\tv\n")).concat();
+    place.file("a.tsv", text);
+    place.run(["load", "db", "a.tsv", "--no-header"]).ok();
     check(&place, &[], "a ab abc b ba");
     check(&place, &["--reverse"], "ba b abc ab a");
     check(&place, &["--prefix", "ab"], "ab abc");
