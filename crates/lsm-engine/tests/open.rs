@@ -59,6 +59,16 @@ fn each_mode_finds_what_it_asks_for() {
     empty.create_dir(Path::new("/db")).unwrap();
     refused(&empty, mode(&empty, OpenMode::MustExist), ErrorKind::NotFound);
     assert!(!empty.exists(Path::new("/db/LOCK")).unwrap(), "not even the lock file is made");
+    let foreign = nothing();
+    foreign.create_dir(Path::new("/db")).unwrap();
+    foreign
+        .open(Path::new("/db/LOCK"), &OpenOptions::CREATE_NEW)
+        .unwrap()
+        .append(b"somebody else's")
+        .unwrap();
+    refused(&foreign, mode(&foreign, OpenMode::MustExist), ErrorKind::NotFound);
+    drop(Tree::open(options(&foreign)).unwrap());
+    assert_eq!(foreign.files()[Path::new("/db/LOCK")], b"somebody else's");
     drop(Tree::open(mode(&empty, OpenMode::MustNotExist)).unwrap());
     let existing = database();
     refused(&existing, mode(&existing, OpenMode::MustNotExist), ErrorKind::AlreadyExists);
@@ -114,8 +124,10 @@ fn tables_that_are_gone_or_cut_are_reported_and_the_rest_stays() {
     let table = tables(&fs).pop().unwrap();
     fs.truncate(&table, 700).unwrap();
     refused(&fs, options(&fs), ErrorKind::FileLengthMismatch);
+    refused(&fs, mode(&fs, OpenMode::ReadOnly), ErrorKind::FileLengthMismatch);
     fs.remove(&table).unwrap();
     refused(&fs, options(&fs), ErrorKind::MissingFiles);
+    refused(&fs, mode(&fs, OpenMode::ReadOnly), ErrorKind::MissingFiles);
 }
 
 /// Proves E-2, D-33.

@@ -21,9 +21,12 @@ impl DirectoryLock {
         if !file.try_lock(LockMode::Exclusive)? {
             return Err(EngineError::Locked { holder: holder(file.as_ref()) }.into());
         }
-        // For whoever finds the lock taken. Nothing depends on it, so a failure to write it does not matter.
-        let note = format!("pid {}\n", std::process::id());
-        if file.set_len(0).is_ok() {
+        // For whoever finds the lock taken. Nothing depends on it, so a failure to write it does not matter. A file
+        // of this name that says something else is not ours to write to.
+        let mut found = [0_u8; 4];
+        let len = file.read_at(0, &mut found).unwrap_or(0);
+        if (len == 0 || found == *b"pid ") && file.set_len(0).is_ok() {
+            let note = format!("pid {}\n", std::process::id());
             let _ = file.write_at(0, note.as_bytes());
         }
         Ok(Self { _file: file })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -13,7 +14,7 @@ use lsm_fs::{Fs, SyncLevel};
 use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery, RecoveryReport};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache};
-use lsm_types::{EditIndex, FileUuid, IoKind, KeyOrder, Result, TreeId};
+use lsm_types::{EditIndex, ErrorKind, FileUuid, IoKind, KeyOrder, Result, TreeId};
 use parking_lot::Mutex;
 
 use super::{DirectoryLock, FileIds, FilesReport, Installs, Place, Store, StoreInner, files, new_identity};
@@ -84,12 +85,13 @@ fn lock_directory(options: &StoreOptions, place: Place<'_>, exists: bool) -> Res
     if !options.directory_lock {
         return Ok(None);
     }
-    if exists && options.mode == OpenMode::MustExist && !place.fs.exists(&FileName::Lock.path(place.root))? {
-        let env = journal_env(options);
-        let orders = |_: TreeId, identity: &TreeIdentity| {
-            options.comparator_named(&identity.comparator).map(KeyOrder::new)
+    if exists && options.mode == OpenMode::MustExist {
+        let names = place.fs.read_dir(place.root)?;
+        let is_manifest = |name: &OsStr| {
+            let parsed = FileName::parse(Folder::Root, name);
+            matches!(parsed, Some(FileName::Current | FileName::Manifest(_) | FileName::Mirror(_)))
         };
-        if Recovery::read(&env, options.recovery_mode, &orders)?.is_none() {
+        if !names.iter().any(|entry| is_manifest(&entry.name) || Folder::parse(&entry.name).is_some()) {
             return Err(EngineError::NotFound.into());
         }
     }
@@ -104,7 +106,13 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
     let orders = |_: TreeId, identity: &TreeIdentity| {
         options.comparator_named(&identity.comparator).map(KeyOrder::new)
     };
-    let recovery = Recovery::read(&env, options.recovery_mode, &orders)?.ok_or(EngineError::NotFound)?;
+    let read = || -> Result<Recovery> {
+        let found = Recovery::read(&env, options.recovery_mode, &orders)?;
+        let recovery = found.ok_or(EngineError::NotFound)?;
+        files::check(place, recovery.catalog(), recovery.database(), recovery.high_water())?;
+        Ok(recovery)
+    };
+    let recovery = retry_beside_writer(read)?;
     let database = recovery.database();
     let last_edit = recovery.last_edit();
     let (catalog, manifest) = recovery.into_parts();
@@ -112,6 +120,21 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
     Ok(Store {
         inner: Arc::new(assemble(options, database, last_edit, Parts::ReadOnly(catalog), report, None)),
     })
+}
+
+/// A writer may remove tables, or make new ones, between the look at the manifest and that at the folder: what does
+/// not fit is looked at again.
+fn retry_beside_writer(mut read: impl FnMut() -> Result<Recovery>) -> Result<Recovery> {
+    const TRIES: usize = 8;
+    for _ in 1..TRIES {
+        match read() {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::MissingFiles | ErrorKind::ManifestRegression)
+                    || error.kind() == ErrorKind::Io => {}
+            done => return done,
+        }
+    }
+    read()
 }
 
 fn create(
