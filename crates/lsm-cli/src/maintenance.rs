@@ -112,12 +112,25 @@ impl Maintenance {
 
     /// Waits until everything handed over is durable and the compaction that runs has ended.
     pub(crate) fn finish(mut self) -> Result<()> {
+        match self.join() {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+
+    fn join(&mut self) -> Option<thread::Result<Result<()>>> {
         self.shared.lock().is_last = true;
         self.shared.changed.notify_all();
-        self.thread.take().map_or(Ok(()), |thread| match thread.join() {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        self.thread.take().map(JoinHandle::join)
+    }
+}
+
+impl Drop for Maintenance {
+    /// A front that fails does not leave the thread behind: a program that ends in the middle of a flush leaves files
+    /// that nobody names.
+    fn drop(&mut self) {
+        self.join();
     }
 }
 

@@ -184,9 +184,10 @@ mod tests {
         );
         assert_eq!(size(1_048_575), "1.00 MiB");
         assert_eq!(
-            [parse_size("64MiB"), parse_size("4096"), parse_size("1.5k")],
-            [Ok(64 << 20), Ok(4096), Ok(1536)]
+            [parse_size("64MiB"), parse_size("4096"), parse_size("2 k")],
+            [Ok(64 << 20), Ok(4096), Ok(2048)]
         );
+        assert!(parse_size("99999999999GiB").is_err() && parse_size("1.5k").is_err());
         assert!(parse_size("5 apples").is_err() && parse_size("").is_err() && parse_size("-1").is_err());
         assert!(parse_size("99999999999GiB").is_err() && parse_size("1.5k").is_err());
         assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);

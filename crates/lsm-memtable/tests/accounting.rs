@@ -1,10 +1,10 @@
 //! The byte count against what the allocator really gave out.
 #![allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     reason = "a test should fail where it fails"
 )]
 
@@ -119,7 +119,8 @@ fn no_memory_is_an_error_that_changes_nothing() {
         let keys = [count.to_be_bytes(), (count + 1).to_be_bytes()];
         let batch =
             keys.iter().map(|key| EntryRef { key, seqno: seqno(count), kind: Kind::Put, value: &value });
-        assert!(matches!(table.insert_batch(batch.clone()), Err(MemtableError::OutOfMemory { .. })));
+        let error = table.insert_batch(batch.clone()).unwrap_err();
+        assert!(matches!(error, MemtableError::OutOfMemory { .. }), "{error}");
         assert_eq!(table.len() as u64, count);
         assert_eq!(table.highest_seqno(), count.checked_sub(1).map(seqno));
         assert!(table.get(&count.to_be_bytes(), SeqNo::LATEST).is_none());

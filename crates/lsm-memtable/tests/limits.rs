@@ -5,7 +5,7 @@
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "a test that meets the unexpected stops"
+    reason = "a test should fail where it fails"
 )]
 
 mod twin;

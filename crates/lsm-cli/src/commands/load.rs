@@ -9,7 +9,7 @@ use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use lsm::{
     ErrorKind, SeqNo,
-    tree::{Cancel, Token, Tree},
+    tree::{Cancel, Reader, Token, Tree},
 };
 use lsm_fs::SystemClock;
 use lsm_types::Clock;
@@ -93,12 +93,11 @@ impl Load {
         let (bytes, len) = rows::open(&self.file, &cancel)?;
         let selection =
             Selection { key: self.key.clone(), value: self.value.clone(), has_heading: !self.no_header };
-        let rows = rows::read(bytes, format, &selection).map_err(|source| Failure::Input {
-            input: input.clone(),
-            format: format.name(),
-            source,
-        })?;
+        let rows = rows::read(bytes, format, &selection);
+        // An interrupted input ends early; what that looks like is no news.
         interrupt::check(&cancel)?;
+        let rows =
+            rows.map_err(|source| Failure::Input { input: input.clone(), format: format.name(), source })?;
         let tree = database::open_or_create(&self.db)?;
         let start = clock.monotonic_nanos();
         let progress = Arc::new(Progress::bytes("loading", len));
@@ -173,8 +172,12 @@ struct Loader<'a> {
 impl Loader<'_> {
     /// Reads the lines that are in the database already, and makes sure that they are the ones.
     fn pass_over_loaded(&mut self, input: &str) -> Result<(), Failure> {
-        let token = self.tree.recovered_token();
-        let stored = token.and_then(|token| Mark::of_token(&token)).ok_or(Failure::NothingToResume)?;
+        let stored = match self.tree.recovered_token().and_then(|token| Mark::of_token(&token)) {
+            Some(mark) => mark,
+            // The earlier load was stopped before its first flush.
+            None if self.tree.is_empty()? => Mark::default(),
+            None => return Err(Failure::NothingToResume),
+        };
         while self.mark.records < stored.records {
             if self.mark.records.is_multiple_of(LOOK_EVERY) {
                 interrupt::check(self.cancel)?;
@@ -187,6 +190,7 @@ impl Loader<'_> {
                 None => break,
             }
         }
+        interrupt::check(self.cancel)?;
         if self.mark != stored {
             return Err(Failure::OtherInput { input: input.to_owned(), records: stored.records });
         }

@@ -134,6 +134,11 @@ fn a_stopped_load_resumes() {
     let resumed = place.run(["load", "db", "good.tsv", "--no-header", "--resume", "--json"]).ok();
     assert_eq!((&resumed.json()["rows"], &resumed.json()["resumed_after"]), (&100.into(), &200.into()));
     assert_eq!(place.run(["scan", "db", "--count"]).ok().out(), "300\n");
+    // A load that was stopped before its first flush begins again.
+    place.file("none.tsv", "");
+    place.run(["load", "empty", "none.tsv", "--no-header"]).ok();
+    place.run(["load", "empty", "good.tsv", "--no-header", "--resume"]).ok();
+    assert_eq!(place.run(["scan", "empty", "--count"]).ok().out(), "300\n");
     place.run(["put", "new", "a", "b"]).ok();
     place.run(["load", "new", "good.tsv", "--no-header", "--resume"]).code(4).says("without `--resume`");
 }

@@ -1,15 +1,4 @@
 //! The program, run as its users run it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::case_sensitive_file_extension_comparisons,
-    clippy::unnecessary_debug_formatting,
-    clippy::items_after_statements,
-    reason = "a test should fail where it fails"
-)]
-
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

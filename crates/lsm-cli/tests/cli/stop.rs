@@ -63,6 +63,28 @@ fn ctrl_c_ends_a_load_and_leaves_no_orphan() {
     place.run(["put", "db", "still", "works"]).ok();
 }
 
+#[test]
+fn ctrl_c_ends_a_demo_and_leaves_no_orphan() {
+    let place = Place::new();
+    for number in 0..300_u32 {
+        let content: Vec<u8> =
+            (0..200_000_u32).map(|at| at.wrapping_mul(number + 7).to_le_bytes()[1]).collect();
+        place.file(&format!("src/{number}"), content);
+    }
+    for millis in [100, 300, 600] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lsm"));
+        command.args(["demo", "--db"]).arg(place.path("db")).arg(place.path("src"));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        signal(&child, "INT");
+        let status = child.wait().unwrap();
+        assert!(matches!(status.code(), Some(0 | 130) | None), "{status:?}");
+        if place.path("db/CURRENT").exists() {
+            place.check_sound("db");
+        }
+    }
+}
+
 /// Wherever in its work a compaction is stopped, all entries and no other files are there.
 #[test]
 fn ctrl_c_ends_a_compaction_and_leaves_no_orphan() {
