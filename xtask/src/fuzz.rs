@@ -3,6 +3,7 @@
 //! what is needed to repeat it is printed. `--libfuzzer` runs the coverage-guided targets where cargo-fuzz is there.
 
 mod corpus;
+mod formats;
 mod libfuzzer;
 mod mutate;
 mod targets;
@@ -15,7 +16,7 @@ use crate::trouble::{Findings, Trouble};
 use crate::watch::Watch;
 use corpus::Corpus;
 use mutate::Dice;
-use targets::{TARGETS, Target};
+use targets::Target;
 
 /// An input that takes longer than this is a hang: decoders are linear in their input.
 const SLOW: Duration = Duration::from_secs(2);
@@ -128,12 +129,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Target>, Trouble> {
-    if let Some(unknown) = names.iter().find(|name| TARGETS.iter().all(|target| target.name != **name)) {
-        let known: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+    if let Some(unknown) = names.iter().find(|name| targets().iter().all(|target| target.name != **name)) {
+        let known: Vec<_> = targets().iter().map(|target| target.name).collect();
         return Err(Trouble::Usage(format!("no target `{unknown}`; there are {}", known.join(", "))));
     }
     let asked = |target: &&Target| names.is_empty() || names.iter().any(|name| name == target.name);
-    Ok(TARGETS.iter().filter(asked).collect())
+    Ok(targets().iter().filter(asked).collect())
 }
 
 fn parse(arguments: &[String]) -> Result<Options, Trouble> {
@@ -164,6 +165,13 @@ fn number(option: &str, value: Option<&String>) -> Result<u64, Trouble> {
     value
         .and_then(|value| value.parse().ok())
         .ok_or_else(|| Trouble::Usage(format!("{option} wants a whole number after it")))
+}
+
+/// Every decoder of the workspace.
+fn targets() -> &'static [Target] {
+    static ALL: std::sync::LazyLock<Vec<Target>> =
+        std::sync::LazyLock::new(|| targets::TARGETS.into_iter().chain(formats::TARGETS).collect());
+    &ALL
 }
 
 #[cfg(test)]
@@ -206,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_target_takes_its_seeds_and_a_few_mutations() {
-        for target in TARGETS {
+        for target in targets() {
             assert!(drive(target, 5, Bound::Runs(200)).is_ok(), "{}", target.name);
         }
     }
