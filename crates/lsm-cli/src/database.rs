@@ -14,6 +14,11 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Tree, Failure> {
     open(path, OpenMode::ReadOnly)
 }
 
+/// As [`open_to_read`], whatever state the table files are in: to look for damage in them.
+pub(crate) fn open_to_examine(path: &Path) -> Result<Tree, Failure> {
+    open_with(path, TreeOptions::new(path).store(|store| store.mode(OpenMode::ReadOnly).check_files(false)))
+}
+
 /// Opens a database that must be there.
 pub(crate) fn open_existing(path: &Path) -> Result<Tree, Failure> {
     // The engine would find out, but only behind the lock file.
@@ -32,7 +37,10 @@ pub(crate) fn open_or_create(path: &Path) -> Result<Tree, Failure> {
 }
 
 fn open(path: &Path, mode: OpenMode) -> Result<Tree, Failure> {
-    let options = TreeOptions::new(path).store(|store| store.mode(mode));
+    open_with(path, TreeOptions::new(path).store(|store| store.mode(mode)))
+}
+
+fn open_with(path: &Path, options: TreeOptions) -> Result<Tree, Failure> {
     Tree::open(options).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Failure::NoDatabase { path: path.to_owned() },
         _ => Failure::Open { path: path.to_owned(), source },

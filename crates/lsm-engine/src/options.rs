@@ -50,6 +50,7 @@ pub struct StoreOptions {
     pub(crate) directory_lock: bool,
     pub(crate) recovery_mode: RecoveryMode,
     pub(crate) orphans: OrphanPolicy,
+    pub(crate) check_files: bool,
     pub(crate) cache: Option<BlockCache>,
     pub(crate) descriptors: Option<DescriptorCache>,
     pub(crate) sync: SyncPolicy,
@@ -80,6 +81,7 @@ impl StoreOptions {
             directory_lock: true,
             recovery_mode: RecoveryMode::default(),
             orphans: OrphanPolicy::default(),
+            check_files: true,
             cache: None,
             descriptors: None,
             sync: SyncPolicy {
@@ -125,6 +127,14 @@ impl StoreOptions {
     /// What becomes of files of ours that no version names. Default: [`OrphanPolicy::Delete`].
     pub fn orphans(mut self, policy: OrphanPolicy) -> Self {
         self.orphans = policy;
+        self
+    }
+
+    /// Whether a read-only open refuses a database with table files that are missing or have another length than the
+    /// manifest says. Default: yes. Without it the damage shows when such a table is read: for tools that look at
+    /// damage. An open for writing always checks.
+    pub fn check_files(mut self, check: bool) -> Self {
+        self.check_files = check;
         self
     }
 

@@ -125,6 +125,8 @@ fn tables_that_are_gone_or_cut_are_reported_and_the_rest_stays() {
     fs.truncate(&table, 700).unwrap();
     refused(&fs, options(&fs), ErrorKind::FileLengthMismatch);
     refused(&fs, mode(&fs, OpenMode::ReadOnly), ErrorKind::FileLengthMismatch);
+    let tolerant = mode(&fs, OpenMode::ReadOnly).store(|store| store.check_files(false));
+    assert_eq!(Tree::open(tolerant).unwrap().verify().unwrap().damage.len(), 1);
     fs.remove(&table).unwrap();
     refused(&fs, options(&fs), ErrorKind::MissingFiles);
     refused(&fs, mode(&fs, OpenMode::ReadOnly), ErrorKind::MissingFiles);

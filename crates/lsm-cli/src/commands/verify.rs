@@ -41,7 +41,7 @@ impl Verify {
 fn check(db: &Path) -> Result<VerifyReport, Failure> {
     let look = || {
         let _progress = Progress::steps("checking", None);
-        Ok::<_, Failure>(database::open_to_read(db)?.verify()?)
+        Ok::<_, Failure>(database::open_to_examine(db)?.verify()?)
     };
     let first = look()?;
     if first.is_clean() {

@@ -109,7 +109,9 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
     let read = || -> Result<Recovery> {
         let found = Recovery::read(&env, options.recovery_mode, &orders)?;
         let recovery = found.ok_or(EngineError::NotFound)?;
-        files::check(place, recovery.catalog(), recovery.database(), recovery.high_water())?;
+        if options.check_files {
+            files::check(place, recovery.catalog(), recovery.database(), recovery.high_water())?;
+        }
         Ok(recovery)
     };
     let recovery = retry_beside_writer(read)?;
