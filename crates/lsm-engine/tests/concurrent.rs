@@ -83,7 +83,7 @@ fn no_write_is_lost_between_seals_and_flushes() {
     }
 }
 
-/// Proves E-76, C-154, D-61, D-64, I-7.
+/// Proves E-76, D-64, I-7.
 #[test]
 fn views_and_scans_stay_the_same_while_everything_changes_under_them() {
     let tree = tree();

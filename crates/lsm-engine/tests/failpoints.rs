@@ -123,7 +123,7 @@ fn check(point: &'static str, failure: Failure) {
     assert_eq!(world.tree.stats().read_amplification(), 1);
 }
 
-/// Proves C-3, C-104, C-105, C-156, C-159, C-160, C-162, C-164, I-2, I-9.
+/// Proves C-156, C-159, C-162, C-164, I-2, I-9.
 #[test]
 fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
     for point in POINTS {
@@ -139,7 +139,7 @@ fn a_job_stopped_in_the_middle_of_its_stream_installs_nothing() {
     check("segment.entry", Failure::Stop);
 }
 
-/// Proves C-1, C-10, C-23.
+/// Proves C-10.
 #[test]
 fn an_idle_tree_writes_no_edit() {
     let memory = Arc::new(MemFs::new());

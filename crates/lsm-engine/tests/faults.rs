@@ -150,7 +150,7 @@ fn check_each(rule: impl Fn(u64) -> FaultRule) -> u64 {
     unreachable!()
 }
 
-/// Proves D-18, D-19, C-164, C-165, I-2.
+/// Proves D-17, D-18, D-19, C-164, C-165, I-2.
 #[test]
 fn writes_that_find_no_space_leave_nothing_behind() {
     let struck = check_each(|nth| FaultRule::fail(IoKind::NoSpace).on(IoOp::Write).nth(nth));
@@ -166,7 +166,7 @@ fn syncs_that_fail_and_drop_what_was_dirty_lose_nothing_acknowledged() {
     check_each(|nth| FaultRule::fail(IoKind::Other).on(IoOp::SyncDir).nth(nth));
 }
 
-/// Proves D-17.
+/// Proves C-164.
 #[test]
 fn creations_and_renames_that_fail_can_be_repeated() {
     check_each(|nth| FaultRule::fail(IoKind::Other).on(IoOp::Open).nth(nth));
