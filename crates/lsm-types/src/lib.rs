@@ -25,6 +25,7 @@ mod io;
 mod kind;
 mod limits;
 mod ports;
+mod prefix;
 mod range_tombstone;
 mod seqno;
 mod slice;
@@ -45,6 +46,7 @@ pub use limits::{
     check_value_len,
 };
 pub use ports::{Clock, Random};
+pub use prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor};
 pub use range_tombstone::RangeTombstone;
 pub use reader::ByteReader;
 pub use seqno::SeqNo;
