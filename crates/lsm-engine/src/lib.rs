@@ -34,6 +34,7 @@ mod get;
 mod holds;
 mod memtables;
 mod options;
+mod prefix_scan;
 mod range;
 mod reader;
 mod store;
@@ -45,7 +46,9 @@ pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
 pub use error::EngineError;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
 pub use lsm_journal::{RecoveryMode, RecoveryReport};
-pub use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
+pub use lsm_table::{
+    BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
+};
 pub use options::{
     CompactOptions, DEFAULT_CACHE_BYTES, FlushOptions, OpenMode, OrphanPolicy, StoreOptions, Token,
     TreeOptions,
@@ -54,6 +57,6 @@ pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{FilesReport, OpenReport, Store};
 pub use tree::{
-    FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport, WriteInfo,
+    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport, WriteInfo,
 };
 pub use view::View;

@@ -8,7 +8,11 @@ use lsm_table::{ReadMode, RunCursor};
 use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 use parking_lot::RawMutex;
 
-use crate::{View, super_version::ReadRun};
+use crate::{
+    View,
+    prefix_scan::{Bounds, SharedPrefix},
+    super_version::ReadRun,
+};
 
 /// A key with its value, as a scan yields it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +128,7 @@ struct End {
 }
 
 impl End {
-    fn new(view: &View, bounds: &(Bound<Slice>, Bound<Slice>)) -> Self {
+    fn new(view: &View, bounds: &Bounds, shared: Option<SharedPrefix>) -> Self {
         let order = &view.tree.order;
         let pinned = &view.pinned;
         let active = std::iter::once(&pinned.active.entries);
@@ -136,6 +140,7 @@ impl End {
                 pinned
                     .runs
                     .iter()
+                    .filter(|run| shared.is_none_or(|shared| shared.may_lie_in(run, bounds, order)))
                     .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
             )
             .collect();
@@ -150,23 +155,29 @@ impl End {
 /// happens meanwhile changes what it yields. After an error it is finished.
 pub struct Range {
     view: View,
-    bounds: (Bound<Slice>, Bound<Slice>),
+    bounds: Bounds,
     /// Passes over keys that do not start with this; only for orders in which prefixes are not contiguous.
     filter: Option<Slice>,
+    /// What lets the scan pass over runs.
+    shared: Option<SharedPrefix>,
     front: Option<Box<End>>,
     back: Option<Box<End>>,
     finished: bool,
 }
 
 impl Range {
-    pub(crate) fn new(view: &View, bounds: (Bound<Slice>, Bound<Slice>)) -> Self {
-        let finished = is_empty(&bounds, &view.tree.order);
-        Self { view: view.clone(), bounds, filter: None, front: None, back: None, finished }
+    pub(crate) fn new(view: &View, bounds: Bounds) -> Self {
+        let tree = &view.tree;
+        let shared = SharedPrefix::of_bounds(tree.env.prefix_extractor.as_deref(), &bounds, &tree.order);
+        let finished = is_empty(&bounds, &tree.order);
+        Self { view: view.clone(), bounds, filter: None, shared, front: None, back: None, finished }
     }
 
     pub(crate) fn prefix(view: &View, prefix: &[u8]) -> Self {
         if let Some(bounds) = view.tree.order.comparator().prefix_bounds(prefix) {
-            return Self::new(view, bounds);
+            let extractor = view.tree.env.prefix_extractor.as_deref();
+            let shared = SharedPrefix::of_prefix(extractor, prefix);
+            return Self { shared, ..Self::new(view, bounds) };
         }
         let all = Self::new(view, (Bound::Unbounded, Bound::Unbounded));
         Self { filter: Some(prefix.into()), ..all }
@@ -221,7 +232,7 @@ impl Range {
     /// Moves the front by one visible key; `false` when that meets the back or the end.
     #[inline]
     fn step_front(&mut self) -> Result<bool> {
-        let end = self.front.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds)));
+        let end = self.front.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds, self.shared)));
         if std::mem::replace(&mut end.started, true) {
             end.walk.move_next()?;
         } else {
@@ -235,7 +246,7 @@ impl Range {
     /// Moves the back by one visible key; `false` when that meets the front or the start.
     #[inline]
     fn step_back(&mut self) -> Result<bool> {
-        let end = self.back.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds)));
+        let end = self.back.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds, self.shared)));
         if std::mem::replace(&mut end.started, true) {
             end.walk.move_prev()?;
         } else {

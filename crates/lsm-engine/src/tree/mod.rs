@@ -1,6 +1,7 @@
 //! One LSM tree with explicit sequence numbers: the caller numbers writes and decides what is visible.
 
 mod compact;
+mod filters;
 mod flush;
 mod hold;
 mod publish;
@@ -21,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
-pub use stats::{LevelStats, TreeStats, VerifyReport};
+pub use stats::{FilterLevelStats, LevelStats, TreeStats, VerifyReport};
 pub use write::WriteInfo;
 
 use crate::{
@@ -63,6 +64,7 @@ pub(crate) struct TreeInner {
     /// Raised when the tree closes; every job is a child of it.
     pub(crate) stop: Cancel,
     pub(crate) counters: stats::Counters,
+    last_level_reads: filters::LastLevelReads,
 }
 
 /// Up to where writes are in durable tables.
@@ -126,6 +128,7 @@ impl Tree {
                 compacting: RwLock::new(()),
                 stop: Cancel::new(),
                 counters: stats::Counters::default(),
+                last_level_reads: filters::LastLevelReads::default(),
             }),
         })
     }
