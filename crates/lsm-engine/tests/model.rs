@@ -5,12 +5,16 @@ mod common;
 
 use std::{ops::Bound, sync::Arc};
 
-use common::{LengthFirst, Reverse, at, small_tables};
+use common::{LengthFirst, Reverse, ReverseByPrefix, at, small_tables};
 use lsm_compaction_planner::Leveled;
-use lsm_engine::{CompactOptions, FlushOptions, HoldGuard, Reader, Tree, TreeBatch, TreeOptions, View};
+use lsm_engine::{
+    CompactOptions, FlushOptions, HoldGuard, LevelFilter, Reader, Tree, TreeBatch, TreeOptions, View,
+};
 use lsm_fs::MemFs;
 use lsm_testkit::oracle::History;
-use lsm_types::{Bytewise, Comparator, ErrorKind, KeyOrder, SeqNo};
+use lsm_types::{
+    Bytewise, Comparator, DelimitedPrefix, ErrorKind, FixedPrefix, KeyOrder, PrefixExtractor, SeqNo,
+};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -54,7 +58,31 @@ fn key(number: u8) -> Vec<u8> {
     key
 }
 
+/// How filters are set, which changes with every open and must not be seen.
+#[derive(Clone, Copy, Debug)]
+struct Filters {
+    bits: LevelFilter,
+    /// Which extractor the first open has; each later one has the next.
+    first: usize,
+}
+
+impl Filters {
+    const DEFAULT: Self = Self { bits: LevelFilter::Auto, first: 0 };
+
+    fn extractor(self, opens: usize) -> Option<Arc<dyn PrefixExtractor>> {
+        match (self.first + opens) % 6 {
+            0 => None,
+            1 | 2 => Some(Arc::new(DelimitedPrefix::new(b'/', 1))),
+            3 => Some(Arc::new(DelimitedPrefix::new(b'/', 3))),
+            4 => Some(Arc::new(FixedPrefix::new(4))),
+            _ => Some(Arc::new(FixedPrefix::new(1))),
+        }
+    }
+}
+
 struct World {
+    filters: Filters,
+    opens: usize,
     comparator: Arc<dyn Comparator>,
     order: KeyOrder,
     memory: Arc<MemFs>,
@@ -67,10 +95,12 @@ struct World {
 }
 
 impl World {
-    fn new(comparator: Arc<dyn Comparator>) -> Self {
+    fn new(comparator: Arc<dyn Comparator>, filters: Filters) -> Self {
         let order = KeyOrder::new(comparator.clone());
         let memory = Arc::new(MemFs::new());
         let mut world = Self {
+            filters,
+            opens: 0,
             comparator,
             order,
             memory,
@@ -85,11 +115,15 @@ impl World {
     }
 
     fn open(&mut self) {
-        let options = TreeOptions::new("/db")
+        let mut options = TreeOptions::new("/db")
             .store(|store| store.fs(self.memory.clone()))
             .comparator(self.comparator.clone())
-            .tables(small_tables())
+            .tables(small_tables().filter(self.filters.bits))
             .table_target_bytes(2_000);
+        if let Some(extractor) = self.filters.extractor(self.opens) {
+            options = options.prefix_extractor(extractor);
+        }
+        self.opens += 1;
         self.tree = Some(Tree::open(options).unwrap());
     }
 
@@ -214,8 +248,23 @@ fn check_reader(reader: &impl Reader, history: &History, before: SeqNo, order: &
     let (lower, upper) = (key(3), key(8));
     let bounds = (Bound::Excluded(lower.as_slice()), Bound::Included(upper.as_slice()));
     assert_eq!(pairs(reader.range::<&[u8]>(bounds)), history.range(bounds, before, order));
-    let with_prefix: Vec<_> = all.iter().filter(|(key, _)| key.starts_with(b"key/")).cloned().collect();
-    assert_eq!(pairs(reader.prefix("key/")), with_prefix);
+    for prefix in ["key/", "k", "key", "key//", "key///", "key////", "keya", "kex/", "key/b", "l"] {
+        let seen = all.iter().filter(|(key, _)| key.starts_with(prefix.as_bytes())).cloned();
+        let seen: Vec<_> = seen.collect();
+        assert_eq!(pairs(reader.prefix(prefix)), seen, "prefix {prefix} below {before}");
+        let mut reversed = back(reader.prefix(prefix));
+        reversed.reverse();
+        assert_eq!(reversed, seen, "prefix {prefix} backwards below {before}");
+    }
+    for (lower, upper) in [("key/", "key//"), ("key//b", "key//z"), ("key/a", "key/c"), ("key//", "key/0")] {
+        if order.compare(lower.as_bytes(), upper.as_bytes()).is_gt() {
+            continue;
+        }
+        let bounds = (Bound::Included(lower.as_bytes()), Bound::Excluded(upper.as_bytes()));
+        assert_eq!(pairs(reader.range::<&[u8]>(bounds)), history.range(bounds, before, order));
+        let bounds = (bounds.0, Bound::Included(upper.as_bytes()));
+        assert_eq!(pairs(reader.range::<&[u8]>(bounds)), history.range(bounds, before, order));
+    }
     check_mixed(reader, &all);
 }
 
@@ -234,8 +283,8 @@ fn check_mixed(reader: &impl Reader, all: &[(Vec<u8>, Vec<u8>)]) {
     assert!(front.iter().eq(all.iter().map(|(key, _)| key)), "both ends");
 }
 
-fn check_history(comparator: Arc<dyn Comparator>, ops: Vec<Op>) {
-    let mut world = World::new(comparator);
+fn check_history(comparator: Arc<dyn Comparator>, filters: Filters, ops: Vec<Op>) {
+    let mut world = World::new(comparator, filters);
     for op in ops {
         world.run(op);
     }
@@ -251,18 +300,36 @@ proptest! {
     /// Proves E-11, E-12, E-18, E-22, E-60, E-61, E-62, E-63, E-74, E-76, E-77, E-78, E-79, E-83, E-96, E-98, E-100, I-1.
     #[test]
     fn every_read_answers_from_the_history(ops in prop::collection::vec(op(), 1..60)) {
-        check_history(Arc::new(Bytewise), ops);
+        check_history(Arc::new(Bytewise), Filters::DEFAULT, ops);
     }
 
     /// Proves E-148, E-149.
     #[test]
     fn every_read_answers_under_a_reversed_order(ops in prop::collection::vec(op(), 1..40)) {
-        check_history(Arc::new(Reverse), ops);
+        check_history(Arc::new(Reverse), Filters::DEFAULT, ops);
     }
 
     /// Proves E-150.
     #[test]
     fn every_read_answers_where_prefixes_are_scattered(ops in prop::collection::vec(op(), 1..40)) {
-        check_history(Arc::new(LengthFirst), ops);
+        check_history(Arc::new(LengthFirst), Filters::DEFAULT, ops);
+    }
+
+    /// Proves E-64, E-79, E-152, E-154, F-93, F-97: filters of any strength, and extractors that come, go and change,
+    /// are never seen in an answer.
+    #[test]
+    fn no_filter_is_seen_in_an_answer(
+        ops in prop::collection::vec(op(), 1..50),
+        which in 0_usize..3,
+        first in 0_usize..6,
+        bits in prop_oneof![Just(Some(1.0)), Just(Some(4.5)), Just(Some(16.0)), Just(None)],
+    ) {
+        let comparator: Arc<dyn Comparator> = match which {
+            0 => Arc::new(Bytewise),
+            1 => Arc::new(LengthFirst),
+            _ => Arc::new(ReverseByPrefix),
+        };
+        let bits = bits.map_or(LevelFilter::Off, |bits| LevelFilter::bits(bits).unwrap());
+        check_history(comparator, Filters { bits, first }, ops);
     }
 }

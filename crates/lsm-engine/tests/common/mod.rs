@@ -1,10 +1,10 @@
 //! What the tests of the engine share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Bound};
 
 use lsm_engine::TablePolicy;
-use lsm_types::{Comparator, SeqNo};
+use lsm_types::{Bytewise, Comparator, SeqNo, Slice};
 
 /// A sequence number.
 pub(crate) fn at(raw: u64) -> SeqNo {
@@ -17,6 +17,8 @@ pub(crate) fn small_tables() -> TablePolicy {
     tables.bundle_shift = vec![1];
     tables.index_spill_bytes = 256;
     tables.index_partition_bytes = 256;
+    tables.filter_partition_bytes = 256;
+    tables.filter_partitioning = vec![true];
     tables
 }
 
@@ -43,5 +45,22 @@ impl Comparator for LengthFirst {
 
     fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
         a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+    }
+}
+
+/// Byte order, backwards, in which the keys with a prefix have bounds: the upper one of byte order comes first.
+pub(crate) struct ReverseByPrefix;
+
+impl Comparator for ReverseByPrefix {
+    fn name(&self) -> &'static str {
+        "test.reverse-by-prefix"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        b.cmp(a)
+    }
+
+    fn prefix_bounds(&self, prefix: &[u8]) -> Option<(Bound<Slice>, Bound<Slice>)> {
+        Bytewise.prefix_bounds(prefix).map(|(lower, upper)| (upper, lower))
     }
 }
