@@ -7,7 +7,9 @@
 use alloc::vec::Vec;
 
 use crate::hash::{BAND, BUCKET, Mixed, THRESHOLD_BITS, low_bits};
+use crate::kernel::Kernel;
 use crate::place::{CLASSES, Item, Plan, place};
+use crate::solve::{Shape, System};
 
 /// Slots that the equations of a bucket can reach, rounded up so that an offset of eight bits stays within.
 const WINDOW: usize = 256;
@@ -28,13 +30,6 @@ pub(crate) struct Outcome {
     pub(crate) bumped: usize,
     /// Items whose equations followed from others.
     pub(crate) absorbed: usize,
-}
-
-/// What became of one equation.
-enum Inserted {
-    At(u8),
-    Absorbed,
-    Conflict,
 }
 
 impl Band {
@@ -90,30 +85,14 @@ impl Band {
 
     /// Appends the solution of the layer filled last: for each block of 64 slots a word per column, `whole` of them
     /// and one more in the first `wide_blocks`.
-    pub(crate) fn solve(&self, plan: Plan, whole: usize, wide_blocks: usize, out: &mut Vec<u8>) {
+    pub(crate) fn solve(&self, slots: usize, whole: usize, wide_blocks: usize, out: &mut Vec<u8>) {
         let first = out.len();
-        let blocks = plan.slots / BAND;
-        let word_at = |block: usize| block * whole + block.min(wide_blocks);
-        out.resize(first + word_at(blocks) * 8, 0);
+        let shape = Shape { whole, wide_blocks };
+        out.resize(first + shape.word_at(slots / BAND) * 8, 0);
+        let rows = (self.coefficients.get(..slots), self.results.get(..slots));
+        let (Some(coefficients), Some(results)) = rows else { return };
         let out = out.get_mut(first..).unwrap_or_default();
-        let columns = whole + usize::from(wide_blocks > 0);
-        let mut column = 0;
-        while column < columns {
-            let mut emit = |block: usize, words: &[u64]| {
-                let have = whole + usize::from(block < wide_blocks) - column;
-                let at = (word_at(block) + column) * 8;
-                let target = out.get_mut(at..).unwrap_or_default().chunks_exact_mut(8);
-                for (bytes, word) in target.zip(words).take(have) {
-                    bytes.copy_from_slice(&word.to_le_bytes());
-                }
-            };
-            column += match columns - column {
-                1 => solve_columns::<1>(self, blocks, column, &mut emit),
-                2 => solve_columns::<2>(self, blocks, column, &mut emit),
-                3 | 4 => solve_columns::<4>(self, blocks, column, &mut emit),
-                _ => solve_columns::<8>(self, blocks, column, &mut emit),
-            };
-        }
+        Kernel::best().solve(&System { coefficients, results, shape }, out);
     }
 
     /// Bytes of memory held.
@@ -154,92 +133,135 @@ fn insert_class<I: Item>(
     coefficients: &mut [u64; WINDOW],
     results: &mut [u32; WINDOW],
 ) -> Option<usize> {
+    let mut window = Window { coefficients, results, taken: [0; WINDOW], taken_len: 0, absorbed: 0 };
     let starts = plan.starts();
     let mask = low_bits(columns);
-    // A class cannot stand in more slots than a window has.
-    let mut taken = [0_u8; WINDOW];
-    let mut taken_len = 0;
-    let mut absorbed = 0;
-    for &item in items {
+    let row_of = |&item: &I| {
         let mixed = Mixed::new(item.hash(), plan.seed);
-        let offset = mixed.start(starts) - bucket_start;
-        let result = item.result(mixed) & mask;
-        match insert(offset, mixed.coefficients(), result, coefficients, results) {
-            Inserted::At(slot) => {
-                if let Some(entry) = taken.get_mut(taken_len) {
-                    *entry = slot;
-                }
-                taken_len += 1;
-            }
-            Inserted::Absorbed => absorbed += 1,
-            Inserted::Conflict => {
-                for &slot in taken.iter().take(taken_len) {
-                    let slot = usize::from(slot);
-                    if let (Some(row), Some(result)) = (coefficients.get_mut(slot), results.get_mut(slot)) {
-                        (*row, *result) = (0, 0);
-                    }
-                }
-                return None;
-            }
+        Row {
+            coefficients: mixed.coefficients(),
+            result: item.result(mixed) & mask,
+            offset: mixed.start(starts) - bucket_start,
         }
+    };
+    let consistent = window.insert_all(items.iter().map(row_of));
+    if !consistent {
+        window.undo();
     }
-    Some(absorbed)
+    consistent.then_some(window.absorbed)
 }
 
-/// Inserts one equation whose first coefficient stands at `offset` of the window.
-#[expect(clippy::cast_possible_truncation, reason = "offsets within a window fit in eight bits")]
-#[inline]
-fn insert(
-    mut offset: usize,
-    mut row: u64,
-    mut result: u32,
-    coefficients: &mut [u64; WINDOW],
-    results: &mut [u32; WINDOW],
-) -> Inserted {
-    loop {
-        // The mask never changes an offset; it spares the bounds check.
-        let slot = offset % WINDOW;
-        let (Some(standing), Some(standing_result)) = (coefficients.get_mut(slot), results.get_mut(slot))
+/// One equation on its way to a free slot.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    coefficients: u64,
+    result: u32,
+    /// Slot of the first coefficient, from the start of the window.
+    offset: usize,
+}
+
+/// Equations that travel at the same time. Each waits for a load at every step, and they do not wait for each other:
+/// those that stand never change, so it does not matter when one passes.
+const LANES: usize = 3;
+
+/// What a step did to an equation.
+enum Step {
+    Goes,
+    Stands(usize),
+    Vanishes,
+    Contradicts,
+}
+
+/// The slots that one bucket reaches, and what a class did to them.
+struct Window<'a> {
+    coefficients: &'a mut [u64; WINDOW],
+    results: &'a mut [u32; WINDOW],
+    /// Slots taken by this class; no more than there are.
+    taken: [u8; WINDOW],
+    taken_len: usize,
+    absorbed: usize,
+}
+
+impl Window<'_> {
+    /// Inserts rows up to the first that contradicts others; whether there was none.
+    #[inline]
+    fn insert_all(&mut self, mut rows: impl Iterator<Item = Row>) -> bool {
+        // A row without coefficients has arrived.
+        let mut lanes = [Row::default(); LANES];
+        for lane in &mut lanes {
+            *lane = rows.next().unwrap_or_default();
+        }
+        let mut more = lanes.iter().all(|lane| lane.coefficients != 0);
+        while more {
+            for lane in &mut lanes {
+                match self.step(lane) {
+                    Step::Goes => continue,
+                    Step::Stands(slot) => self.take(slot),
+                    Step::Vanishes => self.absorbed += 1,
+                    Step::Contradicts => return false,
+                }
+                let Some(row) = rows.next() else {
+                    lane.coefficients = 0;
+                    more = false;
+                    break;
+                };
+                *lane = row;
+            }
+        }
+        for mut lane in lanes {
+            while lane.coefficients != 0 {
+                match self.step(&mut lane) {
+                    Step::Goes => continue,
+                    Step::Stands(slot) => self.take(slot),
+                    Step::Vanishes => self.absorbed += 1,
+                    Step::Contradicts => return false,
+                }
+                break;
+            }
+        }
+        true
+    }
+
+    /// Puts the row into its slot, or takes away the equation that stands there.
+    #[inline]
+    fn step(&mut self, row: &mut Row) -> Step {
+        // The remainder never changes an offset; it spares the bounds check.
+        let slot = row.offset % WINDOW;
+        let (Some(standing), Some(standing_result)) = (self.coefficients.get_mut(slot), self.results.get_mut(slot))
         else {
-            return Inserted::Conflict;
+            return Step::Contradicts;
         };
         if *standing == 0 {
-            (*standing, *standing_result) = (row, result);
-            return Inserted::At(slot as u8);
+            (*standing, *standing_result) = (row.coefficients, row.result);
+            return Step::Stands(slot);
         }
-        row ^= *standing;
-        result ^= *standing_result;
-        if row == 0 {
-            return if result == 0 { Inserted::Absorbed } else { Inserted::Conflict };
+        row.result ^= *standing_result;
+        row.coefficients ^= *standing;
+        if row.coefficients == 0 {
+            return if row.result == 0 { Step::Vanishes } else { Step::Contradicts };
         }
-        let free = row.trailing_zeros();
-        row >>= free;
-        offset += free as usize;
+        let gap = row.coefficients.trailing_zeros();
+        row.coefficients >>= gap;
+        row.offset += gap as usize;
+        Step::Goes
     }
-}
 
-/// Solves `C` columns from `first` on, block by block from the right, and hands each block's words to `emit`. Slots
-/// without an equation are zero. Returns `C`.
-fn solve_columns<const C: usize>(
-    band: &Band,
-    blocks: usize,
-    first: usize,
-    emit: &mut impl FnMut(usize, &[u64]),
-) -> usize {
-    // Bit i of a word is the solution of the i-th slot from the current one on.
-    let mut words = [0_u64; C];
-    let rows = band.coefficients.chunks_exact(BAND).zip(band.results.chunks_exact(BAND));
-    let blocks = rows.take(blocks).enumerate();
-    for (block, (coefficients, results)) in blocks.rev() {
-        for (&row, &result) in coefficients.iter().zip(results).rev() {
-            let result = u64::from(result >> first);
-            for (column, word) in words.iter_mut().enumerate() {
-                let known = *word << 1;
-                let parity = u64::from((known & row).count_ones());
-                *word = known | ((parity ^ result >> column) & 1);
+    #[expect(clippy::cast_possible_truncation, reason = "slots of a window fit in eight bits")]
+    #[inline]
+    fn take(&mut self, slot: usize) {
+        if let Some(entry) = self.taken.get_mut(self.taken_len) {
+            *entry = slot as u8;
+        }
+        self.taken_len += 1;
+    }
+
+    /// Empties the slots taken.
+    fn undo(&mut self) {
+        for &slot in self.taken.iter().take(self.taken_len) {
+            let slot = usize::from(slot);
+            if let (Some(row), Some(result)) = (self.coefficients.get_mut(slot), self.results.get_mut(slot)) {
+                (*row, *result) = (0, 0);
             }
         }
-        emit(block, &words);
     }
-    C
 }

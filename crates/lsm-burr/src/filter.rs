@@ -3,7 +3,8 @@
 use crate::geometry::Geometry;
 use crate::header::Header;
 use crate::list::List;
-use crate::probe::{self, Kernel};
+use crate::kernel::Kernel;
+use crate::probe;
 use crate::{Bits, FilterError, HashId, Stats, Structure};
 
 /// A filter over bytes of any owner. Opening checks the bytes once; probing cannot fail and copies nothing.
@@ -73,15 +74,22 @@ impl<B: AsRef<[u8]>> Filter<B> {
         }
     }
 
+    /// Starts loading the cache lines that a probe for `hash` will read. Worth it when other work lies between the two.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Body::Layers(geometry) = &self.body {
+            probe::ask_for(geometry, self.bytes.as_ref(), hash);
+        }
+    }
+
     /// The instructions that probes use.
     pub fn kernel(&self) -> Kernel {
         self.kernel
     }
 
     /// Uses other instructions, if this processor has them: for tests and measurements, as all answer the same.
-    pub fn with_kernel(mut self, kernel: Kernel) -> Option<Self> {
-        self.kernel = kernel;
-        kernel.is_available().then_some(self)
+    pub fn with_kernel(self, kernel: Kernel) -> Option<Self> {
+        kernel.is_available().then_some(Self { kernel, ..self })
     }
 
     /// Bits per key.

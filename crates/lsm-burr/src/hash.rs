@@ -70,6 +70,7 @@ impl Mixed {
 }
 
 /// The lowest `count` bits of 32.
+#[inline]
 pub(crate) fn low_bits(count: usize) -> u32 {
     u32::try_from((1_u64 << count.min(32)) - 1).unwrap_or(u32::MAX)
 }

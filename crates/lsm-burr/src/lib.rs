@@ -46,9 +46,11 @@ mod filter;
 mod geometry;
 mod hash;
 mod header;
+mod kernel;
 mod list;
 mod place;
 mod probe;
+mod solve;
 mod stats;
 mod tower;
 
@@ -56,5 +58,5 @@ pub use bits::Bits;
 pub use builder::Builder;
 pub use error::{BuildError, FilterError};
 pub use filter::{Filter, FilterRef};
-pub use probe::Kernel;
+pub use kernel::Kernel;
 pub use stats::{HashId, Stats, Structure};

@@ -130,10 +130,6 @@ impl List {
         Ok(list)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.keys == 0
-    }
-
     /// Whether a hash has the fingerprint of a member.
     pub(crate) fn may_contain(&self, bytes: &[u8], hash: u64) -> bool {
         let (high, low) = Mixed::new(hash, self.seed).scaled(self.keys);

@@ -52,9 +52,10 @@ impl Plan {
 /// Which class of which bucket starts at `start`, in the order of insertion.
 #[inline]
 fn group(start: usize) -> usize {
-    let [_, low, high, _] = THRESHOLDS.map(usize::from);
+    const LOW: usize = THRESHOLDS[1] as usize;
+    const HIGH: usize = THRESHOLDS[2] as usize;
     let offset = start % BUCKET;
-    (start >> BUCKET_LOG2) * CLASSES + usize::from(offset < high) + usize::from(offset < low)
+    (start >> BUCKET_LOG2) * CLASSES + usize::from(offset < HIGH) + usize::from(offset < LOW)
 }
 
 /// Copies `items` to `placed` in order; `ends[g]` is then where group `g` ends.

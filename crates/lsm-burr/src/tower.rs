@@ -11,16 +11,18 @@ use crate::{Bits, HashId, Stats, Structure};
 
 /// Layers we write at most: with them head and table still take one cache line.
 const LAYERS: usize = 4;
-/// Keys that a first layer is offered for each 1000 slots it has. More leave fewer slots empty and more keys to the
-/// layers after it; `docs/adr/0005-what-a-filter-weighs.md` has the figures.
-const KEYS_PER_1000_SLOTS: usize = 1040;
-/// A layer of more keys than this has the load of a first one; the leftovers of a smaller one fill one block.
-const SMALL_LAYER: usize = 2048;
-/// Keys that two blocks take whole. One block takes as many as it has slots: its equations all start at one place,
-/// and random ones are hardly ever dependent.
-const TWO_BLOCKS: usize = 120;
-/// Tries to fit the last keys into a layer that leaves nothing over.
-const ATTEMPTS: u8 = 32;
+/// Keys that a layer is offered for each 1000 slots it has. More leave fewer slots empty and more keys to the layers
+/// after it; `docs/adr/0005-what-a-filter-weighs.md` has the figures.
+const KEYS_PER_1000_SLOTS: usize = 1050;
+/// A layer of no more keys than this takes all of them, in one slot in 64 more than there are keys. That succeeds for
+/// about every third seed at worst, and the layers after it need not exist.
+const WHOLE_LAYER_KEYS: usize = 1024;
+/// Seeds tried for a layer that shall take all keys.
+const ATTEMPTS: u8 = 16;
+/// Seeds tried for a layer between the first and a whole one.
+const MIDDLE_ATTEMPTS: u8 = 4;
+/// Slots that such a layer leaves empty if it does well; twice as many are usual.
+const EMPTY_AT_BEST: usize = 12;
 /// Leftovers that are kept as they are whatever the number of keys.
 const STASH_SMALL: usize = 24;
 
@@ -84,8 +86,8 @@ impl<I: Item> Tower<I> {
                 core::mem::swap(&mut self.placed, &mut self.offered);
             }
             let offered = if number == 0 { items } else { &self.offered };
-            let blocks = blocks_for(left, number + 1 == LAYERS);
-            let last = blocks * BAND >= left;
+            let whole_layer = left <= WHOLE_LAYER_KEYS || number + 1 == LAYERS;
+            let blocks = blocks_for(left, whole_layer);
             let first_threshold = self.thresholds.len();
             let slots = blocks * BAND;
             for attempt in 0..ATTEMPTS {
@@ -96,7 +98,7 @@ impl<I: Item> Tower<I> {
                     return Err(Fallen::Repeats);
                 }
                 entry.attempt = attempt;
-                if !last || outcome.bumped == 0 {
+                if is_good(number, left, slots, whole_layer, attempt, outcome.bumped) {
                     break;
                 }
             }
@@ -107,7 +109,7 @@ impl<I: Item> Tower<I> {
             entry.slots = u32::try_from(slots).unwrap_or(u32::MAX);
             entry.threshold_len = u32::try_from(self.thresholds.len() - first_threshold).unwrap_or(u32::MAX);
             let wide = usize::try_from(order.bits.wide_blocks(blocks as u64)).unwrap_or(blocks);
-            self.band.solve(Plan { slots, seed: 0 }, whole, wide, out);
+            self.band.solve(slots, whole, wide, out);
             layer_count = number + 1;
         }
         if left > stash_limit {
@@ -139,19 +141,25 @@ impl<I: Item> Tower<I> {
     }
 }
 
-/// Blocks of a layer that `keys` are offered to. A large layer gets fewer slots than keys, so that hardly any stays
-/// empty; a small one leaves over about what the next, of one block, takes; a last one leaves nothing over.
-fn blocks_for(keys: usize, last: bool) -> usize {
-    if last && keys > TWO_BLOCKS {
-        (keys + keys / 16).div_ceil(BAND) + 1
-    } else if keys <= TWO_BLOCKS {
-        keys.div_ceil(BAND)
-    } else if keys <= SMALL_LAYER {
-        keys.div_ceil(BAND) - 1
-    } else {
-        let per_block = KEYS_PER_1000_SLOTS * BAND;
-        (keys * 1000 + per_block / 2) / per_block
+/// Whether a layer may stay as it was filled. The first layer always may, as it costs most; a whole one has to leave
+/// nothing over; one between, to which a second try costs a few percent of the first layer, has to waste so little that
+/// the next one is spared a block, if that is near.
+fn is_good(number: usize, keys: usize, slots: usize, whole_layer: bool, attempt: u8, bumped: usize) -> bool {
+    if whole_layer {
+        return bumped == 0;
     }
+    let fewest = (keys + EMPTY_AT_BEST).saturating_sub(slots);
+    number == 0 || attempt + 1 >= MIDDLE_ATTEMPTS || blocks_for(bumped, true) <= blocks_for(fewest, true)
+}
+
+/// Blocks of a layer that `keys` are offered to, all of which it shall take if it is to be `whole`. Otherwise it gets
+/// fewer slots than keys, so that hardly any stays empty.
+fn blocks_for(keys: usize, whole: bool) -> usize {
+    if whole {
+        return keys.div_ceil(BAND - 1);
+    }
+    let per_block = KEYS_PER_1000_SLOTS * BAND;
+    (keys * 1000 + per_block / 2) / per_block
 }
 
 /// The bytes that so many keys come to, within half a percent and a block.
