@@ -109,11 +109,15 @@ fn filtered(criterion: &mut Criterion<CpuTime>) {
                 bencher.iter_batched_ref(
                     || {
                         let mut keys: Vec<_> = (&mut numbers).take(BATCH).map(key).collect();
-                        keys.iter_mut().for_each(|key| key[KEY_BYTES - 1] ^= last_bit);
+                        for key in &mut keys {
+                            key[KEY_BYTES - 1] ^= last_bit;
+                        }
                         keys
                     },
                     |keys| {
-                        keys.iter().filter(|key| tree.contains_key(key).expect("memory does not fail")).count()
+                        keys.iter()
+                            .filter(|key| tree.contains_key(key).expect("memory does not fail"))
+                            .count()
                     },
                     BatchSize::SmallInput,
                 );

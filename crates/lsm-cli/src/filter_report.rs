@@ -84,7 +84,12 @@ impl fmt::Display for FilterReport {
         let partitions = text::counted(self.partitions, "partition", "partitions");
         write!(f, "{partitions}, {what} at {:.2} of {} bits", self.bits_per_hash, self.nominal_bits)?;
         let layers = text::counted(self.layers_max.into(), "layer", "layers");
-        write!(f, ", {layers}, {:.1} % bumped, stash {}", 100.0 * self.bumped_share, text::count(self.stash))?;
+        write!(
+            f,
+            ", {layers}, {:.1} % bumped, stash {}",
+            100.0 * self.bumped_share,
+            text::count(self.stash)
+        )?;
         if let Some(extractor) = &self.extractor {
             write!(f, ", by {extractor}")?;
         }

@@ -57,6 +57,7 @@ pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{FilesReport, OpenReport, Store};
 pub use tree::{
-    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport, WriteInfo,
+    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport,
+    WriteInfo,
 };
 pub use view::View;

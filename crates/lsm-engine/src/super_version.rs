@@ -242,7 +242,8 @@ impl SuperVersion {
     /// All tables with their levels.
     pub(crate) fn tables_by_level(&self) -> impl Iterator<Item = (Level, &Table)> {
         let levels = self.version.levels.iter();
-        let runs = levels.flat_map(|(level, runs)| runs.runs().iter().map(move |_| level)).zip(self.runs.iter());
+        let runs =
+            levels.flat_map(|(level, runs)| runs.runs().iter().map(move |_| level)).zip(self.runs.iter());
         runs.flat_map(|(level, run)| run.tables().map(move |table| (level, table)))
     }
 

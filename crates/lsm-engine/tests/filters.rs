@@ -19,8 +19,8 @@ use std::{
 use common::{LengthFirst, ReverseByPrefix, at, small_tables};
 use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
 use lsm_engine::{
-    BlockCache, CompactOptions, ExpectHits, FilterStats, FlushOptions, LevelFilter, Reader, TablePolicy, Tree,
-    TreeOptions,
+    BlockCache, CompactOptions, ExpectHits, FilterStats, FlushOptions, LevelFilter, Reader, TablePolicy,
+    Tree, TreeOptions,
 };
 use lsm_fs::{DirEntry, Fs, FsFile, MemFs, Metadata, OpenOptions, SyncLevel};
 use lsm_sst::{FilterId, Table, TableOptions};
@@ -173,7 +173,8 @@ fn absent_keys_cost_the_sum_of_the_rates() {
     }
     assert!(tree.stats().levels.iter().all(|level| level.tables == 1 && level.filters.tables == 1));
     let absent = 20_000_u64;
-    let get_absent = |n: u64| assert!(tree.get(format!("key-{:06}x{n}", 50 + n * 7 % 7_900)).unwrap().is_none());
+    let get_absent =
+        |n: u64| assert!(tree.get(format!("key-{:06}x{n}", 50 + n * 7 % 7_900)).unwrap().is_none());
     (0..1_000).for_each(get_absent); // index partitions and filters are read now
     let before = filters(&tree);
     fs.data_reads.store(0, Ordering::Relaxed);
@@ -186,7 +187,10 @@ fn absent_keys_cost_the_sum_of_the_rates() {
     let rates = [5, 4, 3, 2].map(|bits| 0.5_f64.powi(bits));
     let expected: f64 = rates.iter().sum::<f64>() * absent as f64;
     let sigma = rates.iter().map(|rate| rate * (1.0 - rate) * absent as f64).sum::<f64>().sqrt();
-    assert!((reads as f64 - expected).abs() < 5.0 * sigma, "{reads} reads, {expected} expected, sigma {sigma}");
+    assert!(
+        (reads as f64 - expected).abs() < 5.0 * sigma,
+        "{reads} reads, {expected} expected, sigma {sigma}"
+    );
     // Keys that are there cost one read each, and false positives above.
     fs.data_reads.store(0, Ordering::Relaxed);
     for n in 0..2_000_u64 {
@@ -288,7 +292,11 @@ fn a_damaged_root_is_reported() {
 }
 
 /// Runs in which one group of four has keys, each spanning all groups.
-fn grouped(comparator: Arc<dyn Comparator>, extractor: Option<Arc<dyn PrefixExtractor>>, fs: &Arc<MemFs>) -> Tree {
+fn grouped(
+    comparator: Arc<dyn Comparator>,
+    extractor: Option<Arc<dyn PrefixExtractor>>,
+    fs: &Arc<MemFs>,
+) -> Tree {
     let mut options = options(fs.clone(), small_tables()).comparator(comparator);
     if let Some(extractor) = extractor {
         options = options.prefix_extractor(extractor);
@@ -356,7 +364,9 @@ fn scans_of_a_prefix_pass_over_runs_without_it() {
     tree.close().unwrap();
 
     // Another extractor, then none: the filters are there, and say nothing.
-    for extractor in [Some(delimited(2)), Some(Arc::new(FixedPrefix::new(4)) as Arc<dyn PrefixExtractor>), None] {
+    for extractor in
+        [Some(delimited(2)), Some(Arc::new(FixedPrefix::new(4)) as Arc<dyn PrefixExtractor>), None]
+    {
         let tree = grouped(order(), extractor, &fs);
         check_groups(&tree);
         assert_eq!(filters(&tree).prefix_probes, 0);
@@ -438,15 +448,12 @@ fn the_last_level_does_without_filters_when_reads_hit() {
 /// Proves F-85 in part, on files: bits by level, and a budget for all of them.
 #[test]
 fn bits_are_chosen_by_level_and_budget() {
-    let bits = |tree: &Tree, level: usize| tree.stats().levels[level].filters.bits_per_entry().unwrap_or(0.0);
-    let one_partition = || TablePolicy {
-        filter_partition_bytes: 256 << 10,
-        ..small_tables()
-    };
     #[track_caller]
     fn check(found: f64, expected: f64) {
         assert!(found >= expected && found < expected * 1.03 + 0.1, "{found} for {expected}");
     }
+    let bits = |tree: &Tree, level: usize| tree.stats().levels[level].filters.bits_per_entry().unwrap_or(0.0);
+    let one_partition = || TablePolicy { filter_partition_bytes: 256 << 10, ..small_tables() };
     let tree = filled(&Arc::new(MemFs::new()), one_partition(), 20_000);
     check(bits(&tree, 0), 14.0);
     compact(&tree, &Push(2));

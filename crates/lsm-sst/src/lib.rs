@@ -52,8 +52,8 @@ pub use builder::{BuildOptions, Output, TableBuilder, TableSummary};
 pub use cursor::TableCursor;
 pub use error::SstError;
 pub use filter::{
-    ExtractorId, FilterAnswer, FilterAudit, FilterBits, FilterFacts, FilterId, FilterOptions, FilterPartition,
-    FilterProperties, FilterShape, PrefixFilterOptions,
+    ExtractorId, FilterAnswer, FilterAudit, FilterBits, FilterFacts, FilterId, FilterOptions,
+    FilterPartition, FilterProperties, FilterShape, PrefixFilterOptions,
 };
 pub use layout::{BlockRef, BlockSource, Found, TableLayout};
 pub use lsm_block::{ByteRange, Step};

@@ -17,8 +17,8 @@ use lsm_codec::Decoder;
 use lsm_types::{CorruptionKind, FileKind, KeyOrder, Location, RangeTombstone, Result, Slice};
 
 use crate::{
-    FilterId, SstError, TableLayout, filter::FilterRoots, index::IndexBlock, layout::checked_encoding, payload::PayloadError,
-    properties::Properties, range_tombstones,
+    FilterId, SstError, TableLayout, filter::FilterRoots, index::IndexBlock, layout::checked_encoding,
+    payload::PayloadError, properties::Properties, range_tombstones,
 };
 
 /// How far apart sections may lie to be read in one go, in bytes.

@@ -193,7 +193,9 @@ impl Check<'_> {
         let mut faults = Vec::new();
         self.counts(&rows);
         rows.audit.finish(source, &mut |error| faults.push(error));
-        faults.into_iter().for_each(|error| self.found(error));
+        for error in faults {
+            self.found(error);
+        }
     }
 
     fn index_order(&mut self, index: &IndexBlock, entry: Option<IndexEntry>) {
@@ -231,7 +233,9 @@ impl Check<'_> {
             });
         let mut faults = Vec::new();
         rows.count(source, &block, &mut |error| faults.push(error));
-        faults.into_iter().for_each(|error| self.found(error));
+        for error in faults {
+            self.found(error);
+        }
         self.verified.entries += block.rows() as u64;
         if let Err(source) = result {
             self.payload_error(BlockKind::DATA, entry.handle.offset, source);

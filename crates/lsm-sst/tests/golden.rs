@@ -14,7 +14,8 @@ use lsm_sst::{
     range_tombstones,
 };
 use lsm_types::{
-    Cut, FixedPrefix, KeyHash, KeyOrder, Kind, Level, RangeTombstone, SeqNo, Slice, TableId, UnixNanos, columns::KeyBuf,
+    Cut, FixedPrefix, KeyHash, KeyOrder, Kind, Level, RangeTombstone, SeqNo, Slice, TableId, UnixNanos,
+    columns::KeyBuf,
 };
 
 /// The bytes of an annotated dump: what stands before `|` on each line, in hex; `NN*COUNT` repeats a byte.

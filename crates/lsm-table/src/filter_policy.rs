@@ -16,7 +16,7 @@ const AUTO_MAX: f64 = 14.0;
 /// Most bits a level gets out of a budget.
 const BUDGET_MAX: f64 = 16.0;
 /// log2 of how much larger a level is than the one above, when nobody says otherwise: ten times.
-const RATIO_LOG2: f64 = 3.321_928;
+const RATIO_LOG2: f64 = std::f64::consts::LOG2_10;
 
 /// The filters of a level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -79,19 +79,20 @@ pub struct LevelLoad {
 /// What is known about a tree when tables are written. The better it is known, the better bits are spent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FilterScene {
-    /// Every level from 0 down, as it will be with the tables that are about to be written; empty when not known.
+    /// The last level that holds anything; `None` when not known, and then it is the last there is.
+    pub deepest: Option<Level>,
+    /// Every level from 0 down, as it will be with the tables that are about to be written. Looked at when a budget is
+    /// shared out.
     pub levels: Vec<LevelLoad>,
     /// Whether the reads that get to the last level find what they look for.
     pub reads_hit: bool,
 }
 
 impl FilterScene {
-    /// The last level that holds anything, at least `level`; the last of `level_count` when not known.
-    fn deepest(&self, level: Level, level_count: u8) -> u8 {
-        match self.levels.iter().rposition(|load| load.entries > 0) {
-            Some(deepest) => u8::try_from(deepest).unwrap_or(u8::MAX).max(level.get()),
-            None => level_count.saturating_sub(1).max(level.get()),
-        }
+    /// How many levels `level`, of `level_count`, lies above the last one that holds anything.
+    fn above_deepest(&self, level: Level, level_count: u8) -> u8 {
+        let deepest = self.deepest.map_or(level_count.saturating_sub(1), Level::get);
+        deepest.saturating_sub(level.get())
     }
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn bits_at(
                 Some(LevelFilter::Bits(bits)) => f64::from(bits.whole()),
                 _ => LAST_BITS,
             };
-            let above = f64::from(scene.deepest(level, level_count) - level.get());
+            let above = f64::from(scene.above_deepest(level, level_count));
             let bits = if level.get() == 0 { AUTO_MAX } else { last + (RATIO_LOG2 * above).round() };
             FilterBits::new(bits.min(AUTO_MAX.max(last))).ok()
         }
@@ -155,12 +156,13 @@ fn allotted(c: f64, log: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
 
     fn scene(entries: &[u64]) -> FilterScene {
         let levels = entries.iter().map(|entries| LevelLoad { entries: *entries, runs: 1 }).collect();
-        FilterScene { levels, reads_hit: false }
+        FilterScene { deepest: None, levels, reads_hit: false }
     }
 
     fn whole(list: &[LevelFilter], scene: &FilterScene, level_count: u8) -> Vec<Option<u8>> {
@@ -179,7 +181,8 @@ mod tests {
         let unknown = FilterScene::default();
         assert_eq!(whole(&[LevelFilter::Auto], &unknown, 4), some(&[14, 14, 11, 8]));
         // The last level that holds anything is where counting starts.
-        assert_eq!(whole(&[LevelFilter::Auto], &scene(&[10, 100, 1000, 0, 0]), 5), some(&[14, 11, 8, 8, 8]));
+        let third = FilterScene { deepest: Some(Level::new(2)), ..FilterScene::default() };
+        assert_eq!(whole(&[LevelFilter::Auto], &third, 5), some(&[14, 11, 8, 8, 8]));
         let own = [LevelFilter::Auto, LevelFilter::bits(4.0).unwrap()];
         assert_eq!(whole(&own, &unknown, 3), some(&[14, 4, 4]));
         let own = [LevelFilter::Auto, LevelFilter::Auto, LevelFilter::bits(4.0).unwrap()];
@@ -227,7 +230,9 @@ mod tests {
 
     #[test]
     fn settings_that_make_no_sense_say_what_would() {
-        for wrong in [LevelFilter::bits(0.5), LevelFilter::bits(33.0), LevelFilter::rate(0.0), LevelFilter::rate(0.7)] {
+        for wrong in
+            [LevelFilter::bits(0.5), LevelFilter::bits(33.0), LevelFilter::rate(0.0), LevelFilter::rate(0.7)]
+        {
             let error = wrong.unwrap_err();
             assert_eq!(error.kind(), lsm_types::ErrorKind::InvalidConfig);
             assert!(error.to_string().contains("must"), "{error}");

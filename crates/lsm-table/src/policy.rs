@@ -128,13 +128,19 @@ impl TablePolicy {
         }
         let lists = [self.filter.len(), self.filter_partitioning.len(), self.pin_filter.len()];
         if lists.contains(&0) || self.prefix_filter_bits.as_ref().is_some_and(Vec::is_empty) {
-            return wrong("filter", "lists by level must have at least one element; to have no filter, say `Off`");
+            return wrong(
+                "filter",
+                "lists by level must have at least one element; to have no filter, say `Off`",
+            );
         }
         if !(256..=SINGLE_FILTER_BYTES).contains(&self.filter_partition_bytes) {
             return wrong("filter_partition_bytes", "must be 256 bytes to 256 KiB");
         }
         if self.filter_budget_bytes == Some(0) {
-            return wrong("filter_budget_bytes", "must be at least 1; to have no filter, set `filter` to `Off`");
+            return wrong(
+                "filter_budget_bytes",
+                "must be at least 1; to have no filter, set `filter` to `Off`",
+            );
         }
         Ok(())
     }

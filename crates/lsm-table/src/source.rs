@@ -169,7 +169,9 @@ impl TableInner {
         let skip = (bytes.as_ptr() as usize).wrapping_add(lead).wrapping_neg() % ALIGN;
         self.read_into(offset, bytes.get_mut(skip..skip + len).unwrap_or_default())?;
         // The bytes stay where they are when the vector becomes a slice: it is exactly as long as its memory.
-        Ok(Slice::from(bytes).slice(skip..skip + len))
+        let frame = Slice::from(bytes).slice(skip..skip + len);
+        debug_assert_eq!((frame.as_ptr() as usize + lead) % ALIGN, 0, "a vector's bytes do not move");
+        Ok(frame)
     }
 
     fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {

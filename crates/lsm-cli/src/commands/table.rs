@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     bytes::Notation,
-    filter_report::FilterReport,
     failure::{Ending, Failure},
+    filter_report::FilterReport,
     grid::{Align, Grid},
     output::Output,
     text,

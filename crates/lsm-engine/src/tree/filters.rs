@@ -36,19 +36,19 @@ impl LastLevelReads {
     }
 
     /// Whether reads hit, with those of the tables that are there; as before while there are too few to tell.
-    fn conclude(&self, live: &FilterStats) -> bool {
+    fn conclude(&self, live: &FilterStats) {
         let reads = self.reads.load(Ordering::Relaxed) + live.reads();
         let misses = self.misses.load(Ordering::Relaxed) + live.misses();
         if reads >= READS_MIN {
             self.hit.store(misses.saturating_mul(50) < reads, Ordering::Relaxed);
         }
-        self.hit.load(Ordering::Relaxed)
     }
 }
 
 impl TreeInner {
     /// Says how the tree will stand when `inputs` have become tables of `dest`, with `flushed` entries that come from
-    /// memory.
+    /// memory. Costs a look at every table where there is a budget to share out, or when tables of the last level are
+    /// written; flushes of many small memtables into a large tree are spared it.
     pub(super) fn set_filter_scene(
         &self,
         view: &SuperVersion,
@@ -56,10 +56,20 @@ impl TreeInner {
         dest: Level,
         flushed: u64,
     ) {
-        let levels = loads(&view.version.levels, inputs, dest, flushed);
-        let reads_hit = self.env.policy.expect_point_read_hits == ExpectHits::Auto
-            && self.last_level_reads.conclude(&self.live_last_level(view));
-        self.env.filters.set_scene(FilterScene { levels, reads_hit });
+        let policy = &self.env.policy;
+        let levels = &view.version.levels;
+        let is_last = dest.get() + 1 >= levels.count();
+        if is_last && policy.expect_point_read_hits == ExpectHits::Auto {
+            self.last_level_reads.conclude(&last_level(view));
+        }
+        let filled = levels.iter().filter(|(_, level)| level.table_count() > 0).map(|(level, _)| level);
+        self.env.filters.set_scene(FilterScene {
+            deepest: filled.max().max(Some(dest)),
+            levels: policy
+                .filter_budget_bytes
+                .map_or_else(Vec::new, |_| loads(levels, inputs, dest, flushed)),
+            reads_hit: self.last_level_reads.hit.load(Ordering::Relaxed),
+        });
     }
 
     /// Keeps the figures of inputs that lay in the last level and are gone.
@@ -72,16 +82,16 @@ impl TreeInner {
         }
         self.last_level_reads.retire(&gone);
     }
+}
 
-    fn live_last_level(&self, view: &SuperVersion) -> FilterStats {
-        let last = Level::new(view.version.levels.count().saturating_sub(1));
-        let mut live = FilterStats::default();
-        let tables = view.version.levels.level(last).tables().map(|descriptor| descriptor.id);
-        for table in tables.filter_map(|id| self.table(id)) {
-            live.add(&table.filter_stats());
-        }
-        live
+/// How the reads of the tables in the last level went.
+fn last_level(view: &SuperVersion) -> FilterStats {
+    let last = view.version.levels.count().saturating_sub(1);
+    let mut live = FilterStats::default();
+    for (_, table) in view.tables_by_level().filter(|(level, _)| level.get() == last) {
+        live.add(&table.filter_stats());
     }
+    live
 }
 
 fn loads(levels: &Levels, inputs: Option<&Inputs>, dest: Level, flushed: u64) -> Vec<LevelLoad> {
@@ -121,20 +131,24 @@ mod tests {
     #[test]
     fn enough_reads_that_hit_are_believed_until_they_miss() {
         let reads = LastLevelReads::default();
-        assert!(!reads.conclude(&stats(99_999, 0)), "too few to tell");
-        assert!(!reads.conclude(&stats(98_000, 2_000)), "2 % miss");
-        assert!(reads.conclude(&stats(98_001, 1_999)));
-        assert!(reads.conclude(&stats(10, 10)), "too few to change one's mind");
+        let hit = |live: &FilterStats| {
+            reads.conclude(live);
+            reads.hit.load(Ordering::Relaxed)
+        };
+        assert!(!hit(&stats(99_999, 0)), "too few to tell");
+        assert!(!hit(&stats(98_000, 2_000)), "2 % miss");
+        assert!(hit(&stats(98_001, 1_999)));
+        assert!(hit(&stats(10, 10)), "too few to change one's mind");
         reads.retire(&stats(90_000, 0));
-        assert!(reads.conclude(&stats(10_000, 0)));
-        assert!(!reads.conclude(&stats(10_000, 10_000)), "the ratio rose");
+        assert!(hit(&stats(10_000, 0)));
+        assert!(!hit(&stats(10_000, 10_000)), "the ratio rose");
         for _ in 0..40 {
             reads.retire(&stats(1_000_000, 0));
         }
-        assert!(reads.conclude(&stats(0, 0)));
+        assert!(hit(&stats(0, 0)));
         for _ in 0..3 {
             reads.retire(&stats(0, 1_000_000));
         }
-        assert!(!reads.conclude(&stats(0, 0)), "old reads do not count for ever");
+        assert!(!hit(&stats(0, 0)), "old reads do not count for ever");
     }
 }

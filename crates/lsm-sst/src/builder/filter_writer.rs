@@ -150,12 +150,7 @@ impl FilterWriter {
     }
 
     /// Takes in a new user key; `last` is the one before.
-    pub(super) fn push<O: Output>(
-        &mut self,
-        key: &[u8],
-        last: &[u8],
-        sink: &mut FrameSink<O>,
-    ) -> Result<()> {
+    pub(super) fn push<O: Output>(&mut self, key: &[u8], last: &[u8], sink: &mut FrameSink<O>) -> Result<()> {
         if let Some(keys) = &mut self.keys {
             keys.make_room(1, last, sink)?;
             keys.push(KeyHash::of(key));

@@ -103,7 +103,8 @@ impl FilterProperties {
 
     /// Takes in a property; `false` when it is none of these.
     pub(crate) fn decode(&mut self, item: &Item<'_>) -> Result<bool, PayloadError> {
-        let narrow = |item: &Item<'_>| u32::try_from(item.number()?).map_err(|_| item.wrong("filter property"));
+        let narrow =
+            |item: &Item<'_>| u32::try_from(item.number()?).map_err(|_| item.wrong("filter property"));
         match item.id {
             BITS => self.keys.get_or_insert_default().bits = narrow(item)?,
             SEED => self.keys.get_or_insert_default().seed = item.number()?,

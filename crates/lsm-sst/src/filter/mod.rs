@@ -14,14 +14,14 @@ mod partition;
 use alloc::sync::Arc;
 use core::fmt;
 
-pub use lsm_burr::Bits as FilterBits;
 use lsm_block::BlockKind;
+pub use lsm_burr::Bits as FilterBits;
 use lsm_types::{KeyHash, PrefixExtractor};
 
 pub use audit::FilterAudit;
 pub use facts::{ExtractorId, FilterFacts, FilterProperties};
-pub use partition::{FilterPartition, FilterShape};
 pub(crate) use partition::PartitionBuilder;
+pub use partition::{FilterPartition, FilterShape};
 
 use crate::index::IndexBlock;
 
