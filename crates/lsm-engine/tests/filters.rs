@@ -152,7 +152,7 @@ fn filters(tree: &Tree) -> FilterStats {
     all
 }
 
-/// Proves E-64, F-92 in part, F-154 in part: what absent keys cost in a tree of four levels is the sum of the rates of
+/// Proves E-64, F-92: what absent keys cost in a tree of four levels is the sum of the rates of
 /// its filters, in block reads as in the counters.
 #[test]
 fn absent_keys_cost_the_sum_of_the_rates() {
@@ -214,7 +214,7 @@ fn table_file(fs: &MemFs) -> (PathBuf, Vec<u8>, Vec<u64>) {
     (path, bytes, parts.collect())
 }
 
-/// Proves F-33 (filter part), F-93, F-147 in part: damage is counted once, remembered, and reported by a check.
+/// Proves F-33 (filter part), F-93: damage is counted once, remembered, and reported by a check.
 #[test]
 fn a_damaged_partition_is_remembered_and_reported() {
     let fs = Arc::new(MemFs::new());
@@ -412,7 +412,7 @@ fn major(tree: &Tree) {
     tree.major_compact(&CompactOptions::default()).unwrap();
 }
 
-/// Proves F-96, C-94 in part: the last level does without filters when it is told so, or when reads hit it.
+/// Proves F-96: the last level does without filters when it is told so, or when reads hit it.
 #[test]
 fn the_last_level_does_without_filters_when_reads_hit() {
     let hits = |hits| TablePolicy { expect_point_read_hits: hits, ..small_tables() };

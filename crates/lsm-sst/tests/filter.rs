@@ -211,7 +211,7 @@ fn hashes_with_another_seed_are_not_compared() {
     check_reads(bytes, &entries, TableOptions::new(), 100);
 }
 
-/// Proves F-147 in part: a filter that denies a key is found by the check.
+/// A filter that denies a key is found by a full check.
 #[test]
 fn a_check_finds_filters_that_deny_keys() {
     let (_, bytes) = table();

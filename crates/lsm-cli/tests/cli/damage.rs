@@ -52,7 +52,7 @@ fn a_truncated_table_and_a_missing_one_are_found() {
     place.run(["put", "db", "a", "b"]).code(3).says("missing");
 }
 
-/// Proves F-33 (filter part), F-152 in part: what helps only may be damaged; reads go on, and a check says so.
+/// Proves F-33 (filter part): what helps only may be damaged; reads go on, and a check says so.
 #[test]
 fn a_damaged_filter_is_found_and_hinders_no_read() {
     let place = loaded();
