@@ -50,18 +50,11 @@ impl SharedPrefix {
             Bound::Included(key) | Bound::Excluded(key) => run.first_reaching(key, order),
         };
         let Some(table) = first.and_then(|spot| run.table(spot)) else { return false };
-        let max_is_within = table.max_key().is_none_or(|max| {
-            let above = match lower {
-                Bound::Excluded(lower) => order.compare(lower, max).is_lt(),
-                _ => true,
-            };
-            let below = match &bounds.1 {
-                Bound::Unbounded => true,
-                Bound::Included(upper) => order.compare(max, upper).is_le(),
-                Bound::Excluded(upper) => order.compare(max, upper).is_lt(),
-            };
-            // A largest key on an excluded lower bound says nothing about the tables behind.
-            below || !above
+        // The largest key is not below the range; if it is not above it either, there is nothing to ask.
+        let max_is_within = table.max_key().is_none_or(|max| match &bounds.1 {
+            Bound::Unbounded => true,
+            Bound::Included(upper) => order.compare(max, upper).is_le(),
+            Bound::Excluded(upper) => order.compare(max, upper).is_lt(),
         });
         max_is_within || table.may_hold(self.hash, lower)
     }
