@@ -26,21 +26,21 @@ pub(crate) struct Band {
 /// What a layer did not take, and what cost it nothing.
 #[derive(Clone, Copy)]
 pub(crate) struct Outcome {
-    /// Items left over; they stand at the front of the placed ones.
+    /// Items left over.
     pub(crate) bumped: usize,
     /// Items whose equations followed from others.
     pub(crate) absorbed: usize,
 }
 
 impl Band {
-    /// Fills a layer with `items`: appends its thresholds to `thresholds`, and leaves in `placed` the items that did
-    /// not go in.
+    /// Fills a layer with `items`: appends its thresholds to `thresholds`, and leaves at the front of `placed`, which
+    /// is as long as `items`, those that did not go in.
     pub(crate) fn fill<I: Item>(
         &mut self,
         items: &[I],
         plan: Plan,
         columns: usize,
-        placed: &mut Vec<I>,
+        placed: &mut [I],
         thresholds: &mut Vec<u8>,
     ) -> Outcome {
         place(items, plan, placed, &mut self.ends);
@@ -79,7 +79,6 @@ impl Band {
             }
             set_threshold(thresholds.get_mut(first_byte..).unwrap_or_default(), bucket, threshold);
         }
-        placed.truncate(outcome.bumped);
         outcome
     }
 
@@ -227,7 +226,8 @@ impl Window<'_> {
     fn step(&mut self, row: &mut Row) -> Step {
         // The remainder never changes an offset; it spares the bounds check.
         let slot = row.offset % WINDOW;
-        let (Some(standing), Some(standing_result)) = (self.coefficients.get_mut(slot), self.results.get_mut(slot))
+        let (Some(standing), Some(standing_result)) =
+            (self.coefficients.get_mut(slot), self.results.get_mut(slot))
         else {
             return Step::Contradicts;
         };

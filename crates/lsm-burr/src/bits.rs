@@ -96,7 +96,7 @@ impl Bits {
 
     /// How many of a layer's `blocks` hold one word more: the first ones.
     pub(crate) fn wide_blocks(self, blocks: u64) -> u64 {
-        blocks * u64::from(self.fraction) >> 16
+        (blocks * u64::from(self.fraction)) >> 16
     }
 }
 

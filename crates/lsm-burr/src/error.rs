@@ -16,12 +16,25 @@ pub enum BuildError {
         /// What was asked for.
         bits: f64,
     },
+    /// A number does not fit into the bits of its retrieval table.
+    #[error("{value} does not fit into {width} bits")]
+    Value {
+        /// The number.
+        value: u32,
+        /// Bits of the table.
+        width: u8,
+    },
     /// A rate of false positives lies from 2^-32 to 1/2.
     #[error("a false-positive rate of {rate} is not in 2^-32..=1/2")]
     Rate {
         /// What was asked for.
         rate: f64,
     },
+}
+
+/// The number of keys as a head has it.
+pub(crate) fn key_count(keys: usize) -> Result<u32, BuildError> {
+    u32::try_from(keys).map_err(|_| BuildError::TooManyKeys { keys: keys as u64 })
 }
 
 /// Why bytes are no filter. A caller that finds one treats every key as possibly present.
@@ -52,4 +65,17 @@ pub enum FilterError {
         /// What it holds.
         value: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One number of keys more than a head can hold is refused.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn keys_are_counted_in_32_bits() {
+        assert_eq!(key_count(u32::MAX as usize), Ok(u32::MAX));
+        assert_eq!(key_count(1 << 32), Err(BuildError::TooManyKeys { keys: 1 << 32 }));
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::geometry::Geometry;
 use crate::header::Header;
-use crate::list::List;
 use crate::kernel::Kernel;
+use crate::list::List;
 use crate::probe;
 use crate::{Bits, FilterError, HashId, Stats, Structure};
 
@@ -19,6 +19,7 @@ pub struct Filter<B> {
 /// A filter over borrowed bytes.
 pub type FilterRef<'a> = Filter<&'a [u8]>;
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and a box would be a miss")]
 #[derive(Clone, Debug)]
 enum Body {
     Layers(Geometry),
@@ -37,9 +38,8 @@ impl<B: AsRef<[u8]>> Filter<B> {
     pub fn open(bytes: B) -> Result<Self, FilterError> {
         let header = Header::decode(bytes.as_ref())?;
         let body = match header.structure {
-            Structure::Membership if header.keys == 0 => Body::Empty,
+            Structure::Membership | Structure::FingerprintList if header.keys == 0 => Body::Empty,
             Structure::Membership => Body::Layers(Geometry::new(&header, bytes.as_ref())?),
-            Structure::FingerprintList if header.keys == 0 => Body::Empty,
             Structure::FingerprintList => Body::List(List::new(&header, bytes.as_ref())?),
             Structure::Retrieval => {
                 let value = header.structure.code().into();

@@ -1,5 +1,7 @@
 //! Where everything lies in the bytes of a layered structure, checked once: what it says is inside of the bytes.
 
+use core::cmp::Ordering;
+
 use crate::band::threshold_bytes;
 use crate::hash::{BAND, BUCKET, layer_seed};
 use crate::header::{Header, LAYERS_MAX};
@@ -30,6 +32,11 @@ pub(crate) struct Geometry {
     /// First byte of the stash.
     pub(crate) stash: usize,
     pub(crate) stash_count: usize,
+}
+
+/// The hash that a stash entry begins with.
+fn stashed_hash(entry: &[u8]) -> u64 {
+    entry.first_chunk().map_or(0, |hash| u64::from_le_bytes(*hash))
 }
 
 /// Bytes of a stash entry: the hash, and in a retrieval table the number that belongs to it.
@@ -76,8 +83,27 @@ impl Geometry {
             return Err(malformed("length", have));
         }
         let stash_count = header.stash as usize;
-        let geometry = Self { whole, layers, layer_count: header.layer_count, stash, stash_count };
-        Ok(geometry)
+        let entries = bytes.get(stash..).unwrap_or_default().chunks_exact(stash_entry_len(header.structure));
+        if !entries.map(stashed_hash).is_sorted_by(|a, b| a < b) {
+            return Err(malformed("stash entries", header.stash.into()));
+        }
+        Ok(Self { whole, layers, layer_count: header.layer_count, stash, stash_count })
+    }
+
+    /// The stash entry of a hash, if it has one.
+    pub(crate) fn stashed<'a>(&self, bytes: &'a [u8], structure: Structure, hash: u64) -> Option<&'a [u8]> {
+        let len = stash_entry_len(structure);
+        let entry = |at: usize| bytes.get(self.stash + at * len..)?.get(..len);
+        let (mut low, mut high) = (0, self.stash_count);
+        while low < high {
+            let middle = low.midpoint(high);
+            match stashed_hash(entry(middle)?).cmp(&hash) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return entry(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
     }
 
     #[inline]
@@ -104,4 +130,4 @@ fn to_usize(value: u64, field: &'static str) -> Result<usize, FilterError> {
     usize::try_from(value).map_err(|_| FilterError::Malformed { field, value })
 }
 
-const _: () = assert!(BUCKET % BAND == 0);
+const _: () = assert!(BUCKET.is_multiple_of(BAND));

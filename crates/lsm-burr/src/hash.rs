@@ -46,7 +46,7 @@ impl Mixed {
     #[expect(clippy::cast_possible_truncation, reason = "the upper half fits")]
     #[inline]
     pub(crate) fn start(self, starts: u64) -> usize {
-        (u128::from(self.0) * u128::from(starts) >> 64) as usize
+        ((u128::from(self.0) * u128::from(starts)) >> 64) as usize
     }
 
     /// Which of the slots from the start on take part; the first always does.

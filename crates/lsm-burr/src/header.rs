@@ -12,7 +12,8 @@ pub(crate) const ALIGN: usize = 64;
 /// The most layers the format has.
 pub(crate) const LAYERS_MAX: usize = 6;
 /// Band, bucket and threshold width: the one kind of equations there is.
-const EQUATIONS: [u8; 3] = [BAND as u8, BUCKET_LOG2, THRESHOLD_BITS];
+const EQUATIONS: [u8; 3] = [64, BUCKET_LOG2, THRESHOLD_BITS];
+const _: () = assert!(BAND == 64);
 /// The version of each structure's payload.
 const ENCODING: u8 = 1;
 
@@ -69,11 +70,10 @@ impl Header {
             *byte = layer.attempt;
         }
         head[30..32].copy_from_slice(&self.bits.fraction().to_le_bytes());
-        let table = self.layers().iter().flat_map(|layer| {
-            let [a, b, c, d] = layer.slots.to_le_bytes();
-            let [e, f, g, h] = layer.threshold_len.to_le_bytes();
-            [a, b, c, d, e, f, g, h]
-        });
+        let table = self
+            .layers()
+            .iter()
+            .flat_map(|layer| (u64::from(layer.threshold_len) << 32 | u64::from(layer.slots)).to_le_bytes());
         for (target, byte) in out.iter_mut().zip(head.into_iter().chain(table)) {
             *target = byte;
         }
@@ -112,8 +112,9 @@ impl Header {
         let mut layers = [LayerEntry::default(); LAYERS_MAX];
         let entries = table.chunks_exact(LAYER_LEN).zip(&head[24..30]);
         for (layer, (entry, &attempt)) in layers.iter_mut().zip(entries) {
-            let &[a, b, c, d, e, f, g, h] = entry else { continue };
-            let (slots, threshold_len) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+            let Some((slots, threshold_len)) = entry.split_first_chunk() else { continue };
+            let slots = u32::from_le_bytes(*slots);
+            let threshold_len = threshold_len.first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
             *layer = LayerEntry { slots, threshold_len, attempt };
         }
         let keys = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);

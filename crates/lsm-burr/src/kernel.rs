@@ -36,7 +36,10 @@ impl Kernel {
     }
 
     /// Writes the solution of a layer's system of equations.
-    #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "instructions that not every processor has"))]
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(unsafe_code, reason = "instructions that not every processor has")
+    )]
     pub(crate) fn solve(self, system: &System<'_>, out: &mut [u8]) {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -75,6 +78,8 @@ macro_rules! has {
 }
 #[cfg(not(target_arch = "x86_64"))]
 macro_rules! has {
-    ($($feature:tt),*) => { false };
+    ($($feature:tt),*) => {
+        false
+    };
 }
 use has;

@@ -122,9 +122,9 @@ impl List {
             }
             ones += u64::from(list.word(bytes, word).count_ones());
         }
-        let spare = (list.words as u64 * 64 - 2 * keys) as u32;
-        let last = list.words.checked_sub(1).map_or(0, |last| list.word(bytes, last));
-        if ones != keys || last.leading_zeros() < spare {
+        let spare = list.words as u64 * 64 - 2 * keys;
+        let end = list.words.checked_sub(1).map_or(0, |at| list.word(bytes, at));
+        if ones != keys || u64::from(end.leading_zeros()) < spare {
             return Err(malformed("upper bits", ones));
         }
         Ok(list)

@@ -58,8 +58,8 @@ fn group(start: usize) -> usize {
     (start >> BUCKET_LOG2) * CLASSES + usize::from(offset < HIGH) + usize::from(offset < LOW)
 }
 
-/// Copies `items` to `placed` in order; `ends[g]` is then where group `g` ends.
-pub(crate) fn place<I: Item>(items: &[I], plan: Plan, placed: &mut Vec<I>, ends: &mut Vec<u32>) {
+/// Copies `items` to `placed`, which is as long, in order; `ends[g]` is then where group `g` ends.
+pub(crate) fn place<I: Item>(items: &[I], plan: Plan, placed: &mut [I], ends: &mut Vec<u32>) {
     let groups = plan.buckets() * CLASSES;
     let starts = plan.starts();
     let group_of = |item: I| group(Mixed::new(item.hash(), plan.seed).start(starts));
@@ -74,9 +74,6 @@ pub(crate) fn place<I: Item>(items: &[I], plan: Plan, placed: &mut Vec<I>, ends:
     for end in ends.iter_mut() {
         before += core::mem::replace(end, before);
     }
-    placed.clear();
-    placed.reserve_exact(items.len());
-    placed.resize(items.len(), I::default());
     for &item in items {
         if let Some(next) = ends.get_mut(group_of(item))
             && let Some(slot) = placed.get_mut(*next as usize)

@@ -10,6 +10,7 @@ mod avx512;
 mod prefetch;
 mod scalar;
 
+use crate::Structure;
 use crate::geometry::{Geometry, Layer};
 use crate::hash::{BAND, BUCKET, BUCKET_LOG2, Mixed, THRESHOLDS};
 use crate::kernel::Kernel;
@@ -63,7 +64,7 @@ fn is_bumped(layer: &Layer, bytes: &[u8], start: usize) -> bool {
 
 #[inline]
 fn equation(geometry: &Geometry, layer: &Layer, mixed: Mixed, start: usize) -> Equation {
-    let last_block = (start + BAND - 1) / BAND;
+    let last_block = start.div_ceil(BAND);
     let row = mixed.coefficients();
     let shift = start % BAND;
     Equation {
@@ -121,16 +122,13 @@ pub(crate) fn ask_for(geometry: &Geometry, bytes: &[u8], hash: u64) {
 /// Whether the stash holds a hash.
 #[cold]
 fn stashed(geometry: &Geometry, bytes: &[u8], hash: u64) -> bool {
-    let entries = bytes.get(geometry.stash..).unwrap_or_default();
-    let (mut low, mut high) = (0, geometry.stash_count);
-    while low < high {
-        let middle = low.midpoint(high);
-        let Some(entry) = entries.get(middle * 8..).and_then(<[u8]>::first_chunk) else { return true };
-        match u64::from_le_bytes(*entry).cmp(&hash) {
-            core::cmp::Ordering::Less => low = middle + 1,
-            core::cmp::Ordering::Equal => return true,
-            core::cmp::Ordering::Greater => high = middle,
-        }
+    geometry.stashed(bytes, Structure::Membership, hash).is_some()
+}
+
+/// The number that a retrieval table holds for a hash in its layers; `None` if no layer took it.
+pub(crate) fn value(geometry: &Geometry, bytes: &[u8], hash: u64) -> Option<u32> {
+    match find(geometry, bytes, hash) {
+        Found::Equation(equation) => Some(scalar::value(bytes, &equation)),
+        Found::Stash => None,
     }
-    false
 }

@@ -26,12 +26,21 @@ fn holds(bytes: &[u8], equation: &Equation) -> bool {
         let c = folded(bytes, equation, column + 2);
         let d = folded(bytes, equation, column + 3);
         let parities = parities(a | b << 16 | c << 32 | d << 48);
-        if (parities ^ equation.fingerprint >> column) & low_bits((equation.columns - column).min(STEP)) != 0 {
+        if (parities ^ equation.fingerprint >> column) & low_bits((equation.columns - column).min(STEP)) != 0
+        {
             return false;
         }
         column += STEP;
     }
     true
+}
+
+/// The filter's bits under the equation.
+pub(super) fn value(bytes: &[u8], equation: &Equation) -> u32 {
+    (0..equation.columns).fold(0, |value, column| {
+        let parity = folded(bytes, equation, column).count_ones() & 1;
+        value | parity << column
+    })
 }
 
 /// A column under the equation's coefficients, folded to 16 bits of the same parity.
@@ -51,7 +60,6 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// The parities of four groups of 16 bits, the lowest first.
-#[expect(clippy::cast_possible_truncation, reason = "the bits wanted are four")]
 #[inline]
 fn parities(mut groups: u64) -> u32 {
     for shift in [8, 4, 2, 1] {
