@@ -292,7 +292,9 @@ fn filter_build(bytes: &[u8]) -> u64 {
     let mut hashes: Vec<u64> = runs.take(20_000).collect();
     let build = |hashes: &[u64]| {
         let mut builder = Builder::new(bits);
-        hashes.iter().for_each(|&hash| builder.push(hash));
+        for &hash in hashes {
+            builder.push(hash);
+        }
         let mut bytes = Vec::new();
         builder.finish(&mut bytes).map(|stats| (stats, bytes))
     };
