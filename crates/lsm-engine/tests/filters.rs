@@ -496,3 +496,27 @@ fn settings_that_make_no_sense_are_refused_with_advice() {
     check(|tables| tables.filter_budget_bytes = Some(0));
     check(|tables| tables.pin_filter = Vec::new());
 }
+
+/// A cache too small for all partitions throws some out again and again: they are read anew, and none is taken for
+/// damaged.
+#[test]
+fn partitions_leave_the_cache_and_come_back() {
+    let mut tables = small_tables().filter(LevelFilter::bits(8.0).unwrap());
+    tables.pin_filter = vec![false];
+    let options = options(Arc::new(MemFs::new()), tables);
+    let tree = Tree::open(options.store(|store| store.cache(BlockCache::new(32 << 10)))).unwrap();
+    for n in 0..20_000_u64 {
+        tree.insert(format!("key-{n:06}"), "some value", at(n)).unwrap();
+    }
+    flush(&tree);
+    for round in 0..3_u64 {
+        for n in 0..5_000_u64 {
+            let n = (n * 7_919 + round) % 20_000;
+            assert!(tree.get(format!("key-{n:06}")).unwrap().is_some());
+            assert!(tree.get(format!("key-{n:06}x")).unwrap().is_none());
+        }
+    }
+    let stats = filters(&tree);
+    assert_eq!((stats.unusable, stats.damaged_partitions, stats.pinned_bytes), (0, 0, 0));
+    assert!(stats.negatives > 14_500 && stats.false_positives < 200, "{stats:?}");
+}

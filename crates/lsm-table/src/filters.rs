@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use arc_swap::ArcSwapWeak;
 use lsm_block::FrameHeader;
 use lsm_sst::{ExtractorId, FilterAnswer, FilterId, FilterPartition, TableLayout};
 use lsm_types::{Error, KeyHash, Result};
@@ -18,13 +19,15 @@ use crate::{
 
 /// Share of the cache that a partition may take to be kept there: one in this many.
 const CACHE_SHARE: u64 = 64;
+/// One in this many probes goes through the cache although it is known where the partition lies.
+const SHOWN_TO_CACHE: u64 = 16;
 
 /// The filters of an open table.
 #[derive(Debug)]
 pub(crate) struct TableFilters {
-    keys: Box<[OnceLock<Slot>]>,
+    keys: Box<[Slot]>,
     /// Empty when the prefixes were named by another extractor than the tree's.
-    prefixes: Box<[OnceLock<Slot>]>,
+    prefixes: Box<[Slot]>,
     /// Whether partitions stay in memory as long as the table is open.
     pinned: bool,
     /// Whether the table was written with a filter over keys, usable or not.
@@ -35,17 +38,34 @@ pub(crate) struct TableFilters {
     warned: AtomicBool,
 }
 
-/// A partition that is not looked for in the cache.
+/// What is known about a partition.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Set once, for a partition that is not looked for in the cache.
+    fixed: OnceLock<Fixed>,
+    /// Where the cache holds it, as long as it does: saves most reads the way through the cache.
+    hint: ArcSwapWeak<FilterPartition>,
+}
+
 #[derive(Debug)]
-enum Slot {
+enum Fixed {
     Pinned(Arc<FilterPartition>),
     /// Damaged, unknown or unreadable. Said once, and not read again.
     Unusable,
 }
 
+impl Slot {
+    /// Remembers where the cache holds the partition.
+    fn point_to(&self, partition: &Arc<FilterPartition>) {
+        if !std::ptr::eq(self.hint.load().as_ptr(), Arc::as_ptr(partition)) {
+            self.hint.store(Arc::downgrade(partition));
+        }
+    }
+}
+
 impl TableFilters {
     pub(crate) fn new(layout: &TableLayout, env: &TableEnv) -> Self {
-        let slots = |id| (0..layout.filter_partitions(id)).map(|_| OnceLock::new()).collect();
+        let slots = |id| (0..layout.filter_partitions(id)).map(|_| Slot::default()).collect();
         let recorded = &layout.properties().filters;
         let extractor = env.prefix_extractor.as_deref().map(ExtractorId::of);
         let is_ours = extractor.is_some() && extractor == recorded.extractor;
@@ -62,7 +82,7 @@ impl TableFilters {
     }
 
     #[inline]
-    fn slot(&self, id: FilterId, part: usize) -> Option<&OnceLock<Slot>> {
+    fn slot(&self, id: FilterId, part: usize) -> Option<&Slot> {
         match id {
             FilterId::Keys => self.keys.get(part),
             FilterId::Prefixes => self.prefixes.get(part),
@@ -92,8 +112,8 @@ impl TableFilters {
 
     /// Remembers that a partition cannot be used.
     #[cold]
-    fn give_up(&self, table: &TableInner, slot: &OnceLock<Slot>, error: &Error) -> FilterAnswer {
-        if slot.set(Slot::Unusable).is_ok() {
+    fn give_up(&self, table: &TableInner, slot: &Slot, error: &Error) -> FilterAnswer {
+        if slot.fixed.set(Fixed::Unusable).is_ok() {
             self.damaged.fetch_add(1, Ordering::Relaxed);
         }
         if !self.warned.swap(true, Ordering::Relaxed) {
@@ -103,11 +123,11 @@ impl TableFilters {
         FilterAnswer::Unusable
     }
 
-    fn pin<'s>(&self, slot: &'s OnceLock<Slot>, partition: FilterPartition) -> &'s Slot {
+    fn pin<'s>(&self, slot: &'s Slot, partition: FilterPartition) -> &'s Fixed {
         let bytes = partition.memory_len() as u64;
-        slot.get_or_init(|| {
+        slot.fixed.get_or_init(|| {
             self.pinned_bytes.fetch_add(bytes, Ordering::Relaxed);
-            Slot::Pinned(Arc::new(partition))
+            Fixed::Pinned(Arc::new(partition))
         })
     }
 }
@@ -124,25 +144,35 @@ impl TableInner {
         hash: KeyHash,
     ) -> FilterAnswer {
         let Some(slot) = filters.slot(id, part) else { return FilterAnswer::Unusable };
-        match slot.get() {
-            Some(Slot::Pinned(partition)) => partition.ask(hash),
-            Some(Slot::Unusable) => FilterAnswer::Unusable,
-            None => self.ask_cached(layout, filters, slot, (id, part), hash),
+        match slot.fixed.get() {
+            Some(Fixed::Pinned(partition)) => return partition.ask(hash),
+            Some(Fixed::Unusable) => return FilterAnswer::Unusable,
+            None => {}
         }
+        // Now and then the cache has to see that the partition is in use.
+        if !hash.get().is_multiple_of(SHOWN_TO_CACHE)
+            && let Some(partition) = slot.hint.load().upgrade()
+        {
+            return partition.ask(hash);
+        }
+        self.ask_cached(layout, filters, slot, (id, part), hash)
     }
 
     fn ask_cached(
         &self,
         layout: &TableLayout,
         filters: &TableFilters,
-        slot: &OnceLock<Slot>,
+        slot: &Slot,
         (id, part): (FilterId, usize),
         hash: KeyHash,
     ) -> FilterAnswer {
         let Some(at) = layout.filter_ref(id, part) else { return FilterAnswer::Unusable };
         let (cache, offset) = (&self.env.cache, at.handle.offset);
         match cache.get(self.cache_file, offset) {
-            Some(CachedBlock::Filter(partition)) => return partition.ask(hash),
+            Some(CachedBlock::Filter(partition)) => {
+                slot.point_to(&partition);
+                return partition.ask(hash);
+            }
             Some(_) => return FilterAnswer::Unusable,
             None => {}
         }
@@ -150,8 +180,8 @@ impl TableInner {
         if filters.pinned || u64::from(at.handle.len) > cache.capacity() / CACHE_SHARE {
             return match self.read_filter(layout, id, part) {
                 Ok(partition) => match filters.pin(slot, partition) {
-                    Slot::Pinned(partition) => partition.ask(hash),
-                    Slot::Unusable => FilterAnswer::Unusable,
+                    Fixed::Pinned(partition) => partition.ask(hash),
+                    Fixed::Unusable => FilterAnswer::Unusable,
                 },
                 Err(error) => filters.give_up(self, slot, &error),
             };
@@ -160,7 +190,10 @@ impl TableInner {
             Ok(CachedBlock::Filter(Arc::new(self.read_filter(layout, id, part)?)))
         });
         match loaded {
-            Ok(CachedBlock::Filter(partition)) => partition.ask(hash),
+            Ok(CachedBlock::Filter(partition)) => {
+                slot.point_to(&partition);
+                partition.ask(hash)
+            }
             Ok(_) => FilterAnswer::Unusable,
             Err(error) => filters.give_up(self, slot, &error),
         }
