@@ -41,7 +41,11 @@ const TASKS: &[Task] = &[
         help: "[--minutes N | --runs N] [--seed S] [--libfuzzer] [TARGET..]  seeded mutation of decoder input",
         run: fuzz::run,
     },
-    Task { name: "torture", help: "filter [--full]  what takes too long for a test", run: torture::run },
+    Task {
+        name: "torture",
+        help: "NAME [ARGS..]  long runs that try to prove the engine wrong; without a name, their names",
+        run: torture::run,
+    },
     Task { name: "golden", help: "rewrites the golden files of the formats", run: golden::run },
     Task { name: "bench", help: "[NAME]  the criterion suites", run: bench::run },
     Task { name: "peers", help: "[ARGS..]  measures against other engines", run: peers::run },
