@@ -1,6 +1,6 @@
 //! What the engine itself refuses or finds broken.
 
-use lsm_types::{ErrorKind, Fault, SeqNo, TreeId};
+use lsm_types::{Error, ErrorKind, Fault, SeqNo, TreeId};
 
 /// Errors of the engine's own rules; errors of the layers below pass through unchanged.
 #[non_exhaustive]
@@ -110,11 +110,16 @@ pub enum EngineError {
         /// Length found.
         found: u64,
     },
-    /// The instance refuses changes: an earlier one may or may not be on disk.
+    /// Changes are refused: an earlier one may or may not be on disk, and the manifest that would say so cannot be
+    /// written. Every further change tries again.
     #[error(
-        "changes are refused since an earlier one may or may not have reached the disk; reopen the database"
+        "changes are refused while it is unknown whether an earlier one reached the disk; try again, or reopen"
     )]
-    Fenced,
+    Fenced {
+        /// What failed when the outcome became unknown.
+        #[source]
+        cause: Error,
+    },
     /// The tree was opened for reading only.
     #[error("the tree was opened read-only")]
     ReadOnly,
@@ -148,7 +153,7 @@ impl Fault for EngineError {
             Self::Locked { .. } => ErrorKind::Locked,
             Self::MissingFiles { .. } => ErrorKind::MissingFiles,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
-            Self::Fenced => ErrorKind::Fenced,
+            Self::Fenced { .. } => ErrorKind::Fenced,
             Self::ReadOnly => ErrorKind::Unsupported,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,

@@ -189,9 +189,8 @@ impl Journal {
         if edits.is_empty() {
             return Ok(self.last_edit);
         }
-        let bytes = self.edit_bytes();
-        if bytes / OVERDUE > self.due_bytes().max(OVERDUE_MIN) {
-            let generation = self.live.number;
+        if self.is_overdue() {
+            let (generation, bytes) = (self.live.number, self.edit_bytes());
             return Err(AppendError::NotApplied(JournalError::RotationOverdue { generation, bytes }));
         }
         let count = edits.len() as u64;
@@ -218,10 +217,17 @@ impl Journal {
         }
     }
 
-    /// Whether a new generation is due.
+    /// Whether a new generation is due. After a failed attempt the next one is put off, unless no edit is taken
+    /// without it.
     pub fn wants_rotation(&self) -> bool {
         let bytes = self.edit_bytes();
-        self.state == State::Open && bytes > self.due_bytes() && bytes >= self.retry_from
+        let is_time = bytes >= self.retry_from || self.is_overdue();
+        self.state == State::Open && bytes > self.due_bytes() && is_time
+    }
+
+    /// Whether the generation in use has grown so far that it takes no more edits.
+    pub fn is_overdue(&self) -> bool {
+        self.edit_bytes() / OVERDUE > self.due_bytes().max(OVERDUE_MIN)
     }
 
     /// Begins a new generation that states `catalog`, which must be the state after [`Journal::last_edit`].

@@ -3,16 +3,26 @@
 //! A caller queues its proposal and then waits for the state. Whoever gets it finds everything that queued up
 //! meanwhile, makes one edit of it, appends it with one write and one sync, and publishes the outcome in order.
 //! No lock taken here is ever taken by a read or by a write into a memtable.
+//!
+//! When a sync fails, nobody knows whether the edit is on disk. The truth is then stated anew in a manifest generation
+//! of its own, with the edit in it: if that works, the edit is durable and its caller need not know. If it does not,
+//! the fence goes up: nothing more is appended, and nothing that the edit names is deleted. Whoever comes next tries
+//! again to state the truth, this time without the edit, which its caller was told may be gone; only then are the
+//! files that it would have brought removed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use lsm_compaction_executor::InstallError;
-use lsm_journal::{AppendError, Journal, RotateError};
+use lsm_fs::Fs;
+use lsm_journal::{AppendError, FileName, Journal, RotateError};
 use lsm_manifest::{Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit};
-use lsm_types::{EditIndex, Error, KeyOrder, Result, RunId, TableId, TreeId};
+use lsm_types::{EditIndex, Error, IoKind, KeyOrder, Result, RunId, TableId, TreeId};
 use parking_lot::Mutex;
 
 use crate::EngineError;
@@ -23,6 +33,14 @@ pub(crate) struct Proposal {
     pub(crate) build: Build,
     /// Makes the durable outcome visible.
     pub(crate) publish: Publish,
+    /// Tables that the edit brings. Should its outcome stay unknown, their files stay until the truth is stated.
+    pub(crate) outputs: Vec<TableId>,
+}
+
+/// A proposal whose edit is built.
+struct Accepted {
+    publish: Publish,
+    outputs: Vec<TableId>,
 }
 
 type Build = Box<dyn FnOnce(&mut Draft<'_>) -> Result<VersionEdit> + Send>;
@@ -94,6 +112,10 @@ struct State {
     catalog: Catalog,
     journal: Journal,
     next_run: u64,
+    /// Why nothing is appended: what failed when the outcome of an edit became unknown.
+    fence: Option<Error>,
+    /// Tables of edits whose outcome was unknown: their files go when the truth without them is durable.
+    doubtful: Vec<TableId>,
 }
 
 /// The manifest of an open store.
@@ -104,18 +126,22 @@ pub(crate) struct Installs {
     fenced: AtomicBool,
     /// Mirrors the journal's, so that it can be asked without waiting.
     last_edit: AtomicU64,
+    fs: Arc<dyn Fs>,
+    root: PathBuf,
 }
 
 impl Installs {
-    pub(crate) fn new(catalog: Catalog, journal: Journal) -> Self {
+    pub(crate) fn new(catalog: Catalog, journal: Journal, fs: Arc<dyn Fs>, root: PathBuf) -> Self {
         let runs = catalog.trees().flat_map(|(_, version)| version.levels.iter());
         let newest = runs.flat_map(|(_, level)| level.runs()).map(|run| run.id.get()).max();
         let next_run = newest.map_or(0, |run| run + 1);
         Self {
             last_edit: AtomicU64::new(journal.last_edit().get()),
             waiting: Mutex::new(Vec::new()),
-            state: Mutex::new(State { catalog, journal, next_run }),
+            state: Mutex::new(State { catalog, journal, next_run, fence: None, doubtful: Vec::new() }),
             fenced: AtomicBool::new(false),
+            fs,
+            root,
         }
     }
 
@@ -158,23 +184,27 @@ impl Installs {
     }
 
     fn install_group(&self, state: &mut State, group: Vec<(Proposal, Arc<Ticket>)>) {
-        if self.is_fenced() {
+        if let Err(error) = self.lift(state) {
             for (_, ticket) in group {
-                ticket.settle(Err(InstallError::NotApplied(EngineError::Fenced.into())));
+                ticket.settle(Err(InstallError::NotApplied(error.clone())));
             }
             return;
+        }
+        if state.journal.is_overdue() {
+            self.rotate(state);
         }
         let mut edit = VersionEdit::default();
         let mut change: Option<Change> = None;
         let mut accepted = Vec::new();
-        for (proposal, ticket) in group {
+        for (Proposal { build, publish, outputs }, ticket) in group {
+            let proposal = Accepted { publish, outputs };
             let mut draft = Draft {
                 catalog: &state.catalog,
                 edit: &edit,
                 change: change.as_ref(),
                 next_run: &mut state.next_run,
             };
-            let step = (proposal.build)(&mut draft).and_then(|own| {
+            let step = build(&mut draft).and_then(|own| {
                 if own.is_empty() {
                     return Ok(None);
                 }
@@ -183,11 +213,11 @@ impl Installs {
                 Ok(Some((next, change)))
             });
             match step {
-                Ok(None) => accepted.push((proposal.publish, ticket)),
+                Ok(None) => accepted.push((proposal, ticket)),
                 Ok(Some((next, next_change))) => {
                     edit = next;
                     change = Some(next_change);
-                    accepted.push((proposal.publish, ticket));
+                    accepted.push((proposal, ticket));
                 }
                 Err(error) => ticket.settle(Err(InstallError::NotApplied(error))),
             }
@@ -195,17 +225,24 @@ impl Installs {
         if let Some(change) = change
             && let Err(error) = self.append(state, &edit, change)
         {
-            for (_, ticket) in accepted {
+            for (proposal, ticket) in accepted {
+                if matches!(error, InstallError::Unknown(_)) {
+                    state.doubtful.extend(proposal.outputs);
+                }
                 ticket.settle(Err(error.clone()));
             }
             return;
         }
-        for (publish, ticket) in accepted {
-            publish(&state.catalog);
+        for (proposal, ticket) in accepted {
+            (proposal.publish)(&state.catalog);
             ticket.settle(Ok(()));
         }
         if state.journal.wants_rotation() {
             self.rotate(state);
+        }
+        // Whoever waits has the second copy synced with the next append; otherwise it is done now.
+        if self.waiting.lock().is_empty() {
+            state.journal.settle_mirror();
         }
     }
 
@@ -218,8 +255,17 @@ impl Installs {
             }
             Err(AppendError::NotApplied(error)) => Err(InstallError::NotApplied(error.into())),
             Err(error @ AppendError::Unknown(_)) => {
-                self.fenced.store(true, Ordering::Release);
-                Err(InstallError::Unknown(error.into()))
+                let mut with_edit = state.catalog.clone();
+                with_edit.commit(change);
+                if let Err(second) = state.journal.reanchor(&with_edit) {
+                    tracing::warn!(%error, %second, "whether an edit is on disk is unknown");
+                    let error: Error = error.into();
+                    self.raise(state, error.clone());
+                    return Err(InstallError::Unknown(error));
+                }
+                state.catalog = with_edit;
+                self.last_edit.store(state.journal.last_edit().get(), Ordering::Release);
+                Ok(())
             }
         }
     }
@@ -227,19 +273,49 @@ impl Installs {
     /// Writes the manifest anew. A failure leaves the generation in use as it is, and is not one of the install that
     /// made it due: the next attempt comes later.
     fn rotate(&self, state: &mut State) {
-        if let Err(error) = state.journal.rotate(&state.catalog) {
-            tracing::warn!(%error, "the manifest could not be written anew");
-            if matches!(error, RotateError::Unknown(_)) {
-                self.fenced.store(true, Ordering::Release);
-            }
+        let Err(error) = state.journal.rotate(&state.catalog) else { return };
+        tracing::warn!(%error, "the manifest could not be written anew");
+        if matches!(error, RotateError::Unknown(_)) && state.journal.reanchor(&state.catalog).is_err() {
+            self.raise(state, error.into());
         }
+    }
+
+    fn raise(&self, state: &mut State, cause: Error) {
+        state.fence = Some(cause);
+        self.fenced.store(true, Ordering::Release);
+    }
+
+    /// States the truth anew when the fence is up: what was acknowledged, and nothing else.
+    fn lift(&self, state: &mut State) -> Result<()> {
+        if let Some(cause) = &state.fence {
+            if let Err(error) = state.journal.reanchor(&state.catalog) {
+                tracing::warn!(%error, "the manifest still cannot be written");
+                return Err(EngineError::Fenced { cause: cause.clone() }.into());
+            }
+            self.last_edit.store(state.journal.last_edit().get(), Ordering::Release);
+            state.fence = None;
+            self.fenced.store(false, Ordering::Release);
+        }
+        // A file that cannot be removed is tried again the next time.
+        state.doubtful.retain(|table| match self.fs.remove_file(&FileName::Table(*table).path(&self.root)) {
+            Ok(()) => false,
+            Err(error) => error.kind != IoKind::NotFound,
+        });
+        Ok(())
+    }
+
+    /// Returns when changes are possible.
+    ///
+    /// # Errors
+    /// `Fenced` while the manifest cannot be written.
+    pub(crate) fn lift_fence(&self) -> Result<()> {
+        if self.is_fenced() { self.lift(&mut self.state.lock()) } else { Ok(()) }
     }
 
     /// Writes that the store was closed in order. The last thing a store does.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        if self.is_fenced() {
-            return Ok(()); // nothing may be appended after bytes in doubt; recovery decides
-        }
-        Ok(self.state.lock().journal.close()?)
+        let mut state = self.state.lock();
+        self.lift(&mut state)?; // nothing may be appended after bytes in doubt
+        Ok(state.journal.close()?)
     }
 }

@@ -115,6 +115,15 @@ impl Store {
         &self.inner.cache
     }
 
+    /// Tries to state anew what the database holds, after a change of which nobody knows whether it is on disk. Every
+    /// change does so, too; without such a change nothing happens.
+    ///
+    /// # Errors
+    /// `Fenced` while the manifest cannot be written: no change is possible, reads are.
+    pub fn lift_fence(&self) -> Result<()> {
+        self.inner.lift_fence()
+    }
+
     /// Notes that the database was closed in order and takes no further change.
     ///
     /// # Errors
@@ -172,6 +181,14 @@ impl StoreInner {
         outcome
     }
 
+    /// Returns when changes are possible again after one whose outcome is unknown.
+    pub(crate) fn lift_fence(&self) -> Result<()> {
+        let lifted = self.installs.as_ref().map_or(Ok(()), Installs::lift_fence);
+        self.last_edit
+            .fetch_max(self.installs.as_ref().map_or(0, |it| it.last_edit().get()), Ordering::AcqRel);
+        lifted
+    }
+
     pub(crate) fn close(&self) -> Result<()> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -201,7 +218,7 @@ impl StoreInner {
         };
         let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
         let publish = Box::new(|_: &Catalog| {});
-        self.install(Proposal { build, publish }).map_err(InstallError::into_error)?;
+        self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)?;
         if let Some(installs) = &self.installs {
             installs.set_order(id, order);
         }
@@ -248,7 +265,8 @@ impl lsm_table::FileIds for StoreInner {
                 Ok(edit)
             });
             let publish = Box::new(|_: &Catalog| {});
-            self.install(Proposal { build, publish }).map_err(InstallError::into_error)?;
+            self.install(Proposal { build, publish, outputs: Vec::new() })
+                .map_err(InstallError::into_error)?;
             self.ids.extend(bound);
         }
     }

@@ -194,7 +194,9 @@ fn assemble(
 ) -> StoreInner {
     let (reserved, installs, read_only) = match parts {
         Parts::Writable(catalog, journal) => {
-            (catalog.reserved_ids(), Some(Installs::new(catalog, *journal)), None)
+            let reserved = catalog.reserved_ids();
+            let installs = Installs::new(catalog, *journal, options.fs.clone(), options.path.clone());
+            (reserved, Some(installs), None)
         }
         Parts::ReadOnly(catalog) => (catalog.reserved_ids(), None, Some(catalog)),
     };

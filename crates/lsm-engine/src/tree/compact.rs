@@ -28,8 +28,8 @@ impl Tree {
     ///
     /// # Errors
     /// `Cancelled`, `NoSpace`, `Io`, damage to an input: nothing changed, the call can be repeated.
-    /// `InvalidArgument` when the strategy's plan breaks a rule. `InstallOutcomeUnknown` and `Fenced`: the change
-    /// may be on disk; reopen the database.
+    /// `InvalidArgument` when the strategy's plan breaks a rule. `InstallOutcomeUnknown`: the change
+    /// may be on disk; the next call states the truth anew. `Fenced`: that is not possible.
     pub fn compact(
         &self,
         strategy: &dyn CompactionStrategy,
@@ -74,7 +74,7 @@ impl TreeInner {
         options: &CompactOptions,
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
-        self.check_writable()?;
+        self.check_changeable()?;
         let started = self.store.clock().monotonic_nanos();
         let shape = TreeShape::new(self.order.clone());
         for _ in 0..PLANNING_ROUNDS {
@@ -237,11 +237,12 @@ impl TreeInner {
             Ok(edit)
         });
         let me = self.clone();
+        let outputs = added.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             me.publish_or_stop(version, Published { added, removed, flushed_through: None });
         });
-        self.store.install(Proposal { build, publish })
+        self.store.install(Proposal { build, publish, outputs })
     }
 }
 

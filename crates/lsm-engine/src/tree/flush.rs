@@ -46,11 +46,11 @@ impl Tree {
     /// sealed memtables nothing happens and nothing is written.
     ///
     /// # Errors
-    /// `NoSpace`, `Io`, `Cancelled`: nothing changed, the call can be repeated. `InstallOutcomeUnknown` and
-    /// `Fenced`: the change may be on disk; reopen the database.
+    /// `NoSpace`, `Io`, `Cancelled`: nothing changed, the call can be repeated. `InstallOutcomeUnknown`: the
+    /// change may be on disk; the next call states the truth anew and writes again. `Fenced`: that is not possible.
     pub fn flush(&self, options: &FlushOptions) -> Result<FlushReport> {
         let inner = &self.inner;
-        inner.check_writable()?;
+        inner.check_changeable()?;
         let _one_at_a_time = inner.flushing.lock();
         // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
         let kept = inner.holds.start_job();
@@ -140,12 +140,13 @@ impl TreeInner {
             Ok(edit)
         });
         let me = self.clone();
+        let outputs = tables.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             let change = Published { added: tables, removed: Vec::new(), flushed_through: Some(through) };
             me.publish_or_stop(version, change);
         });
-        match self.store.install(Proposal { build, publish }) {
+        match self.store.install(Proposal { build, publish, outputs }) {
             Ok(()) => {
                 staged.area.keep();
                 Ok(())

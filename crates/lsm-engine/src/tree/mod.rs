@@ -225,6 +225,13 @@ impl TreeInner {
         }
         Ok(())
     }
+
+    /// As [`TreeInner::check_writable`], for what ends in an edit: while no edit is possible, nothing is written in
+    /// vain. Writes into memory go on meanwhile; their log is the caller's.
+    pub(crate) fn check_changeable(&self) -> Result<()> {
+        self.check_writable()?;
+        self.store.lift_fence()
+    }
 }
 
 impl Reader for Tree {

@@ -1,0 +1,140 @@
+//! A file system around another one, whose syncs can be made to wait and whose locks can be taken away.
+
+use std::{path::Path, sync::Arc};
+
+use lsm_fs::{DirEntry, Fs, FsFile, LockMode, Metadata, OpenOptions, SyncLevel, WriteError};
+use lsm_types::{IoError, IoKind, IoOp};
+use parking_lot::{Condvar, Mutex};
+
+/// What a wrapped file system does differently.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    hanging: Mutex<Hanging>,
+    changed: Condvar,
+    /// Whether the backend knows no locks.
+    pub(crate) lockless: bool,
+}
+
+#[derive(Debug, Default)]
+struct Hanging {
+    on: bool,
+    waiting: usize,
+}
+
+impl Control {
+    /// From now on syncs wait.
+    pub(crate) fn hang(&self) {
+        self.hanging.lock().on = true;
+    }
+
+    /// Returns when a sync waits.
+    pub(crate) fn wait_for_a_sync(&self) {
+        let mut hanging = self.hanging.lock();
+        while hanging.waiting == 0 {
+            self.changed.wait(&mut hanging);
+        }
+    }
+
+    /// Lets syncs go on.
+    pub(crate) fn release(&self) {
+        self.hanging.lock().on = false;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut hanging = self.hanging.lock();
+        hanging.waiting += 1;
+        self.changed.notify_all();
+        while hanging.on {
+            self.changed.wait(&mut hanging);
+        }
+        hanging.waiting -= 1;
+    }
+}
+
+/// The wrapped file system.
+#[derive(Clone, Debug)]
+pub(crate) struct WrapFs {
+    pub(crate) inner: Arc<dyn Fs>,
+    pub(crate) control: Arc<Control>,
+}
+
+#[derive(Debug)]
+struct WrapFile {
+    inner: Arc<dyn FsFile>,
+    control: Arc<Control>,
+}
+
+impl Fs for WrapFs {
+    fn open(&self, path: &Path, options: &OpenOptions) -> Result<Arc<dyn FsFile>, IoError> {
+        let inner = self.inner.open(path, options)?;
+        Ok(Arc::new(WrapFile { inner, control: self.control.clone() }))
+    }
+
+    fn create_dir(&self, path: &Path) -> Result<(), IoError> {
+        self.inner.create_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>, IoError> {
+        self.inner.read_dir(path)
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), IoError> {
+        self.inner.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<(), IoError> {
+        self.inner.remove_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), IoError> {
+        self.inner.rename(from, to)
+    }
+
+    fn metadata(&self, path: &Path) -> Result<Metadata, IoError> {
+        self.inner.metadata(path)
+    }
+
+    fn sync_dir(&self, path: &Path, level: SyncLevel) -> Result<(), IoError> {
+        self.control.pass();
+        self.inner.sync_dir(path, level)
+    }
+}
+
+impl FsFile for WrapFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, IoError> {
+        self.inner.read_at(offset, out)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<u64, WriteError> {
+        self.inner.append(bytes)
+    }
+
+    fn len(&self) -> Result<u64, IoError> {
+        FsFile::len(self.inner.as_ref())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), IoError> {
+        self.inner.set_len(len)
+    }
+
+    fn sync(&self, level: SyncLevel) -> Result<(), IoError> {
+        self.control.pass();
+        self.inner.sync(level)
+    }
+
+    fn metadata(&self) -> Result<Metadata, IoError> {
+        self.inner.metadata()
+    }
+
+    fn try_lock(&self, mode: LockMode) -> Result<bool, IoError> {
+        if self.control.lockless {
+            return Err(IoError::new(IoOp::Lock, IoKind::Unsupported));
+        }
+        self.inner.try_lock(mode)
+    }
+}
