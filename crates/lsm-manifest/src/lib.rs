@@ -28,6 +28,7 @@ mod error;
 mod levels;
 mod replay;
 mod run;
+mod salvage;
 mod snapshot;
 mod version;
 
@@ -39,5 +40,6 @@ pub use error::ManifestError;
 pub use levels::{LevelRuns, Levels};
 pub use replay::{KeyOrders, Replay, Replayed};
 pub use run::{Chunk, Run, Tables};
+pub use salvage::{Lost, LostEdits, Salvage, Salvaged};
 pub use snapshot::{SNAPSHOT_CHUNK_MAX, SnapshotDigest, write_snapshot};
 pub use version::{TreeIdentity, Version, Watermark};
