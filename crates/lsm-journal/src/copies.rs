@@ -125,7 +125,40 @@ impl Generations {
         &self,
         mut visit: impl FnMut(&Record<'_>) -> Result<(), E>,
     ) -> Result<LogPosition, E> {
-        let mut position = LogPosition::START;
+        self.walk_from(LogPosition::START, &mut visit)
+    }
+
+    /// As [`Self::walk`], going on behind damage; returns the bytes that were passed over. For salvage only.
+    pub(crate) fn walk_all<E>(&self, mut visit: impl FnMut(&Record<'_>) -> Result<(), E>) -> Result<u64, E> {
+        let mut passed_over = 0;
+        let mut position = self.walk_from(LogPosition::START, &mut visit)?;
+        loop {
+            let behind = self.copies.iter().filter_map(|copy| self.next_record(copy, position));
+            let Some((record, next)) = behind.min_by_key(|(record, _)| record.start) else {
+                return Ok(passed_over);
+            };
+            passed_over += record.start.saturating_sub(position.offset);
+            visit(&record)?;
+            position = self.walk_from(next, &mut visit)?;
+        }
+    }
+
+    /// The first record of a copy behind the damage at `position`, and the place behind it.
+    fn next_record<'a>(&self, copy: &'a Copy, position: LogPosition) -> Option<(Record<'a>, LogPosition)> {
+        let mut scanner = self.scanner(&copy.bytes, position);
+        loop {
+            scanner.resync()?;
+            if let Some(record) = scanner.next() {
+                return Some((record, scanner.position()));
+            }
+        }
+    }
+
+    fn walk_from<E>(
+        &self,
+        mut position: LogPosition,
+        visit: &mut impl FnMut(&Record<'_>) -> Result<(), E>,
+    ) -> Result<LogPosition, E> {
         // Copies in a row that do not get past the position.
         let mut stuck = 0;
         for copy in self.copies.iter().cycle() {

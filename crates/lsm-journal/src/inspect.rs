@@ -96,13 +96,7 @@ fn inspect_once(env: &JournalEnv, mode: RecoveryMode, current: Current) -> Resul
     let again = header.map(|header| Generations::read(env, chosen.number, header)).transpose()?.flatten();
     let lost = JournalError::GenerationLost { named: chosen.number, found: None };
     let generation = again.ok_or(lost)?;
-    let state = match (current, pointer) {
-        (_, Some(pointer)) if pointer.generation == chosen.number => PointerState::Agrees,
-        (_, Some(pointer)) => PointerState::Names(pointer.generation),
-        (Current::Missing, None) => PointerState::Missing,
-        (Current::Damaged, None) => PointerState::Damaged,
-        (Current::Names(_), None) => PointerState::Foreign,
-    };
+    let state = pointer_state(current, pointer.as_ref(), chosen.number);
     Ok(Inspection::Database(Box::new(Inspected {
         database,
         pointer: state,
@@ -115,8 +109,19 @@ fn inspect_once(env: &JournalEnv, mode: RecoveryMode, current: Current) -> Resul
     })))
 }
 
+/// What `CURRENT` said; `own` is its content where it belongs to this database.
+pub(crate) fn pointer_state(current: Current, own: Option<&Pointer>, chosen: Generation) -> PointerState {
+    match (current, own) {
+        (_, Some(pointer)) if pointer.generation == chosen => PointerState::Agrees,
+        (_, Some(pointer)) => PointerState::Names(pointer.generation),
+        (Current::Missing, None) => PointerState::Missing,
+        (Current::Damaged, None) => PointerState::Damaged,
+        (Current::Names(_), None) => PointerState::Foreign,
+    }
+}
+
 /// No generation can be used. That is fine in a directory in which a creation was cut short, or never begun.
-fn nothing(
+pub(crate) fn nothing(
     env: &JournalEnv,
     survey: &Survey,
     headers: &Headers,
@@ -128,14 +133,24 @@ fn nothing(
     }
 }
 
+/// A number above that of every file named like a generation, whatever is in it, and above what `CURRENT` names.
+pub(crate) fn next_in(env: &JournalEnv) -> Result<Generation, JournalError> {
+    let named = match read_pointer(env)? {
+        Current::Names(pointer) => Some(pointer.generation),
+        Current::Missing | Current::Damaged => None,
+    };
+    let survey = Survey::take(env)?.unwrap_or_default();
+    next_number(survey.generations.into_keys().chain(named))
+}
+
 /// The headers of all files named like generations.
-struct Headers {
-    good: BTreeMap<Generation, Superblock>,
-    unwritten: Vec<FileName>,
+pub(crate) struct Headers {
+    pub(crate) good: BTreeMap<Generation, Superblock>,
+    pub(crate) unwritten: Vec<FileName>,
 }
 
 impl Headers {
-    fn read(env: &JournalEnv, survey: &Survey) -> Result<Self, JournalError> {
+    pub(crate) fn read(env: &JournalEnv, survey: &Survey) -> Result<Self, JournalError> {
         let mut headers = Self { good: BTreeMap::new(), unwritten: Vec::new() };
         for (number, (has_primary, has_mirror)) in &survey.generations {
             let names =
@@ -155,7 +170,7 @@ impl Headers {
     }
 
     /// The databases that generations belong to: only that of `CURRENT` where it is among them.
-    fn databases(&self, pointer: Option<&Pointer>) -> BTreeSet<FileUuid> {
+    pub(crate) fn databases(&self, pointer: Option<&Pointer>) -> BTreeSet<FileUuid> {
         let found: BTreeSet<FileUuid> = self.good.values().map(|header| header.identity.database).collect();
         match pointer {
             Some(pointer) if found.contains(&pointer.database) => BTreeSet::from([pointer.database]),
@@ -164,11 +179,11 @@ impl Headers {
     }
 
     /// The generations of a database.
-    fn of(&self, database: FileUuid) -> impl Iterator<Item = (&Generation, &Superblock)> {
+    pub(crate) fn of(&self, database: FileUuid) -> impl Iterator<Item = (&Generation, &Superblock)> {
         self.good.iter().filter(move |(_, header)| header.identity.database == database)
     }
 
-    fn next(&self, pointer: Option<&Pointer>) -> Result<Generation, JournalError> {
+    pub(crate) fn next(&self, pointer: Option<&Pointer>) -> Result<Generation, JournalError> {
         let named = pointer.map(|pointer| pointer.generation);
         next_number(self.good.keys().copied().chain(named))
     }

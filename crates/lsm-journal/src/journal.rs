@@ -7,7 +7,7 @@ use crate::{
     AppendError, FileName, Generation, JournalEnv, JournalError, JournalOptions, Recovered, Recovery,
     RecoveryMode, RotateError,
     generation::{self, Live, Statement, SwitchError},
-    inspect::{Inspection, inspect},
+    inspect::{Inspection, inspect, next_in},
     sweep::{Sweep, wipe_temporary},
 };
 
@@ -109,6 +109,27 @@ impl Journal {
     ) -> Result<Option<Recovered>, JournalError> {
         let recovery = Recovery::read(&env, mode, orders)?;
         recovery.map(|recovery| recovery.start(env, options)).transpose()
+    }
+
+    /// States `catalog` as the truth of a directory whose manifest lost something, in a generation that no recovery
+    /// passes over. No older one is removed.
+    ///
+    /// * `furthest`: no edit later than this one is known to have been made.
+    ///
+    /// # Errors
+    /// When a file cannot be written or a directory synced. The directory is as before, or says what was stated.
+    pub fn restate(
+        env: JournalEnv,
+        options: JournalOptions,
+        database: FileUuid,
+        furthest: EditIndex,
+        catalog: &Catalog,
+    ) -> Result<Self, JournalError> {
+        let exhausted = JournalError::Exhausted { what: "edit index" };
+        let last_edit = furthest.checked_add(1).ok_or(exhausted)?;
+        let next = next_in(&env)?;
+        let sweep = Sweep::new(options.keep_generations);
+        Self::begin(env, options, next, &Statement { database, last_edit, catalog }, sweep)
     }
 
     pub(crate) fn begin(

@@ -52,6 +52,7 @@ mod pointer;
 mod recovery;
 mod regression;
 mod report;
+mod salvage;
 mod scan;
 mod survey;
 mod sweep;
@@ -63,4 +64,6 @@ pub use options::{JournalEnv, JournalOptions, RecoveryMode};
 pub use pointer::{Pointer, PointerError};
 pub use recovery::{Recovered, Recovery};
 pub use regression::{FoundFile, HighWater};
-pub use report::{Copies, CopyState, DroppedTail, GenerationReport, PointerState, RecoveryReport, TailClass};
+pub use report::{
+    Copies, CopyState, DroppedTail, GenerationReport, Losses, PointerState, RecoveryReport, TailClass,
+};

@@ -61,4 +61,18 @@ pub enum RecoveryMode {
     /// As [`RecoveryMode::Strict`], and a generation whose snapshot is cut short is replaced by the one before it,
     /// when that one reaches as far as the snapshot.
     TolerateTail,
+    /// The state before the first record that is lost. What follows is given up and reported.
+    PointInTime,
+    /// Only records that cannot be read are lost; the rest is applied as far as it fits.
+    SkipCorrupt,
+    /// The manifest is not believed: the state is put together from the files of tables. For that the manifest is
+    /// read as with [`RecoveryMode::SkipCorrupt`], to learn what trees there are.
+    RebuildFromFiles,
+}
+
+impl RecoveryMode {
+    /// Whether the mode may give up what had been durable. What it finds is looked at before it is written on.
+    pub const fn is_lossy(self) -> bool {
+        matches!(self, Self::PointInTime | Self::SkipCorrupt | Self::RebuildFromFiles)
+    }
 }

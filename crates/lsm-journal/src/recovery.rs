@@ -6,20 +6,21 @@ use lsm_manifest::{Catalog, KeyOrders, ManifestError, Replay, Replayed, TreeIden
 use lsm_types::{EditIndex, FileUuid, KeyOrder, TreeId};
 
 use crate::{
-    GenerationReport, HighWater, Journal, JournalEnv, JournalError, JournalOptions, RecoveryMode,
+    Generation, GenerationReport, HighWater, Journal, JournalEnv, JournalError, JournalOptions, RecoveryMode,
     RecoveryReport,
     copies::Generations,
     generation::Statement,
     inspect::{Inspected, Inspection, inspect},
+    salvage,
     scan::Verdict,
     sweep::Sweep,
 };
 
 /// The state of a database as its directory tells it; nothing was changed to learn it.
 pub struct Recovery {
-    inspected: Box<Inspected>,
-    catalog: Catalog,
-    report: RecoveryReport,
+    pub(crate) inspected: Box<Inspected>,
+    pub(crate) catalog: Catalog,
+    pub(crate) report: RecoveryReport,
 }
 
 /// A database that can be written again.
@@ -46,12 +47,22 @@ impl Recovery {
         mode: RecoveryMode,
         orders: &dyn KeyOrders,
     ) -> Result<Option<Self>, JournalError> {
+        if mode.is_lossy() {
+            return salvage::read(env, mode, orders);
+        }
         let Inspection::Database(inspected) = inspect(env, mode)? else { return Ok(None) };
         let replayed = replay(&inspected.generation, orders)?;
         let generation = inspected.chosen.number;
         let state = |source| JournalError::State { generation, source };
         replayed.catalog.check().map_err(state)?;
-        let report = report(mode, &inspected, &replayed);
+        let Replayed { catalog, begin, last_edit, is_clean, .. } = &replayed;
+        let report = RecoveryReport {
+            edits_replayed: last_edit.get() - begin.edit_index.get(),
+            last_edit: *last_edit,
+            reserved_ids: catalog.reserved_ids(),
+            is_clean: *is_clean,
+            ..report(mode, &inspected)
+        };
         Ok(Some(Self { inspected, catalog: replayed.catalog, report }))
     }
 
@@ -92,6 +103,10 @@ impl Recovery {
     /// When a file cannot be written or a directory synced. The database is as good as before.
     pub fn start(self, env: JournalEnv, options: JournalOptions) -> Result<Recovered, JournalError> {
         let Self { inspected, catalog, report } = self;
+        if let Some(losses) = &report.losses {
+            let journal = Journal::restate(env, options, inspected.database, losses.furthest, &catalog)?;
+            return Ok(Recovered { journal, catalog, report });
+        }
         let statement =
             Statement { database: inspected.database, last_edit: report.last_edit, catalog: &catalog };
         let sweep = Sweep::of(&inspected, options.keep_generations);
@@ -106,24 +121,35 @@ impl fmt::Debug for Recovery {
     }
 }
 
-fn replay(generation: &Generations, orders: &dyn KeyOrders) -> Result<Replayed, JournalError> {
+pub(crate) fn replay(generation: &Generations, orders: &dyn KeyOrders) -> Result<Replayed, JournalError> {
     let number = generation.number;
-    let orders = Named { orders, missing: RefCell::new(None) };
+    let orders = Named::new(orders);
     let mut replay = Replay::new(&orders);
     generation.walk(|record| {
-        replay.feed(&record.body).map_err(|source| match (source, orders.missing.take()) {
-            (ManifestError::UnknownOrder { tree }, Some(stored)) => JournalError::Comparator { tree, stored },
-            _ => JournalError::Record { generation: number, record: record.index, source },
-        })
+        replay.feed(&record.body).map_err(|source| orders.error(number, record.index, source))
     })?;
     let cut_short = ManifestError::OutOfPlace { expected: "the end of a snapshot" };
     replay.finish().ok_or(JournalError::State { generation: number, source: cut_short })
 }
 
 /// Remembers the name of the comparator that is not at hand.
-struct Named<'a> {
+pub(crate) struct Named<'a> {
     orders: &'a dyn KeyOrders,
     missing: RefCell<Option<String>>,
+}
+
+impl<'a> Named<'a> {
+    pub(crate) fn new(orders: &'a dyn KeyOrders) -> Self {
+        Self { orders, missing: RefCell::new(None) }
+    }
+
+    /// What is wrong with a record that could not be applied.
+    pub(crate) fn error(&self, generation: Generation, record: u64, source: ManifestError) -> JournalError {
+        match (source, self.missing.take()) {
+            (ManifestError::UnknownOrder { tree }, Some(stored)) => JournalError::Comparator { tree, stored },
+            _ => JournalError::Record { generation, record, source },
+        }
+    }
 }
 
 impl KeyOrders for Named<'_> {
@@ -136,9 +162,9 @@ impl KeyOrders for Named<'_> {
     }
 }
 
-fn report(mode: RecoveryMode, inspected: &Inspected, replayed: &Replayed) -> RecoveryReport {
+/// What can be said before anything is replayed.
+pub(crate) fn report(mode: RecoveryMode, inspected: &Inspected) -> RecoveryReport {
     let chosen = &inspected.chosen;
-    let Replayed { catalog, begin, last_edit, is_clean, .. } = replayed;
     let generations = inspected.scans.iter().map(|scan| GenerationReport {
         generation: scan.number,
         last_edit: scan.reach.map(|reach| reach.last_edit),
@@ -149,15 +175,16 @@ fn report(mode: RecoveryMode, inspected: &Inspected, replayed: &Replayed) -> Rec
         generation: chosen.number,
         pointer: inspected.pointer,
         copies: chosen.copies,
-        edits_replayed: last_edit.get() - begin.edit_index.get(),
-        last_edit: *last_edit,
-        reserved_ids: catalog.reserved_ids(),
-        is_clean: *is_clean,
+        edits_replayed: 0,
+        last_edit: EditIndex::new(0),
+        reserved_ids: 0,
+        is_clean: false,
         tail: match &chosen.verdict {
             Verdict::Good(tail) => *tail,
             Verdict::Incomplete | Verdict::Damaged(_) => None,
         },
         generations: generations.collect(),
         foreign: inspected.survey.foreign.clone(),
+        losses: None,
     }
 }

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 
+use lsm_manifest::Lost;
 use lsm_types::EditIndex;
 
-use crate::{Generation, RecoveryMode};
+use crate::{Generation, JournalError, RecoveryMode};
 
 /// What recovery found and decided. Equal directories give equal reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,23 @@ pub struct RecoveryReport {
     pub generations: Vec<GenerationReport>,
     /// Names in the root that are not ours, sorted; nothing was done to them.
     pub foreign: Vec<OsString>,
+    /// What a lossy mode gave up; `None` in the other modes.
+    pub losses: Option<Losses>,
+}
+
+/// What a lossy recovery gave up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Losses {
+    /// Why a strict recovery refuses; `None` when it would not.
+    pub refused: Option<JournalError>,
+    /// The older generation whose state stands in for a snapshot that cannot be read.
+    pub base: Option<Generation>,
+    /// Edits and steps that are not in the state.
+    pub lost: Lost,
+    /// Bytes between the records that were read.
+    pub bytes: u64,
+    /// No edit later than this one is known to have been made.
+    pub furthest: EditIndex,
 }
 
 /// What `CURRENT` said.

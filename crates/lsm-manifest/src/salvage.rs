@@ -37,6 +37,13 @@ impl Lost {
         self.edits.is_empty() && !self.snapshot && self.steps == 0
     }
 
+    /// Notes that edits behind `after`, up to `last`, are given up.
+    pub fn give_up(&mut self, after: EditIndex, last: EditIndex) {
+        if last > after {
+            self.edits.push(LostEdits { after, last });
+        }
+    }
+
     /// Edits that cannot be read, all ranges together.
     pub fn edit_count(&self) -> u64 {
         self.edits.iter().map(|lost| lost.last.get().saturating_sub(lost.after.get())).sum()
@@ -44,7 +51,7 @@ impl Lost {
 }
 
 /// What the records say that are left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Salvaged {
     /// The state.
     pub catalog: Catalog,
@@ -110,10 +117,8 @@ impl<'a> Salvage<'a> {
 
     fn edits(&mut self, follows: EditIndex, edits: &[VersionEdit]) -> Result<(), ManifestError> {
         let last = self.done.last_edit;
-        if follows > last {
-            self.done.lost.edits.push(LostEdits { after: last, last: follows });
-            self.done.last_edit = follows;
-        }
+        self.done.lost.give_up(last, follows);
+        self.done.last_edit = last.max(follows);
         // What the state began with may include the first ones.
         let included = usize::try_from(last.get().saturating_sub(follows.get())).unwrap_or(usize::MAX);
         for edit in edits.iter().skip(included) {
