@@ -1,6 +1,8 @@
 //! What the engine itself refuses or finds broken.
 
-use lsm_types::{Error, ErrorKind, Fault, SeqNo, TreeId};
+use lsm_types::{Error, ErrorKind, Fault, SeqNo, TableId, TreeId};
+
+use crate::LostFile;
 
 /// Errors of the engine's own rules; errors of the layers below pass through unchanged.
 #[non_exhaustive]
@@ -93,18 +95,16 @@ pub enum EngineError {
         holder: String,
     },
     /// Files the manifest lists are gone.
-    #[error("{count} files listed in the manifest are missing, the first is {first}")]
+    #[error("{} files listed in the manifest are missing{}", files.len(), first_of(files))]
     MissingFiles {
-        /// How many.
-        count: usize,
-        /// Name of the first.
-        first: String,
+        /// Which ones.
+        files: Vec<LostFile>,
     },
     /// A file has another length than the manifest says.
-    #[error("{file} has {found} bytes, the manifest says {expected}")]
+    #[error("table {table} has {found} bytes, the manifest says {expected}")]
     FileLengthMismatch {
-        /// Name of the file.
-        file: String,
+        /// The table.
+        table: TableId,
         /// Length in the manifest.
         expected: u64,
         /// Length found.
@@ -123,6 +123,9 @@ pub enum EngineError {
     /// The tree was opened for reading only.
     #[error("the tree was opened read-only")]
     ReadOnly,
+    /// The recovery gave something up, and nobody has accepted that yet.
+    #[error("what the recovery gave up is not accepted yet; look at the report, then call `accept_recovery`")]
+    NotAccepted,
     /// The handle was closed.
     #[error("the tree was closed")]
     Closed,
@@ -135,6 +138,12 @@ pub enum EngineError {
         /// The invariant.
         invariant: &'static str,
     },
+}
+
+fn first_of(files: &[LostFile]) -> String {
+    files.first().map_or_else(String::new, |file| {
+        format!(", the first is table {} of tree {}, {}", file.table, file.tree, file.level)
+    })
 }
 
 impl Fault for EngineError {
@@ -154,7 +163,7 @@ impl Fault for EngineError {
             Self::MissingFiles { .. } => ErrorKind::MissingFiles,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::ReadOnly => ErrorKind::Unsupported,
+            Self::ReadOnly | Self::NotAccepted => ErrorKind::Unsupported,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Bug { .. } => ErrorKind::Bug,

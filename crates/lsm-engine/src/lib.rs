@@ -45,7 +45,7 @@ mod view;
 pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
 pub use error::EngineError;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
-pub use lsm_journal::{RecoveryMode, RecoveryReport};
+pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
 pub use lsm_table::{
     BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
 };
@@ -55,7 +55,7 @@ pub use options::{
 };
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
-pub use store::{FilesReport, OpenReport, Store};
+pub use store::{FilesReport, LostFile, OpenReport, Store, TreeReport};
 pub use tree::{
     FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport,
     WriteInfo,

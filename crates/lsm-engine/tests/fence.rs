@@ -100,10 +100,9 @@ impl Life {
 
     fn note(&mut self, outcome: Result<(), Error>) {
         match outcome.map_err(|error| (error.kind(), error)) {
-            Ok(()) => {}
             Err((ErrorKind::InstallOutcomeUnknown, _)) => self.in_doubt += 1,
             Err((ErrorKind::Fenced, _)) => self.fenced += 1,
-            Err((ErrorKind::Io | ErrorKind::NoSpace, _)) => {}
+            Ok(()) | Err((ErrorKind::Io | ErrorKind::NoSpace, _)) => {}
             Err((_, error)) => panic!("{error} ({error:?})"),
         }
     }

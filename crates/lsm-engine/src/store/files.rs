@@ -1,153 +1,141 @@
-//! The table files of a directory, held against the manifest: what is missing, and what nobody names.
+//! The table files of a directory, held against the manifest: what is missing, and what nobody names. Changes nothing.
 
-use std::{ffi::OsString, path::Path};
+use std::ffi::OsString;
 
-use lsm_fs::{EntryKind, SyncLevel};
+use lsm_fs::EntryKind;
 use lsm_journal::{FileName, Folder, FoundFile, HighWater};
-use lsm_manifest::Catalog;
+use lsm_manifest::{Catalog, TableDescriptor};
 use lsm_table::{FileHead, read_head};
-use lsm_types::{FileKind, FileUuid, IoKind, Result, TableId};
+use lsm_types::{EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, TableId, TreeId};
 
 use super::Place;
-use crate::{EngineError, OrphanPolicy};
+use crate::EngineError;
 
-/// More orphans than this are not deleted but set aside: something else than a crash left them.
-const FUSE_FILES: usize = 64;
-/// Neither are orphans of more than one in so many bytes of the live files.
-const FUSE_FRACTION: u64 = 4;
-
-/// What lay in the folder of the tables besides what the manifest names.
+/// A table that the manifest names and whose file is not there, or not as it was.
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FilesReport {
-    /// Files of ours that no version names, and that were deleted.
-    pub deleted: Vec<TableId>,
-    /// Files of ours that no version names, and that were moved to `quarantine/`.
-    pub quarantined: Vec<TableId>,
-    /// Files of ours that no version names, and that stay.
-    pub kept: Vec<TableId>,
-    /// Names that are not ours; never touched.
-    pub foreign: Vec<OsString>,
-    /// Whether there were so many orphans that they were set aside instead of deleted.
-    pub fuse_blown: bool,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostFile {
+    /// Its number.
+    pub table: TableId,
+    /// The tree it belongs to.
+    pub tree: TreeId,
+    /// Its level.
+    pub level: Level,
+    /// Smallest and largest key of its entries.
+    pub keys: Option<KeyRange>,
+    /// Bytes that the manifest expects.
+    pub expected: u64,
+    /// Bytes that are there; `None` when there is no file.
+    pub found: Option<u64>,
 }
 
-/// Files of ours that no version names.
+/// What lies in the folder of the tables.
 #[derive(Debug, Default)]
-pub(super) struct Orphans {
-    files: Vec<(TableId, u64)>,
-    live_bytes: u64,
-    foreign: Vec<OsString>,
+pub(super) struct Survey {
+    /// Tables without a file, or with one of another length.
+    pub(super) lost: Vec<LostFile>,
+    /// Files of ours that no version names.
+    pub(super) strays: Vec<Stray>,
+    /// Names that are not ours.
+    pub(super) foreign: Vec<OsString>,
+    /// Bytes of the files that versions name.
+    pub(super) live_bytes: u64,
 }
 
-/// Holds the folder against the manifest. Changes nothing.
-///
-/// # Errors
-/// `MissingFiles`, `FileLengthMismatch`; `ManifestRegression` when a file is newer than the manifest.
-pub(super) fn check(
-    place: Place<'_>,
-    catalog: &Catalog,
-    database: FileUuid,
-    high_water: HighWater,
-) -> Result<Orphans> {
-    let folder = Folder::Tables.path(place.root);
-    let entries = match place.fs.read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind == IoKind::NotFound => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
-    let mut orphans = Orphans::default();
-    let mut found = 0_usize;
-    for entry in entries {
-        let id = match FileName::parse(Folder::Tables, &entry.name) {
-            Some(FileName::Table(id)) if entry.kind == EntryKind::File => id,
-            _ => {
-                orphans.foreign.push(entry.name);
+/// A file of ours that no version names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stray {
+    pub(super) id: TableId,
+    pub(super) len: u64,
+    /// Last edit when it was begun; `None` when its head never reached the disk.
+    pub(super) created_edit: Option<EditIndex>,
+}
+
+impl Survey {
+    /// Holds the folder against the manifest.
+    ///
+    /// # Errors
+    /// What the system says; what is found is no error here.
+    pub(super) fn take(place: Place<'_>, catalog: &Catalog, database: FileUuid) -> Result<Self> {
+        let folder = Folder::Tables.path(place.root);
+        let entries = match place.fs.read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind == IoKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut survey = Self::default();
+        let mut found = std::collections::HashSet::new();
+        for entry in entries {
+            let id = match FileName::parse(Folder::Tables, &entry.name) {
+                Some(FileName::Table(id)) if entry.kind == EntryKind::File => id,
+                _ => {
+                    survey.foreign.push(entry.name);
+                    continue;
+                }
+            };
+            let path = folder.join(&entry.name);
+            let len = place.fs.metadata(&path)?.len;
+            if let Some(table) = catalog.table(id) {
+                found.insert(id);
+                survey.live_bytes += len;
+                if table.file_len != len {
+                    survey.lost.extend(lost(catalog, table, Some(len)));
+                }
                 continue;
             }
-        };
-        let path = folder.join(&entry.name);
-        let len = place.fs.metadata(&path)?.len;
-        match catalog.table(id) {
-            Some(table) => {
-                found += 1;
-                if table.file_len != len {
-                    let file = entry.name.to_string_lossy().into_owned();
-                    return Err(EngineError::FileLengthMismatch {
-                        file,
-                        expected: table.file_len,
-                        found: len,
-                    }
-                    .into());
+            match read_head(place.fs, &path)? {
+                FileHead::Ours { database: owner, created_edit } if owner == database => {
+                    survey.strays.push(Stray { id, len, created_edit: Some(created_edit) });
                 }
-                orphans.live_bytes += len;
+                FileHead::Unwritten => survey.strays.push(Stray { id, len, created_edit: None }),
+                _ => survey.foreign.push(entry.name),
             }
-            None => orphans.consider(place, &path, (id, len), database, high_water)?,
         }
+        if found.len() < catalog.table_count() {
+            let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
+            let gone = tables.filter(|(_, table)| !found.contains(&table.id));
+            survey.lost.extend(gone.filter_map(|(_, table)| lost(catalog, table, None)));
+        }
+        survey.lost.sort_by_key(|lost| lost.table);
+        survey.strays.sort_by_key(|stray| stray.id);
+        survey.foreign.sort();
+        Ok(survey)
     }
-    if found < catalog.table_count() {
-        return Err(missing(place, catalog));
-    }
-    Ok(orphans)
-}
 
-fn missing(place: Place<'_>, catalog: &Catalog) -> lsm_types::Error {
-    let gone = |id: &TableId| !place.fs.exists(&FileName::Table(*id).path(place.root)).unwrap_or(false);
-    let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables()).map(|(_, table)| table.id);
-    let gone: Vec<TableId> = tables.filter(gone).collect();
-    let first = gone.first().map(|id| FileName::Table(*id).to_string()).unwrap_or_default();
-    EngineError::MissingFiles { count: gone.len(), first }.into()
-}
-
-impl Orphans {
-    /// A file that is named like one of ours is ours when its head says so, or when it never got one.
-    fn consider(
-        &mut self,
-        place: Place<'_>,
-        path: &Path,
-        (id, len): (TableId, u64),
-        database: FileUuid,
-        high_water: HighWater,
-    ) -> Result<()> {
-        let created_edit = match read_head(place.fs, path)? {
-            FileHead::Ours { database: owner, created_edit } if owner == database => Some(created_edit),
-            FileHead::Unwritten => None,
-            _ => {
-                self.foreign.extend(path.file_name().map(Into::into));
-                return Ok(());
+    /// # Errors
+    /// `ManifestRegression` when a file is newer than the manifest, `MissingFiles`, `FileLengthMismatch`.
+    pub(super) fn check(&self, high_water: HighWater) -> Result<()> {
+        for stray in &self.strays {
+            high_water.check(&stray.found())?;
+        }
+        let gone: Vec<LostFile> = self.lost.iter().filter(|lost| lost.found.is_none()).cloned().collect();
+        if !gone.is_empty() {
+            return Err(EngineError::MissingFiles { files: gone }.into());
+        }
+        match self.lost.first() {
+            Some(LostFile { table, expected, found: Some(found), .. }) => {
+                Err(EngineError::FileLengthMismatch { table: *table, expected: *expected, found: *found }
+                    .into())
             }
-        };
-        high_water.check(&FoundFile { kind: FileKind::Table, id: id.get(), created_edit })?;
-        self.files.push((id, len));
-        Ok(())
+            _ => Ok(()),
+        }
     }
 
-    /// Does with the orphans what the policy says. What fails is left for the next open.
-    pub(super) fn sweep(self, place: Place<'_>, policy: OrphanPolicy, sync: SyncLevel) -> FilesReport {
-        let bytes: u64 = self.files.iter().map(|(_, len)| len).sum();
-        let is_many = self.files.len() > FUSE_FILES && bytes > self.live_bytes / FUSE_FRACTION;
-        let fuse_blown = is_many && policy == OrphanPolicy::Delete;
-        let policy = if fuse_blown { OrphanPolicy::Quarantine } else { policy };
-        let mut report = FilesReport { foreign: self.foreign, fuse_blown, ..FilesReport::default() };
-        for (id, _) in self.files {
-            let path = FileName::Table(id).path(place.root);
-            let list = match policy {
-                OrphanPolicy::Delete if place.fs.remove_file(&path).is_ok() => &mut report.deleted,
-                OrphanPolicy::Quarantine if set_aside(place, id).is_ok() => &mut report.quarantined,
-                _ => &mut report.kept,
-            };
-            list.push(id);
-        }
-        if !report.deleted.is_empty() || !report.quarantined.is_empty() {
-            let _ = place.fs.sync_dir(&Folder::Tables.path(place.root), sync);
-        }
-        report
+    /// Strays that were made after the last edit of the manifest.
+    pub(super) fn newer(&self, high_water: HighWater) -> Vec<TableId> {
+        let newer = self.strays.iter().filter(|stray| high_water.check(&stray.found()).is_err());
+        newer.map(|stray| stray.id).collect()
     }
 }
 
-fn set_aside(place: Place<'_>, id: TableId) -> Result<()> {
-    let folder = Folder::Quarantine.path(place.root);
-    place.fs.create_dir_all(&folder)?;
-    place.fs.rename(&FileName::Table(id).path(place.root), &folder.join(FileName::Table(id).to_string()))?;
-    Ok(())
+impl Stray {
+    fn found(&self) -> FoundFile {
+        FoundFile { kind: FileKind::Table, id: self.id.get(), created_edit: self.created_edit }
+    }
+}
+
+fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
+    let (tree, level, _) = catalog.place(table.id)?;
+    let (expected, keys) = (table.file_len, table.entries.clone());
+    Some(LostFile { table: table.id, tree, level, keys, expected, found })
 }

@@ -41,6 +41,13 @@ impl FileIds {
         Grant::Reserve(state.reserved + self.block)
     }
 
+    /// Begins anew at `reserved`, the bound in a manifest that was stated anew. No number was given out before.
+    pub(crate) fn restart(&self, reserved: u64) {
+        let mut state = self.state.lock();
+        debug_assert!(reserved >= state.next, "D-23: numbers only grow");
+        (state.next, state.reserved) = (reserved, reserved);
+    }
+
     /// The manifest durably promises `bound`.
     pub(crate) fn extend(&self, bound: u64) {
         let mut state = self.state.lock();

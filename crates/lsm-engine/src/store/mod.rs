@@ -1,17 +1,21 @@
 //! A directory and everything in it: manifest, file numbers, caches, lock; for one tree or many.
 
+mod accept;
 mod files;
 mod ids;
 mod install;
 mod lock;
+mod lossy;
 mod open;
+mod orphans;
 mod place;
+mod report;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -24,12 +28,14 @@ use lsm_table::{BlockCache, DecoderPool, DescriptorCache, TableEnv};
 use lsm_types::{Clock, EditIndex, FileUuid, Result, TableId, TreeId};
 use parking_lot::Mutex;
 
-pub use files::FilesReport;
+pub use files::LostFile;
 pub(crate) use install::{Draft, Proposal};
-pub use open::OpenReport;
+pub use orphans::FilesReport;
 pub(crate) use place::{place_tables, relocate_tables, run_age};
+pub use report::{OpenReport, TreeReport};
 
 use crate::{EngineError, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner};
+use accept::Pending;
 use ids::{FileIds, Grant};
 use install::Installs;
 use lock::DirectoryLock;
@@ -46,10 +52,12 @@ pub(crate) struct StoreInner {
     root: PathBuf,
     database: FileUuid,
     ids: FileIds,
-    /// `None` for a store that is only read.
-    installs: Option<Installs>,
+    /// Empty in a store that is only read.
+    installs: OnceLock<Installs>,
     /// The state of a store that is only read.
     read_only: Option<Catalog>,
+    /// What has to be accepted before the store can be written.
+    pending: Mutex<Option<Box<Pending>>>,
     last_edit: AtomicU64,
     cache: BlockCache,
     descriptors: DescriptorCache,
@@ -77,6 +85,10 @@ impl Store {
         tree.validate()?;
         let options = options.comparator(tree.comparator.clone());
         open::open(options, Some(tree))
+    }
+
+    pub(crate) fn of(inner: Arc<StoreInner>) -> Self {
+        Self { inner }
     }
 
     /// Opens the tree with this number, creating it where it does not exist.
@@ -113,6 +125,16 @@ impl Store {
     /// The block cache.
     pub fn cache(&self) -> &BlockCache {
         &self.inner.cache
+    }
+
+    /// Makes what a lossy recovery found the truth, after which the database can be written; what it gave up stands in
+    /// the [report](Store::report). Files of ours that are not part of it are moved to `quarantine/`, manifests of
+    /// before stay. Nothing happens where there is nothing to accept.
+    ///
+    /// # Errors
+    /// `Unsupported` on a store that was opened read-only. What the file system says: the call can be repeated.
+    pub fn accept_recovery(&self) -> Result<()> {
+        self.inner.accept()
     }
 
     /// Tries to state anew what the database holds, after a change of which nobody knows whether it is on disk. Every
@@ -165,12 +187,21 @@ impl StoreInner {
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
-        self.installs.is_none()
+        self.installs.get().is_none()
+    }
+
+    /// Refuses where nothing can be written.
+    pub(crate) fn check_not_read_only(&self) -> Result<()> {
+        if !self.is_read_only() {
+            return Ok(());
+        }
+        let awaits = self.pending.lock().is_some();
+        Err(if awaits { EngineError::NotAccepted } else { EngineError::ReadOnly }.into())
     }
 
     /// Makes a change durable and then visible.
     pub(crate) fn install(&self, proposal: Proposal) -> Result<(), InstallError> {
-        let Some(installs) = &self.installs else {
+        let Some(installs) = self.installs.get() else {
             return Err(InstallError::NotApplied(EngineError::ReadOnly.into()));
         };
         if self.is_closed.load(Ordering::Acquire) {
@@ -183,17 +214,17 @@ impl StoreInner {
 
     /// Returns when changes are possible again after one whose outcome is unknown.
     pub(crate) fn lift_fence(&self) -> Result<()> {
-        let lifted = self.installs.as_ref().map_or(Ok(()), Installs::lift_fence);
-        self.last_edit
-            .fetch_max(self.installs.as_ref().map_or(0, |it| it.last_edit().get()), Ordering::AcqRel);
-        lifted
+        let Some(installs) = self.installs.get() else { return Ok(()) };
+        installs.lift_fence()?;
+        self.last_edit.fetch_max(installs.last_edit().get(), Ordering::AcqRel);
+        Ok(())
     }
 
     pub(crate) fn close(&self) -> Result<()> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.installs.as_ref().map_or(Ok(()), Installs::close)
+        self.installs.get().map_or(Ok(()), Installs::close)
     }
 
     fn version(&self, tree: TreeId) -> Option<Version> {
@@ -202,7 +233,7 @@ impl StoreInner {
 
     fn with_catalog<T>(&self, read: impl FnOnce(&Catalog) -> T) -> T {
         static NOTHING: std::sync::LazyLock<Catalog> = std::sync::LazyLock::new(Catalog::default);
-        match (&self.installs, &self.read_only) {
+        match (self.installs.get(), &self.read_only) {
             (Some(installs), _) => installs.with_catalog(read),
             (None, Some(catalog)) => read(catalog),
             (None, None) => read(&NOTHING),
@@ -219,7 +250,7 @@ impl StoreInner {
         let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
         let publish = Box::new(|_: &Catalog| {});
         self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)?;
-        if let Some(installs) = &self.installs {
+        if let Some(installs) = self.installs.get() {
             installs.set_order(id, order);
         }
         self.version(id).ok_or_else(|| EngineError::Bug { invariant: "a created tree exists" }.into())

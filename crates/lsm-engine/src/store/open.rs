@@ -5,32 +5,25 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
 };
 
 use lsm_fs::{Fs, SyncLevel};
-use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery, RecoveryReport};
+use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache};
-use lsm_types::{EditIndex, ErrorKind, FileUuid, IoKind, KeyOrder, Result, TreeId};
+use lsm_types::{Clock, EditIndex, ErrorKind, FileUuid, IoKind, KeyOrder, Result, TreeId};
 use parking_lot::Mutex;
 
-use super::{DirectoryLock, FileIds, FilesReport, Installs, Place, Store, StoreInner, files, new_identity};
+use super::{
+    DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Store, StoreInner, TreeReport,
+    files::Survey,
+    lossy::{self, Remains},
+    new_identity, orphans,
+};
 use crate::{EngineError, OpenMode, StoreOptions, TreeOptions, options::DEFAULT_CACHE_BYTES};
-
-/// How a directory was found.
-#[non_exhaustive]
-#[derive(Clone, Debug, Default)]
-pub struct OpenReport {
-    /// Whether the database was created just now.
-    pub created: bool,
-    /// What recovering the manifest found; `None` for a new database.
-    pub manifest: Option<RecoveryReport>,
-    /// What lay among the tables.
-    pub files: FilesReport,
-}
 
 pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Result<Store> {
     options.validate()?;
@@ -51,10 +44,13 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
     }
     let lock = lock_directory(&options, place, exists)?;
     let env = journal_env(&options);
-    let orders = |_: TreeId, identity: &TreeIdentity| {
-        options.comparator_named(&identity.comparator).map(KeyOrder::new)
+    let clock = Stopwatch::start(&options);
+    let found = if options.recovery_mode.is_lossy() {
+        lossy::look(&options, place, &env)?.map(Found::Remains)
+    } else {
+        Recovery::read(&env, options.recovery_mode, &orders(&options))?.map(Found::Whole)
     };
-    let Some(recovery) = Recovery::read(&env, options.recovery_mode, &orders)? else {
+    let Some(found) = found else {
         if options.mode == OpenMode::MustExist {
             return Err(EngineError::NotFound.into());
         }
@@ -63,20 +59,86 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
     if options.mode == OpenMode::MustNotExist {
         return Err(EngineError::AlreadyExists.into());
     }
-    if let Some((tree, version)) =
-        tree.and_then(|tree| Some((tree, recovery.catalog().tree(TreeId::new(0))?)))
-    {
+    let known = tree.and_then(|tree| Some((tree, found.catalog().tree(TreeId::new(0))?)));
+    if let Some((tree, version)) = known {
         super::check_identity(&version.identity, tree)?;
     }
-    let database = recovery.database();
-    let orphans = files::check(place, recovery.catalog(), database, recovery.high_water())?;
+    let (recovery, manifest_us) = match found {
+        Found::Whole(recovery) => (recovery, clock.us()),
+        Found::Remains(remains) => {
+            let report = OpenReport { manifest_us: clock.us(), ..OpenReport::default() };
+            return Ok(await_acceptance(options, env, remains, report, lock));
+        }
+    };
+    let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
+    survey.check(recovery.high_water())?;
 
     // Nothing has been changed so far; from here on nothing is refused any more.
     let recovered = recovery.start(env, journal_options(&options))?;
     ensure_folder(place, Folder::Tables, options.sync.directory)?;
-    let files = orphans.sweep(place, options.orphans, options.sync.directory);
-    let report = OpenReport { created: false, manifest: Some(recovered.report), files };
+    let files = orphans::sweep(survey, place, options.orphans, options.sync.directory);
+    let files_us = clock.us().saturating_sub(manifest_us);
+    let manifest = Some(recovered.report);
+    let report = OpenReport { manifest, files, manifest_us, files_us, ..OpenReport::default() };
     Ok(finish(options, Some(recovered.journal), recovered.catalog, report, lock))
+}
+
+/// A database, as it was found.
+enum Found {
+    Whole(Recovery),
+    Remains(Remains),
+}
+
+impl Found {
+    fn catalog(&self) -> &Catalog {
+        match self {
+            Self::Whole(recovery) => recovery.catalog(),
+            Self::Remains(remains) => &remains.catalog,
+        }
+    }
+}
+
+struct Stopwatch<'a> {
+    clock: &'a dyn Clock,
+    start: u64,
+}
+
+impl<'a> Stopwatch<'a> {
+    fn start(options: &'a StoreOptions) -> Self {
+        let clock = options.clock.as_ref();
+        Self { clock, start: clock.monotonic_nanos() }
+    }
+
+    fn us(&self) -> u64 {
+        self.clock.monotonic_nanos().saturating_sub(self.start) / 1_000
+    }
+}
+
+/// Finds the order of a tree by the name it was stored with.
+pub(super) fn orders(options: &StoreOptions) -> impl Fn(TreeId, &TreeIdentity) -> Option<KeyOrder> + '_ {
+    |_, identity| options.comparator_named(&identity.comparator).map(KeyOrder::new)
+}
+
+/// A store that is read, and becomes writable when its loss is accepted.
+fn await_acceptance(
+    options: StoreOptions,
+    env: JournalEnv,
+    remains: Remains,
+    report: OpenReport,
+    lock: Option<DirectoryLock>,
+) -> Store {
+    let Remains { database, catalog, furthest, manifest, files, strays } = remains;
+    let report = OpenReport { manifest, files, awaits_acceptance: true, ..report };
+    let pending = Box::new(Pending {
+        env,
+        journal: journal_options(&options),
+        database,
+        furthest,
+        catalog: catalog.clone(),
+        strays,
+    });
+    let parts = Parts::ReadOnly { catalog, pending: Some(pending) };
+    Store { inner: Arc::new(assemble(options, database, furthest, parts, report, lock)) }
 }
 
 /// The lock. A directory in which nothing of ours lies yet is looked at before the lock file is made in it, so that
@@ -103,30 +165,38 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
         return Err(EngineError::NotFound.into());
     }
     let env = journal_env(&options);
-    let orders = |_: TreeId, identity: &TreeIdentity| {
-        options.comparator_named(&identity.comparator).map(KeyOrder::new)
-    };
-    let read = || -> Result<Recovery> {
-        let found = Recovery::read(&env, options.recovery_mode, &orders)?;
+    let clock = Stopwatch::start(&options);
+    if options.recovery_mode.is_lossy() {
+        let remains = lossy::look(&options, place, &env)?.ok_or(EngineError::NotFound)?;
+        let Remains { database, catalog, furthest, manifest, files, .. } = remains;
+        let report = OpenReport { manifest, files, manifest_us: clock.us(), ..OpenReport::default() };
+        let parts = Parts::ReadOnly { catalog, pending: None };
+        return Ok(Store { inner: Arc::new(assemble(options, database, furthest, parts, report, None)) });
+    }
+    let read = || -> Result<(Recovery, FilesReport)> {
+        let found = Recovery::read(&env, options.recovery_mode, &orders(&options))?;
         let recovery = found.ok_or(EngineError::NotFound)?;
+        let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
         if options.check_files {
-            files::check(place, recovery.catalog(), recovery.database(), recovery.high_water())?;
+            survey.check(recovery.high_water())?;
         }
-        Ok(recovery)
+        let kept = survey.strays.iter().map(|stray| stray.id).collect();
+        let Survey { lost, foreign, .. } = survey;
+        Ok((recovery, FilesReport { kept, foreign, lost, ..FilesReport::default() }))
     };
-    let recovery = retry_beside_writer(read)?;
+    let (recovery, files) = retry_beside_writer(read)?;
     let database = recovery.database();
     let last_edit = recovery.last_edit();
     let (catalog, manifest) = recovery.into_parts();
-    let report = OpenReport { created: false, manifest: Some(manifest), files: FilesReport::default() };
-    Ok(Store {
-        inner: Arc::new(assemble(options, database, last_edit, Parts::ReadOnly(catalog), report, None)),
-    })
+    let report =
+        OpenReport { manifest: Some(manifest), files, manifest_us: clock.us(), ..OpenReport::default() };
+    let parts = Parts::ReadOnly { catalog, pending: None };
+    Ok(Store { inner: Arc::new(assemble(options, database, last_edit, parts, report, None)) })
 }
 
 /// A writer may remove tables, or make new ones, between the look at the manifest and that at the folder: what does
 /// not fit is looked at again.
-fn retry_beside_writer(mut read: impl FnMut() -> Result<Recovery>) -> Result<Recovery> {
+fn retry_beside_writer<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
     const TRIES: usize = 8;
     for _ in 1..TRIES {
         match read() {
@@ -174,14 +244,14 @@ fn finish(
         journal.as_ref().map_or_else(Default::default, |journal| (journal.database(), journal.last_edit()));
     let parts = match journal {
         Some(journal) => Parts::Writable(catalog, Box::new(journal)),
-        None => Parts::ReadOnly(catalog),
+        None => Parts::ReadOnly { catalog, pending: None },
     };
     Store { inner: Arc::new(assemble(options, database, last_edit, parts, report, lock)) }
 }
 
 enum Parts {
     Writable(Catalog, Box<Journal>),
-    ReadOnly(Catalog),
+    ReadOnly { catalog: Catalog, pending: Option<Box<Pending>> },
 }
 
 fn assemble(
@@ -189,16 +259,20 @@ fn assemble(
     database: FileUuid,
     last_edit: EditIndex,
     parts: Parts,
-    report: OpenReport,
+    mut report: OpenReport,
     lock: Option<DirectoryLock>,
 ) -> StoreInner {
-    let (reserved, installs, read_only) = match parts {
+    let (reserved, installs, read_only, pending) = match parts {
         Parts::Writable(catalog, journal) => {
             let reserved = catalog.reserved_ids();
+            report.trees = TreeReport::all(&catalog);
             let installs = Installs::new(catalog, *journal, options.fs.clone(), options.path.clone());
-            (reserved, Some(installs), None)
+            (reserved, OnceLock::from(installs), None, None)
         }
-        Parts::ReadOnly(catalog) => (catalog.reserved_ids(), None, Some(catalog)),
+        Parts::ReadOnly { catalog, pending } => {
+            report.trees = TreeReport::all(&catalog);
+            (catalog.reserved_ids(), OnceLock::new(), Some(catalog), pending)
+        }
     };
     StoreInner {
         root: options.path.clone(),
@@ -206,6 +280,7 @@ fn assemble(
         ids: FileIds::new(reserved, options.file_id_block),
         installs,
         read_only,
+        pending: Mutex::new(pending),
         last_edit: AtomicU64::new(last_edit.get()),
         cache: options.cache.clone().unwrap_or_else(|| BlockCache::new(DEFAULT_CACHE_BYTES)),
         descriptors: options.descriptors.clone().unwrap_or_else(DescriptorCache::for_process),
@@ -251,7 +326,7 @@ fn create_root(place: Place<'_>, sync: SyncLevel) -> Result<()> {
     Ok(())
 }
 
-fn ensure_folder(place: Place<'_>, folder: Folder, sync: SyncLevel) -> Result<()> {
+pub(super) fn ensure_folder(place: Place<'_>, folder: Folder, sync: SyncLevel) -> Result<()> {
     let path = folder.path(place.root);
     if place.fs.exists(&path)? { Ok(()) } else { make_folder(place.fs, &path, sync) }
 }

@@ -169,6 +169,11 @@ impl Tree {
         Persisted { highest: pinned.version.max_seqno, watermark: pinned.version.watermark.seqno }
     }
 
+    /// The store that the tree is in.
+    pub fn store(&self) -> crate::Store {
+        crate::Store::of(self.inner.store.clone())
+    }
+
     /// How the directory was found when it was opened.
     pub fn open_report(&self) -> &OpenReport {
         self.inner.store.report()
@@ -220,10 +225,7 @@ impl TreeInner {
         if self.stop.is_cancelled() {
             return Err(EngineError::Closed.into());
         }
-        if self.store.is_read_only() {
-            return Err(EngineError::ReadOnly.into());
-        }
-        Ok(())
+        self.store.check_not_read_only()
     }
 
     /// As [`TreeInner::check_writable`], for what ends in an edit: while no edit is possible, nothing is written in

@@ -1,0 +1,57 @@
+//! What opening found and did (D-51).
+
+use lsm_journal::RecoveryReport;
+use lsm_manifest::Catalog;
+use lsm_types::{SeqNo, TreeId};
+
+use super::FilesReport;
+use crate::Token;
+
+/// How a directory was found. Kept as long as the store is open.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// Whether the database was created just now.
+    pub created: bool,
+    /// What recovering the manifest found; `None` for a new database, and where no manifest could be read.
+    pub manifest: Option<RecoveryReport>,
+    /// What lay among the tables.
+    pub files: FilesReport,
+    /// The numbers that each tree goes on from.
+    pub trees: Vec<TreeReport>,
+    /// Whether the mode gives things up, so that nothing is written before [`crate::Store::accept_recovery`].
+    pub awaits_acceptance: bool,
+    /// Microseconds it took to read the manifest.
+    pub manifest_us: u64,
+    /// Microseconds it took to hold the files against it.
+    pub files_us: u64,
+}
+
+/// What a tree goes on from.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeReport {
+    /// The tree.
+    pub tree: TreeId,
+    /// Number of its tables.
+    pub tables: usize,
+    /// Highest number ever given to a write that reached a table.
+    pub max_seqno: Option<SeqNo>,
+    /// Every write below is in tables.
+    pub watermark: SeqNo,
+    /// The caller's log position that goes with it.
+    pub token: Option<Token>,
+}
+
+impl TreeReport {
+    pub(super) fn all(catalog: &Catalog) -> Vec<Self> {
+        let report = |(tree, version): (TreeId, &lsm_manifest::Version)| Self {
+            tree,
+            tables: version.table_count(),
+            max_seqno: version.max_seqno,
+            watermark: version.watermark.seqno,
+            token: version.watermark.token.clone().and_then(|token| Token::new(token).ok()),
+        };
+        catalog.trees().map(report).collect()
+    }
+}

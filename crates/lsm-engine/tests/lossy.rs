@@ -1,0 +1,242 @@
+//! Opening in modes that give something up: what is left is right, what is gone is reported, nothing is written before
+//! the loss is accepted, and then the database goes on like any other.
+#![allow(clippy::unwrap_used, reason = "a test should fail where it fails")]
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use common::{at, small_tables};
+use lsm_engine::{CompactOptions, FlushOptions, OpenMode, Reader, RecoveryMode, Tree, TreeOptions};
+use lsm_fs::Fs;
+use lsm_testkit::sim::{Choice, FaultPlan, FaultRule, SimConfig, SimFs, Strategy};
+use lsm_types::{ErrorKind, IoKind, IoOp};
+
+const FEW: Strategy =
+    Strategy { survivors: false, torn_sectors: 2, exhaustive: 0, random: 1, singles: 8, seed: 2 };
+
+fn options(fs: &SimFs, mode: RecoveryMode) -> TreeOptions {
+    let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+    TreeOptions::new("/db")
+        .store(|store| store.fs(fs).manifest_mirror(false).recovery_mode(mode))
+        .tables(small_tables())
+}
+
+fn strict(fs: &SimFs) -> TreeOptions {
+    options(fs, RecoveryMode::Strict)
+}
+
+/// All files but the lock.
+fn files(fs: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
+    fs.files().into_iter().filter(|(path, _)| !path.ends_with("LOCK")).collect()
+}
+
+fn keys(tree: &Tree) -> String {
+    let key = |pair: lsm_types::Result<(lsm_types::Slice, lsm_types::Slice)>| {
+        String::from_utf8(pair.unwrap().0.to_vec()).unwrap()
+    };
+    tree.iter().pairs().map(key).collect()
+}
+
+struct Damaged {
+    fs: SimFs,
+    manifest: PathBuf,
+    /// Where the edits of the flushes of `a`, `b`, `c` and `d` begin.
+    edits: Vec<u64>,
+}
+
+/// A database of four tables with one key each, not closed.
+fn database() -> Damaged {
+    let fs = SimFs::new(SimConfig::default());
+    let tree = Tree::open(strict(&fs)).unwrap();
+    let manifest = fs.files().into_keys().find(|path| path.to_string_lossy().contains("MANIFEST")).unwrap();
+    let mut edits = Vec::new();
+    for (key, seqno) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        edits.push(fs.metadata(&manifest).unwrap().len);
+        tree.insert(key, "value", at(seqno)).unwrap();
+        tree.seal(None);
+        tree.flush(&FlushOptions::default()).unwrap();
+    }
+    drop(tree);
+    Damaged { fs: fs.image(fs.len(), Choice::Ceiling), manifest, edits }
+}
+
+impl Damaged {
+    fn flip(&self, edit: usize) {
+        let offset = self.edits.get(edit).unwrap() + 80;
+        self.fs.flip(&self.manifest, offset, 3).unwrap();
+    }
+
+    fn table(&self, number: usize) -> PathBuf {
+        self.fs.files().into_keys().filter(|path| path.starts_with("/db/tables")).nth(number).unwrap()
+    }
+}
+
+/// Opens a database that a strict open refuses in this way; checks that nothing changes, that nothing can be written,
+/// and what is there.
+#[track_caller]
+fn open_lossy(damaged: &Damaged, mode: RecoveryMode, refused: ErrorKind, expect: &str) -> Tree {
+    let before = files(&damaged.fs);
+    assert_eq!(Tree::open(strict(&damaged.fs)).map(drop).unwrap_err().kind(), refused);
+    let reader =
+        Tree::open(options(&damaged.fs, mode).store(|store| store.mode(OpenMode::ReadOnly))).unwrap();
+    assert_eq!(keys(&reader), expect);
+    assert_eq!(reader.store().accept_recovery().unwrap_err().kind(), ErrorKind::Unsupported);
+    drop(reader);
+    let tree = Tree::open(options(&damaged.fs, mode)).unwrap();
+    assert_eq!(keys(&tree), expect);
+    assert!(tree.open_report().awaits_acceptance && tree.open_report().files.deleted.is_empty());
+    for refused in [
+        tree.insert("x", "y", at(50)).unwrap_err(),
+        tree.flush(&FlushOptions::default()).unwrap_err(),
+        tree.major_compact(&CompactOptions::default()).map(drop).unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    }
+    assert_eq!(files(&damaged.fs), before, "nothing changes before the loss is accepted");
+    tree
+}
+
+/// After the loss is accepted the database is like any other.
+#[track_caller]
+fn accept(damaged: &Damaged, tree: Tree, expect: &str) {
+    tree.store().accept_recovery().unwrap();
+    tree.store().accept_recovery().unwrap();
+    let used = newest(&damaged.fs);
+    tree.insert("x", "y", at(50)).unwrap();
+    tree.seal(None);
+    tree.flush(&FlushOptions::default()).unwrap();
+    drop(tree);
+    let tree = Tree::open(strict(&damaged.fs)).unwrap();
+    assert_eq!(keys(&tree), format!("{expect}x"));
+    assert!(tree.verify().unwrap().is_clean());
+    let report = tree.open_report();
+    assert!(!report.awaits_acceptance && report.files.kept.is_empty() && report.files.deleted.is_empty());
+    assert!(newest(&damaged.fs) > used, "numbers go on");
+    tree.major_compact(&CompactOptions::default()).unwrap();
+    assert_eq!(keys(&tree), format!("{expect}x"));
+}
+
+/// The highest number of a table, in use or set aside.
+fn newest(fs: &SimFs) -> u64 {
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".sst")?.parse().ok();
+    fs.files().keys().filter_map(number).max().unwrap_or(0)
+}
+
+/// Proves D-46, D-49, D-51, E-8. Fault: durability W-4, W-22.
+#[test]
+fn up_to_a_point_in_time_the_prefix_is_kept() {
+    let damaged = database();
+    damaged.flip(2);
+    let corrupt = Tree::open(strict(&damaged.fs)).map(drop).unwrap_err().kind();
+    let tree = open_lossy(&damaged, RecoveryMode::PointInTime, corrupt, "ab");
+    let report = tree.open_report();
+    let losses = report.manifest.as_ref().unwrap().losses.as_ref().unwrap();
+    assert!(losses.refused.is_some());
+    assert_eq!(losses.lost.edit_count(), 2, "{losses:?}");
+    assert_eq!((report.files.newer.len(), report.files.kept.len()), (1, 2), "{:?}", report.files);
+    assert_eq!(report.trees[0].max_seqno, Some(at(2)));
+    accept(&damaged, tree, "ab");
+    assert_eq!(damaged.fs.read_dir(Path::new("/db/quarantine")).unwrap().len(), 2, "nothing is deleted");
+}
+
+/// Proves D-49, E-8. Fault: durability W-22.
+#[test]
+fn a_single_damaged_edit_is_skipped() {
+    let damaged = database();
+    damaged.flip(1);
+    let corrupt = Tree::open(strict(&damaged.fs)).map(drop).unwrap_err().kind();
+    let tree = open_lossy(&damaged, RecoveryMode::SkipCorrupt, corrupt, "acd");
+    let report = tree.open_report();
+    let losses = report.manifest.as_ref().unwrap().losses.as_ref().unwrap();
+    assert_eq!(losses.lost.edit_count(), 1, "{losses:?}");
+    assert_eq!(report.files.kept.len(), 1);
+    accept(&damaged, tree, "acd");
+}
+
+/// Proves D-26, D-49, D-50, D-51, E-6: files that are gone or cut are named with tree, level and keys, and left out.
+#[test]
+fn missing_files_are_left_out_and_named() {
+    for mode in [RecoveryMode::PointInTime, RecoveryMode::SkipCorrupt] {
+        let damaged = database();
+        damaged.fs.remove(&damaged.table(1)).unwrap();
+        let tree = open_lossy(&damaged, mode, ErrorKind::MissingFiles, "acd");
+        let [lost] = tree.open_report().files.lost.as_slice() else { panic!() };
+        let range = lost.keys.clone().unwrap();
+        assert_eq!((&range.min[..], &range.max[..], lost.found), (&b"b"[..], &b"b"[..], None));
+        accept(&damaged, tree, "acd");
+
+        let damaged = database();
+        damaged.fs.truncate(&damaged.table(3), 600).unwrap();
+        let tree = open_lossy(&damaged, mode, ErrorKind::FileLengthMismatch, "abc");
+        assert_eq!(tree.open_report().files.lost[0].found, Some(600));
+        accept(&damaged, tree, "abc");
+        assert_eq!(damaged.fs.read_dir(Path::new("/db/quarantine")).unwrap().len(), 1);
+    }
+}
+
+/// Proves D-24, D-49: a manifest that went back in time refuses; a lossy mode shows what it knows and deletes nothing.
+/// Fault: durability W-3.
+#[test]
+fn a_manifest_from_the_past_deletes_nothing() {
+    let damaged = database();
+    let old = damaged.edits[2];
+    damaged.fs.truncate(&damaged.manifest, old).unwrap();
+    let tree = open_lossy(&damaged, RecoveryMode::PointInTime, ErrorKind::ManifestRegression, "ab");
+    assert_eq!(tree.open_report().files.newer.len(), 1);
+    accept(&damaged, tree, "ab");
+    assert_eq!(damaged.fs.read_dir(Path::new("/db/quarantine")).unwrap().len(), 2);
+}
+
+/// Proves D-47, D-49: a power cut anywhere in accepting leaves what was found before, or what was accepted.
+#[test]
+fn accepting_survives_a_crash_at_any_point() {
+    let damaged = database();
+    damaged.flip(2);
+    let fs = damaged.fs.image(damaged.fs.len(), Choice::Ceiling);
+    let tree = Tree::open(options(&fs, RecoveryMode::PointInTime)).unwrap();
+    tree.store().accept_recovery().unwrap();
+    let (mut before, mut after) = (0, 0);
+    for (id, image) in fs.sweep(&FEW) {
+        match Tree::open(strict(&image)) {
+            Ok(tree) => {
+                assert_eq!(keys(&tree), "ab", "{id}");
+                assert!(tree.open_report().files.deleted.is_empty(), "{id}");
+                after += 1;
+            }
+            Err(error) => {
+                assert!(
+                    error.is_corruption() || error.kind() == ErrorKind::ManifestRegression,
+                    "{id} {error}"
+                );
+                let tree = Tree::open(options(&image, RecoveryMode::PointInTime)).unwrap();
+                assert_eq!(keys(&tree), "ab", "{id}");
+                tree.store().accept_recovery().unwrap();
+                before += 1;
+            }
+        }
+    }
+    assert!(before > 5 && after > 0, "{before} {after}");
+}
+
+/// Proves D-49: accepting that fails can be repeated.
+#[test]
+fn accepting_can_be_repeated() {
+    for op in [IoOp::Rename, IoOp::Open, IoOp::Write, IoOp::Sync] {
+        for nth in 0..4 {
+            let damaged = database();
+            damaged.flip(2);
+            let tree = Tree::open(options(&damaged.fs, RecoveryMode::PointInTime)).unwrap();
+            damaged.fs.set_faults(FaultPlan::new().with(FaultRule::fail(IoKind::Other).on(op).nth(nth)));
+            if tree.store().accept_recovery().is_err() {
+                assert!(tree.open_report().awaits_acceptance);
+            }
+            damaged.fs.set_faults(FaultPlan::new());
+            accept(&damaged, tree, "ab");
+        }
+    }
+}
