@@ -110,6 +110,24 @@ pub enum EngineError {
         /// Length found.
         found: u64,
     },
+    /// A file is named like one table and says that it is another.
+    #[error("the file of table {table} belongs to another table")]
+    Misnamed {
+        /// The table whose name it has.
+        table: TableId,
+    },
+    /// Tables of several databases lie in one directory, and no manifest says which one it is.
+    #[error("the directory holds tables of {count} databases and no manifest that can be read")]
+    SeveralDatabases {
+        /// How many.
+        count: usize,
+    },
+    /// A tree is ordered by a comparator that is not at hand.
+    #[error("a tree is ordered by `{stored}`, which is not at hand")]
+    UnknownComparator {
+        /// Name stored with the tree.
+        stored: String,
+    },
     /// Changes are refused: an earlier one may or may not be on disk, and the manifest that would say so cannot be
     /// written. Every further change tries again.
     #[error(
@@ -155,7 +173,8 @@ impl Fault for EngineError {
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
-            Self::ComparatorMismatch { .. } => ErrorKind::ComparatorMismatch,
+            Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
+            Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
             Self::OptionMismatch { .. } => ErrorKind::OptionMismatch,
             Self::AlreadyExists | Self::TreeInUse { .. } => ErrorKind::AlreadyExists,
             Self::NotFound => ErrorKind::NotFound,

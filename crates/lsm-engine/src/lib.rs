@@ -55,7 +55,7 @@ pub use options::{
 };
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
-pub use store::{FilesReport, LostFile, OpenReport, Store, TreeReport};
+pub use store::{FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, Store, TreeReport};
 pub use tree::{
     FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport,
     WriteInfo,

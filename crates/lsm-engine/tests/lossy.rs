@@ -240,3 +240,163 @@ fn accepting_can_be_repeated() {
         }
     }
 }
+
+fn manifests(fs: &SimFs) -> Vec<PathBuf> {
+    let is_manifest = |path: &PathBuf| {
+        let name = path.to_string_lossy().into_owned();
+        name.contains("MANIFEST") || name.contains("CURRENT")
+    };
+    fs.files().into_keys().filter(is_manifest).collect()
+}
+
+/// A database without any manifest.
+fn bare() -> Damaged {
+    let damaged = database();
+    for path in manifests(&damaged.fs) {
+        damaged.fs.remove(&path).unwrap();
+    }
+    damaged
+}
+
+fn rebuilt(tree: &Tree) -> (usize, Vec<(u64, String)>) {
+    let report = tree.open_report().rebuilt.clone().unwrap();
+    let left = report.left_out.iter().map(|(id, why)| {
+        (id.get(), format!("{why:?}").split([' ', '(']).next().unwrap_or_default().to_owned())
+    });
+    (report.adopted.len(), left.collect())
+}
+
+/// Proves D-49, D-51, E-2: without any manifest the files of the tables are enough. Fault: durability W-40.
+#[test]
+fn a_database_is_put_together_from_its_tables() {
+    let damaged = bare();
+    let tree = open_lossy(&damaged, RecoveryMode::RebuildFromFiles, ErrorKind::PartialState, "abcd");
+    assert_eq!(rebuilt(&tree), (4, vec![]));
+    assert!(tree.verify().unwrap().is_clean());
+    assert_eq!(tree.get("a").unwrap().unwrap(), b"value");
+    assert_eq!(tree.retention_floor(), at(4));
+    accept(&damaged, tree, "abcd");
+
+    // A damaged table costs what it held.
+    let damaged = bare();
+    let table = damaged.table(2);
+    let len = damaged.fs.metadata(&table).unwrap().len;
+    damaged.fs.truncate(&table, len / 2).unwrap();
+    let tree = open_lossy(&damaged, RecoveryMode::RebuildFromFiles, ErrorKind::PartialState, "abd");
+    assert_eq!(rebuilt(&tree).1, [(2, "Damaged".to_owned())]);
+    accept(&damaged, tree, "abd");
+    assert_eq!(damaged.fs.read_dir(Path::new("/db/quarantine")).unwrap().len(), 1);
+}
+
+/// Puts back files that a compaction removed, as if it had been cut short.
+fn put_back(fs: &SimFs, before: &BTreeMap<PathBuf, Vec<u8>>, which: &[usize]) {
+    let tables: Vec<_> = before.iter().filter(|(path, _)| path.starts_with("/db/tables")).collect();
+    for at in which {
+        let (path, bytes) = tables.get(*at).unwrap();
+        fs.open(path, &lsm_fs::OpenOptions::CREATE_NEW).unwrap().append(bytes).unwrap();
+    }
+}
+
+/// Proves D-49, D-109: what a compaction dropped does not come back with the inputs that are still there, and a
+/// compaction that may not have ended is as if it had not begun. Fault: durability W-11.
+#[test]
+fn lineage_decides_between_inputs_and_outputs() {
+    let database = || {
+        let damaged = database();
+        let tree = Tree::open(strict(&damaged.fs)).unwrap();
+        for key in ["b", "c"] {
+            tree.remove(key, at(10)).unwrap();
+        }
+        tree.seal(None);
+        tree.flush(&FlushOptions::default()).unwrap();
+        tree.set_gc_watermark(at(20));
+        let before = damaged.fs.files();
+        tree.major_compact(&CompactOptions::default()).unwrap();
+        assert_eq!(keys(&tree), "ad");
+        drop(tree);
+        for path in manifests(&damaged.fs) {
+            damaged.fs.remove(&path).unwrap();
+        }
+        (damaged, before)
+    };
+    let (damaged, _) = database();
+    let tree = open_lossy(&damaged, RecoveryMode::RebuildFromFiles, ErrorKind::PartialState, "ad");
+    assert_eq!(rebuilt(&tree), (1, vec![]));
+    accept(&damaged, tree, "ad");
+    // Any part of the inputs, but not all: the deleted keys among them.
+    for which in [vec![1], vec![0, 1, 2], vec![1, 2, 3], vec![0, 1, 2, 4]] {
+        let (damaged, before) = database();
+        put_back(&damaged.fs, &before, &which);
+        let tree = open_lossy(&damaged, RecoveryMode::RebuildFromFiles, ErrorKind::PartialState, "ad");
+        let (adopted, left) = rebuilt(&tree);
+        assert_eq!((adopted, left.len()), (1, which.len()));
+        assert!(left.iter().all(|(_, why)| why == "Superseded"));
+        accept(&damaged, tree, "ad");
+    }
+    // All of them: the outputs add nothing.
+    let (damaged, before) = database();
+    put_back(&damaged.fs, &before, &[0, 1, 2, 3, 4]);
+    let tree = open_lossy(&damaged, RecoveryMode::RebuildFromFiles, ErrorKind::PartialState, "ad");
+    let (adopted, left) = rebuilt(&tree);
+    assert_eq!((adopted, left.len()), (5, 1));
+    assert!(left.iter().all(|(_, why)| why == "Unfinished"));
+    accept(&damaged, tree, "ad");
+}
+
+/// Proves D-49, D-109: the edit of a compaction is lost and its inputs are gone. What it made takes their place.
+/// Fault: durability W-4.
+#[test]
+fn tables_that_a_lost_compaction_replaced_are_made_good() {
+    for mode in [RecoveryMode::PointInTime, RecoveryMode::SkipCorrupt] {
+        let fs = SimFs::new(SimConfig::default());
+        let tree = Tree::open(strict(&fs)).unwrap();
+        for key in ["a", "b", "c", "d"] {
+            tree.insert(key, "value", at(1)).unwrap();
+            tree.seal(None);
+            tree.flush(&FlushOptions::default()).unwrap();
+        }
+        let manifest =
+            fs.files().into_keys().find(|path| path.to_string_lossy().contains("MANIFEST")).unwrap();
+        let edit = fs.metadata(&manifest).unwrap().len;
+        tree.insert("e", "later", at(2)).unwrap();
+        tree.seal(None);
+        tree.flush(&FlushOptions::default()).unwrap();
+        tree.major_compact(&CompactOptions::default()).unwrap();
+        let end = fs.metadata(&manifest).unwrap().len;
+        tree.insert("f", "later", at(90)).unwrap();
+        tree.seal(None);
+        tree.flush(&FlushOptions::default()).unwrap();
+        drop(tree);
+        for offset in (edit..end).step_by(90) {
+            fs.flip(&manifest, offset, 5).unwrap();
+        }
+        let damaged = Damaged { fs: fs.image(fs.len(), Choice::Ceiling), manifest, edits: Vec::new() };
+        let kind = Tree::open(strict(&damaged.fs)).map(drop).unwrap_err().kind();
+        let expect = if mode == RecoveryMode::PointInTime { "abcde" } else { "abcdef" };
+        let tree = open_lossy(&damaged, mode, kind, expect);
+        let files = &tree.open_report().files;
+        assert_eq!((files.lost.len(), files.replaced.len()), (0, 4), "{files:?}");
+        assert!(tree.verify().unwrap().is_clean());
+        accept(&damaged, tree, expect);
+    }
+}
+
+/// Proves D-53: files of another database are not taken for ours, and nobody guesses between two.
+#[test]
+fn tables_of_two_databases_are_not_mixed() {
+    let (one, other) = (bare(), bare());
+    let bytes = other.fs.files().remove(&other.table(3)).unwrap();
+    let alien = Path::new("/db/tables/00000000000000000777.sst");
+    one.fs.open(alien, &lsm_fs::OpenOptions::CREATE_NEW).unwrap().append(&bytes).unwrap();
+    let before = files(&one.fs);
+    let error = Tree::open(options(&one.fs, RecoveryMode::RebuildFromFiles)).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FileIdentityMismatch);
+    assert_eq!(files(&one.fs), before);
+    // With a manifest, however damaged, it is known which ones are ours.
+    let one = database();
+    one.fs.open(alien, &lsm_fs::OpenOptions::CREATE_NEW).unwrap().append(&bytes).unwrap();
+    one.flip(2);
+    let tree = Tree::open(options(&one.fs, RecoveryMode::RebuildFromFiles)).unwrap();
+    assert_eq!(keys(&tree), "abcd");
+    assert_eq!(tree.open_report().files.foreign, ["00000000000000000777.sst"]);
+}

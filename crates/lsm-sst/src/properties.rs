@@ -31,6 +31,9 @@ const MAX_POINT_SEQNO: u16 = 0x0213;
 /// Must be understood: without it every number in the table is wrong.
 const GLOBAL_SEQNO: u16 = CRITICAL | 0x0214;
 const CODECS: u16 = 0x0500;
+const INPUTS: u16 = 0x0600;
+/// A longer list of inputs is left out, so that the properties of a huge job keep within their block.
+const INPUTS_MAX_BYTES: usize = 256 << 10;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident = $id:literal;)*) => {
@@ -154,6 +157,9 @@ pub struct Properties {
     pub codecs: CodecCensus,
     /// Filters.
     pub filters: FilterProperties,
+    /// Tables that a compaction made it from, ascending; empty for a flush, and where they would take more than
+    /// 256 KiB. A file of one of them that is still there is superseded if another one is gone.
+    pub inputs: Vec<TableId>,
 }
 
 impl Properties {
@@ -194,6 +200,10 @@ impl Properties {
             .collect();
         put(CODECS, BYTES, &census);
         self.filters.encode(&mut put);
+        let inputs = encode_inputs(&self.inputs);
+        if !inputs.is_empty() && inputs.len() <= INPUTS_MAX_BYTES {
+            put(INPUTS, BYTES, &inputs);
+        }
 
         items.sort_by_key(|(id, _, _)| *id);
         for (id, ty, bytes) in &items {
@@ -239,6 +249,7 @@ impl Properties {
                 MAX_POINT_SEQNO => point_seqnos.max = Some(item.seqno()?),
                 GLOBAL_SEQNO => found.global_seqno = item.seqno()?,
                 CODECS => found.codecs = item.census()?,
+                INPUTS => found.inputs = item.inputs()?,
                 _ => match found.counters.slot(id) {
                     Some(slot) => *slot = item.number()?,
                     None if found.filters.decode(&item)? => {}
@@ -271,6 +282,17 @@ impl Properties {
         }
         Ok(self)
     }
+}
+
+/// Each number as a varint of its distance from the one before.
+fn encode_inputs(inputs: &[TableId]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut last = 0;
+    for input in inputs {
+        varint::encode(input.get().wrapping_sub(last), &mut out);
+        last = input.get();
+    }
+    out
 }
 
 /// Two properties that come together or not at all.
@@ -319,6 +341,20 @@ impl<'a> Item<'a> {
     fn seqno(&self) -> Result<SeqNo, PayloadError> {
         let seqno = SeqNo::new(self.number()?).filter(|seqno| seqno.is_write());
         seqno.ok_or_else(|| self.wrong("seqno"))
+    }
+
+    fn inputs(&self) -> Result<Vec<TableId>, PayloadError> {
+        let mut reader = ByteReader::new(self.bytes(BYTES)?);
+        let mut inputs: Vec<TableId> = Vec::new();
+        while !reader.is_empty() {
+            let last = inputs.last().map_or(0, |id| id.get());
+            let next = last.checked_add(reader.varint()?).ok_or_else(|| self.wrong("input"))?;
+            if !inputs.is_empty() && next == last {
+                return Err(self.wrong("input order"));
+            }
+            inputs.push(TableId::new(next));
+        }
+        Ok(inputs)
     }
 
     pub(crate) fn text(&self) -> Result<String, PayloadError> {

@@ -171,6 +171,7 @@ fn properties_bytes() {
         },
         codecs: CodecCensus { raw: 0, lz4: 1, zstd: 0 },
         filters: FilterProperties::default(),
+        inputs: Vec::new(),
     };
     let mut payload = Vec::new();
     properties.encode(&mut payload);

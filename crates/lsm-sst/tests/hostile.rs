@@ -172,6 +172,7 @@ proptest! {
             point_seqnos: Some(SeqNoBounds { min: seqno(2), max: seqno(9) }),
             global_seqno: seqno(count),
             counters: Counters { entries: count, ..Counters::default() },
+            inputs: (0..count).map(|n| lsm_types::TableId::new(count + n * n * 70)).collect(),
             ..Properties::default()
         };
         let mut payload = Vec::new();

@@ -6,6 +6,7 @@
 
 mod cache;
 mod decoders;
+mod describe;
 mod descriptors;
 mod env;
 mod error;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use cache::BlockCache;
 pub use decoders::DecoderPool;
+pub use describe::{FoundTable, read_table};
 pub use descriptors::DescriptorCache;
 pub use env::{FileIds, FilterDesk, TableEnv};
 pub use error::TableError;

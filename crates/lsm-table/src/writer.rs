@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
-use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
-use lsm_sst::{PrefixFilterOptions, TableBuilder, TableSummary};
-use lsm_types::{Cut, EntryRef, Level, Result, SeqNo, TableId};
+use lsm_sst::{PrefixFilterOptions, TableBuilder};
+use lsm_types::{EntryRef, Level, Result, TableId};
 
 use crate::{
     StagedTable, TableEnv,
+    describe::describe,
     staged::{FileOutput, NewFile},
 };
 
@@ -20,6 +20,7 @@ pub struct MultiWriter {
     level: Level,
     dest: Level,
     level_count: u8,
+    inputs: Vec<TableId>,
     open: Option<OpenTable>,
     done: Vec<StagedTable>,
 }
@@ -40,7 +41,14 @@ const ESTIMATE_EVERY: u64 = 4 << 10;
 impl MultiWriter {
     /// A writer of tables as the settings for `level`, of `level_count` levels, say.
     pub fn new(env: &Arc<TableEnv>, level: Level, level_count: u8) -> Self {
-        Self { env: env.clone(), level, dest: level, level_count, open: None, done: Vec::new() }
+        let (inputs, done) = (Vec::new(), Vec::new());
+        Self { env: env.clone(), level, dest: level, level_count, inputs, open: None, done }
+    }
+
+    /// Notes in every table which ones all of them together replace.
+    pub fn replacing(mut self, inputs: Vec<TableId>) -> Self {
+        self.inputs = inputs;
+        self
     }
 
     /// The same writer, for tables that are placed in `dest`: decides about filters. Default: the level.
@@ -115,6 +123,7 @@ impl MultiWriter {
         let superblock = env.superblock(id);
         let file = NewFile::create(env, env.path(id))?;
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
+        options.inputs.clone_from(&self.inputs);
         let scene = env.filters.scene();
         options.filter = env.policy.key_filter(&scene, self.dest, self.level_count);
         if let Some(extractor) = &env.prefix_extractor {
@@ -126,53 +135,5 @@ impl MultiWriter {
         let builder = TableBuilder::new(superblock.clone(), options, output)?;
         // At least one byte: a table is begun.
         Ok(OpenTable { builder, file, superblock, file_len: 1, until_estimate: ESTIMATE_EVERY })
-    }
-}
-
-/// What the manifest will say about a finished table.
-fn describe(superblock: &Superblock, summary: &TableSummary) -> TableDescriptor {
-    let properties = &summary.properties;
-    let counters = &properties.counters;
-    let (coverage_start, coverage_end) = summary.extent().cloned().unwrap_or((Cut::Start, Cut::End));
-    let range = |bounds: lsm_sst::properties::SeqNoBounds| SeqNoRange { min: bounds.min, max: bounds.max };
-    TableDescriptor {
-        id: TableId::new(superblock.identity.file_id),
-        uuid: superblock.identity.uuid,
-        file_len: summary.file_len,
-        digest: summary.digest,
-        format: (superblock.version.major, superblock.version.minor),
-        features: superblock.features.incompat,
-        key_id: 0,
-        created_at: superblock.created,
-        created_edit: superblock.edit_index,
-        entries: summary.keys().map(|(min, max)| lsm_types::KeyRange { min: min.clone(), max: max.clone() }),
-        coverage_start,
-        coverage_end,
-        seqnos: summary.seqnos().map_or(SeqNoRange { min: SeqNo::ZERO, max: SeqNo::ZERO }, range),
-        point_seqnos: properties.effective(properties.point_seqnos).map(range),
-        counts: Counts {
-            entries: counters.entries,
-            tombstones: counters.tombstones,
-            weak_tombstones: counters.weak_tombstones,
-            reclaimable_weak_tombstones: counters.reclaimable_weak_tombstones,
-            operands: counters.merge_operands,
-            indirections: counters.indirections,
-            range_tombstones: counters.range_tombstones,
-        },
-        sizes: Sizes {
-            data: counters.data_stored_bytes,
-            index: summary.index_bytes,
-            filter: summary.filter_bytes,
-            raw_keys: counters.raw_key_bytes,
-            raw_values: counters.raw_value_bytes,
-        },
-        census: Census {
-            raw: properties.codecs.raw,
-            lz4: properties.codecs.lz4,
-            zstd: properties.codecs.zstd,
-        },
-        directory: DirectoryHandle { offset: summary.directory.offset, len: summary.directory.len },
-        tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
-        filter_kind: u8::from(properties.filters.keys.is_some()),
     }
 }

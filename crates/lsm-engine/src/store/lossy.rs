@@ -1,15 +1,19 @@
 //! Looking at a database in a mode that gives up what cannot be made good (D-49). Changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lsm_journal::{HighWater, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::Catalog;
-use lsm_types::{EditIndex, FileUuid, Result};
+use lsm_types::{EditIndex, ErrorClass, FileUuid, Result, TableId};
 
 use super::{
-    FilesReport, Place,
-    files::{Stray, Survey},
+    FilesReport, Place, RebuildReport,
+    files::{LostFile, Stray, Survey},
+    lineage,
     open::orders,
+    rebuild,
 };
-use crate::StoreOptions;
+use crate::{RecoveryMode, StoreOptions};
 
 /// What is left of a database.
 pub(super) struct Remains {
@@ -21,22 +25,67 @@ pub(super) struct Remains {
     pub(super) files: FilesReport,
     /// Files of ours that are not part of it.
     pub(super) strays: Vec<Stray>,
+    pub(super) rebuilt: Option<RebuildReport>,
 }
 
-/// What the manifest says as far as it can be read, without the tables whose files are gone. `None` where there is no
-/// database.
+/// What the manifest says as far as it can be read, without the tables whose files are gone, or what the files say.
+/// `None` where there is no database.
 pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -> Result<Option<Remains>> {
+    if options.recovery_mode == RecoveryMode::RebuildFromFiles {
+        let found = rebuild::look(options, place, env)?;
+        return Ok(found.map(|(remains, report)| Remains { rebuilt: Some(report), ..remains }));
+    }
     let Some(recovery) = Recovery::read(env, options.recovery_mode, &orders(options))? else {
         return Ok(None);
     };
     let (database, high_water) = (recovery.database(), recovery.high_water());
     let (mut catalog, manifest) = recovery.into_parts();
-    let survey = Survey::take(place, &catalog, database)?;
+    let mut survey = Survey::take(place, &catalog, database)?;
+    let replaced = replace_gone(options, place, &mut catalog, &mut survey)?;
     for lost in &survey.lost {
         catalog.forget(lost.table)?;
     }
     let furthest = manifest.losses.as_ref().map_or(manifest.last_edit, |losses| losses.furthest);
-    Ok(Some(Remains::of(database, catalog, furthest, Some(manifest), survey, high_water)))
+    let mut remains = Remains::of(database, catalog, furthest, Some(manifest), survey, high_water);
+    remains.files.replaced = replaced;
+    Ok(Some(remains))
+}
+
+/// Tables that are gone because a compaction replaced them, of which the manifest lost the edit: its outputs are there.
+fn replace_gone(
+    options: &StoreOptions,
+    place: Place<'_>,
+    catalog: &mut Catalog,
+    survey: &mut Survey,
+) -> Result<Vec<LostFile>> {
+    let gone: BTreeSet<TableId> =
+        survey.lost.iter().filter(|lost| lost.found.is_none()).map(|lost| lost.table).collect();
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = BTreeMap::new();
+    for stray in &survey.strays {
+        match rebuild::read_stray(options, place, stray.id) {
+            Ok(table) => {
+                found.insert(stray.id, table);
+            }
+            Err(error) if matches!(error.kind().class(), ErrorClass::Io | ErrorClass::Retry) => {
+                return Err(error);
+            }
+            Err(_) => {} // it replaces nothing, and stays what it is
+        }
+    }
+    let known: Vec<_> =
+        catalog.trees().flat_map(|(_, it)| it.levels.tables()).map(|(_, it)| it.clone()).collect();
+    let replaced = lineage::replace(catalog, &gone, &found)?;
+    // Inputs that are still there are no longer part of anything.
+    let left = known.iter().filter(|table| replaced.inputs.contains(&table.id) && !gone.contains(&table.id));
+    survey.strays.extend(left.map(|table| Stray { id: table.id, len: table.file_len, created_edit: None }));
+    survey.strays.retain(|stray| !replaced.outputs.contains(&stray.id));
+    let (made_good, lost) =
+        std::mem::take(&mut survey.lost).into_iter().partition(|lost| replaced.inputs.contains(&lost.table));
+    survey.lost = lost;
+    Ok(made_good)
 }
 
 impl Remains {
@@ -61,6 +110,6 @@ impl Remains {
         let furthest = made.chain([furthest]).max().unwrap_or(furthest);
         let kept = strays.iter().map(|stray| stray.id).collect();
         let files = FilesReport { kept, newer, foreign, lost, ..FilesReport::default() };
-        Self { database, catalog, furthest, manifest, files, strays }
+        Self { database, catalog, furthest, manifest, files, strays, rebuilt: None }
     }
 }

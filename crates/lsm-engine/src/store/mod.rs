@@ -4,11 +4,13 @@ mod accept;
 mod files;
 mod ids;
 mod install;
+mod lineage;
 mod lock;
 mod lossy;
 mod open;
 mod orphans;
 mod place;
+mod rebuild;
 mod report;
 
 use std::{
@@ -32,6 +34,7 @@ pub use files::LostFile;
 pub(crate) use install::{Draft, Proposal};
 pub use orphans::FilesReport;
 pub(crate) use place::{place_tables, relocate_tables, run_age};
+pub use rebuild::{LeftOut, RebuildReport};
 pub use report::{OpenReport, TreeReport};
 
 use crate::{EngineError, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner};

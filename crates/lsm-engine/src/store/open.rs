@@ -46,9 +46,9 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
     let env = journal_env(&options);
     let clock = Stopwatch::start(&options);
     let found = if options.recovery_mode.is_lossy() {
-        lossy::look(&options, place, &env)?.map(Found::Remains)
+        lossy::look(&options, place, &env)?.map(Box::new).map(Found::Remains)
     } else {
-        Recovery::read(&env, options.recovery_mode, &orders(&options))?.map(Found::Whole)
+        Recovery::read(&env, options.recovery_mode, &orders(&options))?.map(Box::new).map(Found::Whole)
     };
     let Some(found) = found else {
         if options.mode == OpenMode::MustExist {
@@ -67,7 +67,7 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
         Found::Whole(recovery) => (recovery, clock.us()),
         Found::Remains(remains) => {
             let report = OpenReport { manifest_us: clock.us(), ..OpenReport::default() };
-            return Ok(await_acceptance(options, env, remains, report, lock));
+            return Ok(await_acceptance(options, env, *remains, report, lock));
         }
     };
     let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
@@ -85,8 +85,8 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
 
 /// A database, as it was found.
 enum Found {
-    Whole(Recovery),
-    Remains(Remains),
+    Whole(Box<Recovery>),
+    Remains(Box<Remains>),
 }
 
 impl Found {
@@ -127,8 +127,8 @@ fn await_acceptance(
     report: OpenReport,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Remains { database, catalog, furthest, manifest, files, strays } = remains;
-    let report = OpenReport { manifest, files, awaits_acceptance: true, ..report };
+    let Remains { database, catalog, furthest, manifest, files, strays, rebuilt } = remains;
+    let report = OpenReport { manifest, files, rebuilt, awaits_acceptance: true, ..report };
     let pending = Box::new(Pending {
         env,
         journal: journal_options(&options),
@@ -168,8 +168,9 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
     let clock = Stopwatch::start(&options);
     if options.recovery_mode.is_lossy() {
         let remains = lossy::look(&options, place, &env)?.ok_or(EngineError::NotFound)?;
-        let Remains { database, catalog, furthest, manifest, files, .. } = remains;
-        let report = OpenReport { manifest, files, manifest_us: clock.us(), ..OpenReport::default() };
+        let Remains { database, catalog, furthest, manifest, files, rebuilt, .. } = remains;
+        let report =
+            OpenReport { manifest, files, rebuilt, manifest_us: clock.us(), ..OpenReport::default() };
         let parts = Parts::ReadOnly { catalog, pending: None };
         return Ok(Store { inner: Arc::new(assemble(options, database, furthest, parts, report, None)) });
     }

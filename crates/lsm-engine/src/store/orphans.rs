@@ -39,6 +39,9 @@ pub struct FilesReport {
     pub fuse_blown: bool,
     /// Tables whose files are missing or of another length: a lossy recovery leaves them out.
     pub lost: Vec<LostFile>,
+    /// Tables whose files are missing because a compaction replaced them that the manifest does not know: a lossy
+    /// recovery takes the tables made from them.
+    pub replaced: Vec<LostFile>,
 }
 
 /// Does with the strays what the policy says. What fails is left for the next open.

@@ -4,7 +4,7 @@ use lsm_journal::RecoveryReport;
 use lsm_manifest::Catalog;
 use lsm_types::{SeqNo, TreeId};
 
-use super::FilesReport;
+use super::{FilesReport, RebuildReport};
 use crate::Token;
 
 /// How a directory was found. Kept as long as the store is open.
@@ -17,6 +17,8 @@ pub struct OpenReport {
     pub manifest: Option<RecoveryReport>,
     /// What lay among the tables.
     pub files: FilesReport,
+    /// What was put together from files; `None` in the modes that believe the manifest.
+    pub rebuilt: Option<RebuildReport>,
     /// The numbers that each tree goes on from.
     pub trees: Vec<TreeReport>,
     /// Whether the mode gives things up, so that nothing is written before [`crate::Store::accept_recovery`].

@@ -199,6 +199,9 @@ fn complete_properties<O: Output>(builder: &TableBuilder<O>) -> Properties {
     properties.keys = builder.first_key.clone().map(|first| (first, Slice::copy_from(&builder.last_key)));
     properties.extent = builder.extent();
     properties.global_seqno = builder.options.global_seqno;
+    properties.inputs.clone_from(&builder.options.inputs);
+    properties.inputs.sort_unstable();
+    properties.inputs.dedup();
     properties.seqnos = builder
         .tombstones
         .iter()

@@ -1,9 +1,9 @@
 //! How one table is to be written.
 
-use alloc::{borrow::ToOwned, string::String};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
 use lsm_codec::Compression;
-use lsm_types::{KeyOrder, Level, SeqNo, check_name};
+use lsm_types::{KeyOrder, Level, SeqNo, TableId, check_name};
 
 use crate::{FilterOptions, PrefixFilterOptions, Result, SstError, data_block::RowOptions};
 
@@ -32,6 +32,8 @@ pub struct BuildOptions {
     pub global_seqno: SeqNo,
     /// Name and version of the writing program; recorded.
     pub writer: String,
+    /// Tables that a compaction makes it from; recorded in ascending order.
+    pub inputs: Vec<TableId>,
     /// The filter over keys, where one is wanted.
     pub filter: Option<FilterOptions>,
     /// The filter over prefixes, where one is wanted.
@@ -53,6 +55,7 @@ impl BuildOptions {
             write_buffer_bytes: 256 << 10,
             global_seqno: SeqNo::ZERO,
             writer: concat!("lsm ", env!("CARGO_PKG_VERSION")).to_owned(),
+            inputs: Vec::new(),
             filter: None,
             prefix_filter: None,
         }

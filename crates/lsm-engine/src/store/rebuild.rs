@@ -1,0 +1,224 @@
+//! Putting a database together from the files of its tables, when the manifest is not to be believed (D-49, D-109).
+//! Plans in memory and changes nothing.
+//!
+//! Every table says which ones it was made from (see `lineage.rs`). Of a compaction that had ended, what is left of
+//! the inputs is left out; of one that may not have, the outputs are.
+//!
+//! Tables go into level 0, each a run of its own, ordered in age by their numbers: reads find the newest version by
+//! its number, and of two equal ones that of the newer file. History below the highest number found may be gone, so
+//! reads of it are refused.
+//!
+//! What cannot be known: whether a table is superseded by one that was itself replaced and removed before it, and
+//! what was dropped as a whole shortly before. So nothing is written before somebody has looked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lsm_journal::{FileName, JournalEnv, Recovery, RecoveryReport};
+use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit};
+use lsm_table::{FoundTable, read_table};
+use lsm_types::{
+    Bytewise, EditIndex, ErrorKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId, TreeId,
+};
+
+use super::{Place, files::Survey, lineage, lossy::Remains, open::orders};
+use crate::{EngineError, StoreOptions, options::DEFAULT_LEVEL_COUNT};
+
+/// What became of a file that was not taken into the state.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub enum LeftOut {
+    /// A compaction replaced it, and that had ended.
+    Superseded {
+        /// A table made from it.
+        by: TableId,
+    },
+    /// It was made from tables that are all still there.
+    Unfinished,
+    /// It cannot be read.
+    Damaged(lsm_types::Error),
+}
+
+/// What was put together from files.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct RebuildReport {
+    /// Tables taken into the state.
+    pub adopted: Vec<TableId>,
+    /// Files of ours that are not part of it, and why.
+    pub left_out: Vec<(TableId, LeftOut)>,
+    /// Why the manifest could not be read at all; without it trees have the default number of levels.
+    pub manifest: Option<lsm_types::Error>,
+}
+
+/// What the files say; `None` where there is neither a table nor a manifest.
+pub(super) fn look(
+    options: &StoreOptions,
+    place: Place<'_>,
+    env: &JournalEnv,
+) -> Result<Option<(Remains, RebuildReport)>> {
+    let mut report = RebuildReport::default();
+    let known = match Recovery::read(env, options.recovery_mode, &orders(options)) {
+        Ok(recovery) => recovery,
+        Err(error) => {
+            let error: lsm_types::Error = error.into();
+            if !error.is_corruption()
+                && !matches!(error.kind(), ErrorKind::PartialState | ErrorKind::ManifestRegression)
+            {
+                return Err(error);
+            }
+            report.manifest = Some(error);
+            None
+        }
+    };
+    let database = known.as_ref().map(Recovery::database);
+    let Some(database) = database.map_or_else(|| owner(place), |known| Ok(Some(known)))? else {
+        return Ok(None);
+    };
+    // Every file is a stray: no version is believed.
+    let survey = Survey::take(place, &Catalog::default(), database)?;
+    let mut tables = BTreeMap::new();
+    for stray in &survey.strays {
+        match read_stray(options, place, stray.id) {
+            Ok(table) => {
+                tables.insert(stray.id, table);
+            }
+            Err(error) if error.is_corruption() || error.kind() == ErrorKind::FileIdentityMismatch => {
+                report.left_out.push((stray.id, LeftOut::Damaged(error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let present = survey.strays.iter().map(|stray| stray.id).collect();
+    report.left_out.extend(superseded(&tables, &present));
+    for (id, _) in &report.left_out {
+        tables.remove(id);
+    }
+    report.adopted = tables.keys().copied().collect();
+    let identities = known.as_ref().map(|known| identities(known.catalog())).unwrap_or_default();
+    let catalog = catalog_of(options, &tables, &identities)?;
+    let remains = remains(known, database, catalog, survey, &report);
+    Ok(Some((remains, report)))
+}
+
+/// What a file of ours says about itself.
+pub(super) fn read_stray(options: &StoreOptions, place: Place<'_>, id: TableId) -> Result<FoundTable> {
+    let path = FileName::Table(id).path(place.root);
+    let table = read_table(place.fs, &path, &all_orders(options))?;
+    if table.descriptor.id == id { Ok(table) } else { Err(EngineError::Misnamed { table: id }.into()) }
+}
+
+fn remains(
+    known: Option<Recovery>,
+    database: FileUuid,
+    catalog: Catalog,
+    mut survey: Survey,
+    report: &RebuildReport,
+) -> Remains {
+    let high_water = known.as_ref().map(Recovery::high_water);
+    let manifest: Option<RecoveryReport> = known.map(|known| known.into_parts().1);
+    let losses = manifest.as_ref().and_then(|manifest| manifest.losses.as_ref());
+    let made = survey.strays.iter().filter_map(|stray| stray.created_edit);
+    let furthest = losses.map(|losses| losses.furthest).into_iter().chain(made).max();
+    let out: BTreeSet<TableId> = report.left_out.iter().map(|(id, _)| *id).collect();
+    survey.strays.retain(|stray| out.contains(&stray.id));
+    let furthest = furthest.unwrap_or(EditIndex::new(0));
+    let high_water = high_water
+        .unwrap_or(lsm_journal::HighWater { reserved_ids: catalog.reserved_ids(), last_edit: furthest });
+    Remains::of(database, catalog, furthest, manifest, survey, high_water)
+}
+
+/// The database that the first readable table belongs to.
+fn owner(place: Place<'_>) -> Result<Option<FileUuid>> {
+    let folder = lsm_journal::Folder::Tables;
+    let entries = match place.fs.read_dir(&folder.path(place.root)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind == lsm_types::IoKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut owners = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| entry.kind == lsm_fs::EntryKind::File) {
+        let Some(file @ FileName::Table(_)) = FileName::parse(folder, &entry.name) else { continue };
+        let head = lsm_table::read_head(place.fs, &file.path(place.root))?;
+        if let lsm_table::FileHead::Ours { database, .. } = head {
+            owners.insert(database);
+        }
+    }
+    if owners.len() > 1 {
+        return Err(EngineError::SeveralDatabases { count: owners.len() }.into());
+    }
+    Ok(owners.pop_first())
+}
+
+fn all_orders(options: &StoreOptions) -> Vec<KeyOrder> {
+    let bytewise = KeyOrder::new(std::sync::Arc::new(Bytewise));
+    std::iter::once(bytewise).chain(options.comparators.iter().cloned().map(KeyOrder::new)).collect()
+}
+
+fn identities(catalog: &Catalog) -> BTreeMap<TreeId, TreeIdentity> {
+    catalog.trees().map(|(tree, version)| (tree, version.identity.clone())).collect()
+}
+
+/// Tables that have no place beside others, by what these were made from.
+///
+/// * `present`: all files of ours, those that cannot be read too.
+fn superseded(
+    tables: &BTreeMap<TableId, FoundTable>,
+    present: &BTreeSet<TableId>,
+) -> Vec<(TableId, LeftOut)> {
+    let groups = lineage::groups(tables.values());
+    let mut out = BTreeMap::new();
+    let mut outputs: BTreeSet<TableId> =
+        groups.values().flatten().map(|output| output.descriptor.id).collect();
+    for (inputs, made) in lineage::ended(&groups, |input| present.contains(&input)) {
+        let by = made.first().map_or_else(TableId::default, |output| output.descriptor.id);
+        let left = inputs.iter().filter(|input| tables.contains_key(*input));
+        out.extend(left.map(|input| (*input, LeftOut::Superseded { by })));
+        for output in made {
+            outputs.remove(&output.descriptor.id);
+        }
+    }
+    for id in outputs {
+        out.entry(id).or_insert(LeftOut::Unfinished);
+    }
+    out.into_iter().collect()
+}
+
+fn catalog_of(
+    options: &StoreOptions,
+    tables: &BTreeMap<TableId, FoundTable>,
+    known: &BTreeMap<TreeId, TreeIdentity>,
+) -> Result<Catalog> {
+    let mut trees = known.clone();
+    for table in tables.values() {
+        let identity =
+            || TreeIdentity::new(table.comparator.clone(), DEFAULT_LEVEL_COUNT.max(table.level.get() + 1));
+        let identity = trees.entry(table.tree).or_insert_with(identity);
+        identity.level_count = identity.level_count.max(table.level.get().saturating_add(1));
+    }
+    let mut catalog = Catalog::default();
+    let mut edit = VersionEdit::default();
+    edit.database
+        .push(DatabaseEdit::ReserveIds(tables.keys().last().map_or(0, |id| id.get().saturating_add(1))));
+    for (tree, identity) in trees {
+        let order = options.comparator_named(&identity.comparator);
+        let order =
+            order.ok_or_else(|| EngineError::UnknownComparator { stored: identity.comparator.clone() })?;
+        catalog.set_order(tree, KeyOrder::new(order));
+        edit.create_tree(tree, identity);
+    }
+    let mut floors: BTreeMap<TreeId, SeqNo> = BTreeMap::new();
+    for (id, table) in tables {
+        let (level, run) = (Level::new(0), RunId::new(id.get()));
+        edit.push(table.tree, TreeEdit::AddRun { level, run, age: id.get() });
+        let descriptor = std::sync::Arc::new(table.descriptor.clone());
+        edit.push(table.tree, TreeEdit::AddTable { level, run, table: descriptor });
+        let floor = floors.entry(table.tree).or_default();
+        *floor = (*floor).max(table.descriptor.seqnos.max);
+    }
+    for (tree, floor) in floors {
+        edit.push(tree, TreeEdit::RaiseFloor(floor));
+    }
+    catalog.apply_in_place(&edit)?;
+    catalog.check()?;
+    Ok(catalog)
+}
