@@ -1,8 +1,9 @@
-//! `cargo xtask trace [--update]`: the table of requirements against the tests that claim them.
+//! `cargo xtask trace [--update | --faults]`: the table of requirements against the tests that claim them.
 //!
 //! A test claims in its doc comment: `Proves E-12, C-7.` for requirements, `Fault: compaction W-2.` for faults seen in
 //! other engines. A requirement marked `built` needs a claim, and a claim needs a requirement marked `built`.
-//! `--update` marks as built every planned requirement that a test claims.
+//! `--update` marks as built every planned requirement that a test claims; `--faults` lists every known fault with the
+//! tests that would catch it.
 
 mod claims;
 mod table;
@@ -17,10 +18,11 @@ use table::{Requirement, State};
 const TABLE: &str = "docs/requirements.md";
 
 pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
-    let update = match arguments {
-        [] => false,
-        [flag] if flag == "--update" => true,
-        _ => return Err(Trouble::Usage("trace takes `--update` or nothing".to_owned())),
+    let (update, list) = match arguments {
+        [] => (false, false),
+        [flag] if flag == "--update" => (true, false),
+        [flag] if flag == "--faults" => (false, true),
+        _ => return Err(Trouble::Usage("trace takes `--update`, `--faults` or nothing".to_owned())),
     };
     let mut findings = Findings::default();
     let mut claims = Vec::new();
@@ -39,6 +41,11 @@ pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
     judge(&requirements, &claims, &mut findings);
     print_areas(&requirements);
     print_faults(&claims);
+    if list {
+        for line in fault_table(&claims) {
+            println!("{line}");
+        }
+    }
     findings.into_result()
 }
 
@@ -104,9 +111,35 @@ fn print_faults(claims: &[Claim]) {
     println!("trace: known faults with a test: {}", counts.join(", "));
 }
 
+/// One line for each known fault: its id, and where the tests stand that would catch it.
+fn fault_table(claims: &[Claim]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (list, len) in claims::FAULT_LISTS {
+        for number in 1..=*len {
+            let id = format!("{list} W-{number}");
+            let of_this = claims.iter().filter(|claim| claim.id == id);
+            let places: Vec<&str> = of_this.map(|claim| claim.place.as_str()).collect();
+            let places = if places.is_empty() { "none".to_owned() } else { places.join(" ") };
+            lines.push(format!("trace: {id:16} {places}"));
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_known_fault_has_a_line() {
+        let claim = |id: &str, place: &str| Claim { id: id.to_owned(), place: place.to_owned() };
+        let claims = [claim("durability W-3", "a.rs:1"), claim("durability W-3", "b.rs:2")];
+        let lines = fault_table(&claims);
+        let known: u32 = claims::FAULT_LISTS.iter().map(|(_, len)| len).sum();
+        assert_eq!(lines.len(), usize::try_from(known).unwrap());
+        assert!(lines.contains(&"trace: durability W-3   a.rs:1 b.rs:2".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"trace: engine W-1       none".to_owned()));
+    }
 
     #[track_caller]
     fn check(rows: &[(&str, State)], claimed: &[&str], expected: &[&str]) {
