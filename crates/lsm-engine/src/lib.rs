@@ -50,8 +50,8 @@ pub use lsm_table::{
     BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
 };
 pub use options::{
-    CompactOptions, DEFAULT_CACHE_BYTES, FlushOptions, OpenMode, OrphanPolicy, StoreOptions, Token,
-    TreeOptions,
+    CompactOptions, DEFAULT_CACHE_BYTES, FileClass, FlushOptions, OpenMode, OrphanPolicy, StoreOptions,
+    Token, TreeOptions,
 };
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};

@@ -63,12 +63,48 @@ pub struct StoreOptions {
     pub(crate) random: Arc<dyn Random>,
 }
 
+/// A class of files with a sync level of its own.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FileClass {
+    /// Tables: synced before the manifest names them.
+    Table,
+    /// The manifest and `CURRENT`: what an acknowledgement depends on.
+    Manifest,
+    /// Directories: names of new files.
+    Directory,
+}
+
 /// How durable each class of files is made before it counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SyncPolicy {
     pub(crate) table: SyncLevel,
     pub(crate) directory: SyncLevel,
     pub(crate) manifest: SyncLevel,
+    /// Whatever the levels say, nothing is synced.
+    pub(crate) is_off: bool,
+}
+
+impl SyncPolicy {
+    /// Nothing acknowledged is lost in a power cut. On macOS a plain sync does not reach the medium: there tables are
+    /// kept before the manifest that names them, and the manifest is taken down to it.
+    const DEFAULT: Self = if cfg!(target_os = "macos") {
+        Self {
+            table: SyncLevel::Barrier,
+            directory: SyncLevel::Device,
+            manifest: SyncLevel::Device,
+            is_off: false,
+        }
+    } else {
+        Self { table: SyncLevel::Full, directory: SyncLevel::Full, manifest: SyncLevel::Full, is_off: false }
+    };
+
+    const NONE: Self =
+        Self { table: SyncLevel::None, directory: SyncLevel::None, manifest: SyncLevel::None, is_off: true };
+
+    fn has_none(self) -> bool {
+        [self.table, self.directory, self.manifest].contains(&SyncLevel::None)
+    }
 }
 
 impl StoreOptions {
@@ -84,11 +120,7 @@ impl StoreOptions {
             check_files: true,
             cache: None,
             descriptors: None,
-            sync: SyncPolicy {
-                table: SyncLevel::Full,
-                directory: SyncLevel::Full,
-                manifest: SyncLevel::Full,
-            },
+            sync: SyncPolicy::DEFAULT,
             manifest_rotate_min: 1 << 20,
             manifest_keep_generations: 2,
             manifest_mirror: true,
@@ -150,6 +182,32 @@ impl StoreOptions {
         self
     }
 
+    /// How far files of a class are synced before they count. [`SyncLevel::None`] is refused: see
+    /// [`StoreOptions::unsafe_no_sync`]. Default: what survives a power cut.
+    pub fn sync_level(mut self, class: FileClass, level: SyncLevel) -> Self {
+        match class {
+            FileClass::Table => self.sync.table = level,
+            FileClass::Manifest => self.sync.manifest = level,
+            FileClass::Directory => self.sync.directory = level,
+        }
+        self
+    }
+
+    /// Syncs nothing at all. After a power cut the database may be older than what was acknowledged, or refuse to
+    /// open; it never holds anything else than what was written. Recorded in the manifest for good. Default: off.
+    pub fn unsafe_no_sync(mut self, is_on: bool) -> Self {
+        self.sync.is_off = is_on;
+        self
+    }
+
+    /// The sync levels in force.
+    pub(crate) fn with_sync_policy(mut self) -> Self {
+        if self.sync.is_off {
+            self.sync = SyncPolicy::NONE;
+        }
+        self
+    }
+
     /// Appended bytes of the manifest above which it is written anew, when that is also twice its snapshot.
     /// Default 1 MiB.
     pub fn manifest_rotate_min(mut self, bytes: u64) -> Self {
@@ -197,6 +255,9 @@ impl StoreOptions {
         let invalid = |option, problem| Err(EngineError::InvalidConfig { option, problem }.into());
         if self.path.as_os_str().is_empty() {
             return invalid("path", "is empty; give the directory of the database");
+        }
+        if self.sync.has_none() {
+            return invalid("sync_level", "must not be `None`; `unsafe_no_sync` turns off all syncs");
         }
         if self.file_id_block == 0 {
             return invalid("file_id_block", "must be at least 1");

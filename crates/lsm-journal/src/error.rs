@@ -49,6 +49,14 @@ pub enum JournalError {
         /// What is wrong.
         source: BlockError,
     },
+    /// A later version wrote the generation in a way that this one may read but must not write on.
+    #[error("generation {generation} has features {features:#x}, with which this version may only read")]
+    ReadOnlyFormat {
+        /// The generation.
+        generation: Generation,
+        /// Its features of that kind.
+        features: u64,
+    },
     /// The generation belongs to another database than the rest.
     #[error("generation {generation} belongs to database {found}, not to {expected}")]
     OtherDatabase {
@@ -179,7 +187,7 @@ impl Fault for JournalError {
             Self::File { source, .. } | Self::Folder { source, .. } => source.kind(),
             Self::Exists { .. } => ErrorKind::AlreadyExists,
             Self::PartialState { .. } => ErrorKind::PartialState,
-            Self::Pointer(_) => ErrorKind::UnsupportedFormat,
+            Self::Pointer(_) | Self::ReadOnlyFormat { .. } => ErrorKind::UnsupportedFormat,
             Self::Block { source, .. } => source.kind(),
             Self::OtherDatabase { .. } => ErrorKind::FileIdentityMismatch,
             Self::Damaged { .. } => ErrorKind::Corruption(CorruptionKind::PayloadCheck),

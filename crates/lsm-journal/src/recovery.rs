@@ -91,6 +91,11 @@ impl Recovery {
         HighWater { reserved_ids: self.catalog.reserved_ids(), last_edit: self.last_edit() }
     }
 
+    /// Notes in the state that the database is written without syncs from now on.
+    pub fn mark_without_sync(&mut self) {
+        self.catalog.mark_without_sync();
+    }
+
     /// Gives up the state and the report, for a database that is only read.
     pub fn into_parts(self) -> (Catalog, RecoveryReport) {
         (self.catalog, self.report)
@@ -100,9 +105,15 @@ impl Recovery {
     /// it makes superfluous. What was read stays as it is until then, torn bytes included.
     ///
     /// # Errors
+    /// [`JournalError::ReadOnlyFormat`] for a generation of a later version that may be read but not written on.
     /// When a file cannot be written or a directory synced. The database is as good as before.
     pub fn start(self, env: JournalEnv, options: JournalOptions) -> Result<Recovered, JournalError> {
         let Self { inspected, catalog, report } = self;
+        let header = &inspected.generation.header;
+        if !header.features.may_modify() {
+            let (generation, features) = (inspected.chosen.number, header.features.read_compat);
+            return Err(JournalError::ReadOnlyFormat { generation, features });
+        }
         if let Some(losses) = &report.losses {
             let journal = Journal::restate(env, options, inspected.database, losses.furthest, &catalog)?;
             return Ok(Recovered { journal, catalog, report });

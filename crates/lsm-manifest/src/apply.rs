@@ -36,7 +36,12 @@ fn apply(
 ) -> Result<Change, ManifestError> {
     let mut draft = Draft {
         catalog,
-        change: Change { trees, places: BTreeMap::new(), reserved_ids: catalog.reserved_ids },
+        change: Change {
+            trees,
+            places: BTreeMap::new(),
+            reserved_ids: catalog.reserved_ids,
+            without_sync: catalog.without_sync,
+        },
     };
     for step in &edit.database {
         draft.apply_database(step)?;
@@ -61,6 +66,7 @@ impl Draft<'_> {
                 }
                 self.change.reserved_ids = *bound;
             }
+            DatabaseEdit::WithoutSync => self.change.without_sync = true,
             DatabaseEdit::CreateTree { tree, identity } => {
                 if self.change.trees.contains_key(tree) || self.catalog.trees.contains_key(tree) {
                     return Err(ManifestError::TreeExists { tree: *tree });

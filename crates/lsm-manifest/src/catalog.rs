@@ -25,6 +25,7 @@ pub struct Catalog {
     pub(crate) orders: BTreeMap<TreeId, KeyOrder>,
     pub(crate) places: BTreeMap<TableId, Place>,
     pub(crate) reserved_ids: u64,
+    pub(crate) without_sync: bool,
 }
 
 impl Catalog {
@@ -41,6 +42,16 @@ impl Catalog {
     /// File numbers below this one may have been used.
     pub fn reserved_ids(&self) -> u64 {
         self.reserved_ids
+    }
+
+    /// Whether the database was ever written without syncs.
+    pub fn was_without_sync(&self) -> bool {
+        self.without_sync
+    }
+
+    /// Notes that the database is written without syncs from now on.
+    pub fn mark_without_sync(&mut self) {
+        self.without_sync = true;
     }
 
     /// Where a table stands: tree, level, run.
@@ -96,6 +107,7 @@ impl Catalog {
     /// Takes over what [`Catalog::preview`] computed from this very state.
     pub fn commit(&mut self, change: Change) {
         self.reserved_ids = change.reserved_ids;
+        self.without_sync = change.without_sync;
         self.trees.extend(change.trees);
         for (id, place) in change.places {
             match place {
@@ -109,7 +121,10 @@ impl Catalog {
 /// Equal when the states are; the orders of keys are not part of the state.
 impl PartialEq for Catalog {
     fn eq(&self, other: &Self) -> bool {
-        self.reserved_ids == other.reserved_ids && self.trees == other.trees && self.places == other.places
+        self.reserved_ids == other.reserved_ids
+            && self.without_sync == other.without_sync
+            && self.trees == other.trees
+            && self.places == other.places
     }
 }
 
@@ -121,6 +136,7 @@ pub struct Change {
     pub(crate) trees: BTreeMap<TreeId, Version>,
     pub(crate) places: BTreeMap<TableId, Option<Place>>,
     pub(crate) reserved_ids: u64,
+    pub(crate) without_sync: bool,
 }
 
 impl Change {

@@ -65,6 +65,8 @@ pub enum DatabaseEdit {
         /// What it is.
         identity: TreeIdentity,
     },
+    /// The database was written without syncs. Never taken back: nobody knows what reached the disk.
+    WithoutSync,
 }
 
 /// One atomic step of a database: changes to it and to any number of its trees.

@@ -41,10 +41,11 @@ impl Catalog {
             tree: *tree,
             identity: version.identity.clone(),
         });
+        let without_sync = self.without_sync.then_some(DatabaseEdit::WithoutSync);
         let contents = self.trees.iter().flat_map(|(tree, version)| {
             numbers(version).chain(levels(version)).map(move |step| Step::Tree(*tree, step))
         });
-        reserved.into_iter().chain(created).map(Step::Database).chain(contents)
+        reserved.into_iter().chain(without_sync).chain(created).map(Step::Database).chain(contents)
     }
 }
 

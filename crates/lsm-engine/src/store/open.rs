@@ -18,15 +18,16 @@ use lsm_types::{Clock, EditIndex, ErrorKind, FileUuid, IoKind, KeyOrder, Result,
 use parking_lot::Mutex;
 
 use super::{
-    DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Store, StoreInner, TreeReport,
+    DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Store, StoreInner,
     files::Survey,
     lossy::{self, Remains},
     new_identity, orphans,
 };
 use crate::{EngineError, OpenMode, StoreOptions, TreeOptions, options::DEFAULT_CACHE_BYTES};
 
-pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Result<Store> {
+pub(super) fn open(options: StoreOptions, tree: Option<&TreeOptions>) -> Result<Store> {
     options.validate()?;
+    let mut options = options.with_sync_policy();
     let root = std::path::absolute(&options.path)
         .map_err(|_| EngineError::InvalidConfig { option: "path", problem: "cannot be made absolute" })?;
     options.path.clone_from(&root);
@@ -63,7 +64,7 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
     if let Some((tree, version)) = known {
         super::check_identity(&version.identity, tree)?;
     }
-    let (recovery, manifest_us) = match found {
+    let (mut recovery, manifest_us) = match found {
         Found::Whole(recovery) => (recovery, clock.us()),
         Found::Remains(remains) => {
             let report = OpenReport { manifest_us: clock.us(), ..OpenReport::default() };
@@ -73,6 +74,9 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
     let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
     survey.check(recovery.high_water())?;
 
+    if options.sync.is_off {
+        recovery.mark_without_sync();
+    }
     // Nothing has been changed so far; from here on nothing is refused any more.
     let recovered = recovery.start(env, journal_options(&options))?;
     ensure_folder(place, Folder::Tables, options.sync.directory)?;
@@ -127,7 +131,10 @@ fn await_acceptance(
     report: OpenReport,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Remains { database, catalog, furthest, manifest, files, strays, rebuilt } = remains;
+    let Remains { database, mut catalog, furthest, manifest, files, strays, rebuilt } = remains;
+    if options.sync.is_off {
+        catalog.mark_without_sync();
+    }
     let report = OpenReport { manifest, files, rebuilt, awaits_acceptance: true, ..report };
     let pending = Box::new(Pending {
         env,
@@ -220,6 +227,9 @@ fn create(
     // Before the manifest: the database exists from the moment its pointer does, and then all of it is there.
     ensure_folder(place, Folder::Tables, options.sync.directory)?;
     let mut first = VersionEdit::default();
+    if options.sync.is_off {
+        first.database.push(DatabaseEdit::WithoutSync);
+    }
     if let Some(tree) = tree {
         first.database.push(DatabaseEdit::CreateTree { tree: TreeId::new(0), identity: new_identity(tree) });
     }
@@ -266,12 +276,12 @@ fn assemble(
     let (reserved, installs, read_only, pending) = match parts {
         Parts::Writable(catalog, journal) => {
             let reserved = catalog.reserved_ids();
-            report.trees = TreeReport::all(&catalog);
+            report.describe(&catalog);
             let installs = Installs::new(catalog, *journal, options.fs.clone(), options.path.clone());
             (reserved, OnceLock::from(installs), None, None)
         }
         Parts::ReadOnly { catalog, pending } => {
-            report.trees = TreeReport::all(&catalog);
+            report.describe(&catalog);
             (catalog.reserved_ids(), OnceLock::new(), Some(catalog), pending)
         }
     };

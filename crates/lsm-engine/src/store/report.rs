@@ -21,6 +21,8 @@ pub struct OpenReport {
     pub rebuilt: Option<RebuildReport>,
     /// The numbers that each tree goes on from.
     pub trees: Vec<TreeReport>,
+    /// Whether the database was ever written without syncs: a power cut may have cost what was acknowledged.
+    pub without_sync: bool,
     /// Whether the mode gives things up, so that nothing is written before [`crate::Store::accept_recovery`].
     pub awaits_acceptance: bool,
     /// Microseconds it took to read the manifest.
@@ -45,15 +47,22 @@ pub struct TreeReport {
     pub token: Option<Token>,
 }
 
+impl OpenReport {
+    /// Adds what the state says.
+    pub(super) fn describe(&mut self, catalog: &Catalog) {
+        self.without_sync = catalog.was_without_sync();
+        self.trees = catalog.trees().map(TreeReport::of).collect();
+    }
+}
+
 impl TreeReport {
-    pub(super) fn all(catalog: &Catalog) -> Vec<Self> {
-        let report = |(tree, version): (TreeId, &lsm_manifest::Version)| Self {
+    fn of((tree, version): (TreeId, &lsm_manifest::Version)) -> Self {
+        Self {
             tree,
             tables: version.table_count(),
             max_seqno: version.max_seqno,
             watermark: version.watermark.seqno,
             token: version.watermark.token.clone().and_then(|token| Token::new(token).ok()),
-        };
-        catalog.trees().map(report).collect()
+        }
     }
 }

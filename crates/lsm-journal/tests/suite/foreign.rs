@@ -8,7 +8,7 @@ use lsm_manifest::TreeIdentity;
 use lsm_testkit::sim::SimFs;
 use lsm_types::{ErrorKind, Fault, KeyOrder, TableId, TreeId};
 
-use crate::common::{DATABASE, Life, disk, env_on, first_state, found, read, recover};
+use crate::common::{DATABASE, Life, disk, env_on, first_state, found, read, recover, tables};
 
 const FOREIGN: [&str; 24] = [
     ".DS_Store",
@@ -172,4 +172,42 @@ fn a_missing_comparator_is_named() {
     assert_eq!(error, JournalError::Comparator { tree: TreeId::new(0), stored });
     assert_eq!(error.kind(), ErrorKind::ComparatorMismatch);
     assert_eq!(fs.state_hash(), before);
+}
+
+/// Proves D-58: bits of later versions in a header whose checks are good. What must be understood is refused, what may
+/// only be read is not written on, what may be ignored is.
+#[test]
+fn forged_feature_masks() {
+    let forge = |change: fn(&mut lsm_block::Features)| {
+        let fs = disk();
+        let options = JournalOptions { mirror: false, ..JournalOptions::default() };
+        let life = Life::with_edits(&fs, options, 2);
+        let path = FileName::Manifest(life.journal.status().generation).path("/db".as_ref());
+        let bytes = fs.files().remove(&path).unwrap();
+        let at = lsm_types::Location { kind: lsm_types::FileKind::Manifest, id: 1, offset: 0 };
+        let mut header = lsm_block::Superblock::decode(at, &bytes).unwrap();
+        change(&mut header.features);
+        fs.open(&path, &lsm_fs::OpenOptions::WRITE).unwrap().write_at(0, &header.encode()).unwrap();
+        (fs, life.tables())
+    };
+    let (fs, _) = forge(|features| features.incompat = 1 << 63);
+    for mode in [RecoveryMode::Strict, RecoveryMode::PointInTime, RecoveryMode::SkipCorrupt] {
+        let before = fs.state_hash();
+        let error = read(&fs, mode).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error:?}");
+        assert_eq!(fs.state_hash(), before);
+    }
+    let (fs, tables_) = forge(|features| features.read_compat = 1 << 62);
+    let recovery = read(&fs, RecoveryMode::Strict).unwrap().unwrap();
+    assert_eq!(tables(recovery.catalog()), tables_);
+    let before = fs.state_hash();
+    let error = recovery.start(env_on(&fs), JournalOptions::default()).unwrap_err();
+    assert!(
+        matches!(error, JournalError::ReadOnlyFormat { features, .. } if features == 1 << 62),
+        "{error:?}"
+    );
+    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
+    assert_eq!(fs.state_hash(), before);
+    let (fs, tables_) = forge(|features| features.compat = u64::MAX);
+    assert_eq!(tables(&recover(&fs, JournalOptions::default()).catalog), tables_);
 }

@@ -6,6 +6,7 @@
 //!
 //! | tag  | step          | payload                                             |
 //! |------|---------------|-----------------------------------------------------|
+//! | 0x03 | `WithoutSync` | nothing                                             |
 //! | 0x81 | `ReserveIds`  | bound varint                                        |
 //! | 0x82 | `CreateTree`  | tree varint, level count u8, name of the comparator |
 //! | 0xA1 | `AddRun`      | tree varint, level u8, run varint, age varint       |
@@ -31,6 +32,7 @@ use crate::{
 };
 
 mod tag {
+    pub(super) const WITHOUT_SYNC: u8 = 0x03;
     pub(super) const RESERVE_IDS: u8 = 0x81;
     pub(super) const CREATE_TREE: u8 = 0x82;
     pub(super) const ADD_RUN: u8 = 0xA1;
@@ -88,6 +90,10 @@ impl VersionEdit {
 impl DatabaseEdit {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
+            Self::WithoutSync => {
+                out.push(tag::WITHOUT_SYNC);
+                prefixed(out, |_| {});
+            }
             Self::ReserveIds(bound) => {
                 out.push(tag::RESERVE_IDS);
                 prefixed(out, |out| varint::encode(*bound, out));
@@ -154,6 +160,7 @@ impl TreeEdit {
 
 fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<DatabaseEdit>, ManifestError> {
     Ok(Some(match tag {
+        tag::WITHOUT_SYNC => DatabaseEdit::WithoutSync,
         tag::RESERVE_IDS => DatabaseEdit::ReserveIds(payload.varint()?),
         tag::CREATE_TREE => {
             let tree = tree_id(payload)?;

@@ -124,6 +124,7 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
 fn database_step() -> BoxedStrategy<DatabaseEdit> {
     prop_oneof![
         number().prop_map(DatabaseEdit::ReserveIds),
+        Just(DatabaseEdit::WithoutSync),
         (any::<u32>().prop_map(TreeId::new), "[a-zü.]{1,40}", 2_u8..=255).prop_map(
             |(tree, comparator, levels)| DatabaseEdit::CreateTree {
                 tree,

@@ -104,7 +104,12 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
     match dice.below(12) {
-        0 => edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60))),
+        0 => {
+            edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
+            if dice.below(8) == 0 {
+                edit.database.push(DatabaseEdit::WithoutSync);
+            }
+        }
         1 => edit.create_tree(tree, identity(tree)),
         2 => edit.push(tree, TreeEdit::AddRun { level, run, age: dice.below(6) }),
         3..=6 => {
