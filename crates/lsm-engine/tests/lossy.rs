@@ -266,7 +266,7 @@ fn rebuilt(tree: &Tree) -> (usize, Vec<(u64, String)>) {
     (report.adopted.len(), left.collect())
 }
 
-/// Proves D-49, D-51, E-2: without any manifest the files of the tables are enough. Fault: durability W-40.
+/// Proves D-49, D-51, E-2: without any manifest the files of the tables are enough.
 #[test]
 fn a_database_is_put_together_from_its_tables() {
     let damaged = bare();
@@ -298,7 +298,7 @@ fn put_back(fs: &SimFs, before: &BTreeMap<PathBuf, Vec<u8>>, which: &[usize]) {
 }
 
 /// Proves D-49, D-109: what a compaction dropped does not come back with the inputs that are still there, and a
-/// compaction that may not have ended is as if it had not begun. Fault: durability W-11.
+/// compaction that may not have ended is as if it had not begun.
 #[test]
 fn lineage_decides_between_inputs_and_outputs() {
     let database = || {

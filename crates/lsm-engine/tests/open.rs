@@ -238,7 +238,7 @@ fn the_token_of_the_last_flush_comes_back() {
     assert!(Token::new(vec![0; 65]).is_err());
 }
 
-/// Proves D-25.
+/// Proves D-25. Fault: durability W-41.
 #[test]
 fn opening_reads_no_table() {
     let fs = database();

@@ -1,4 +1,5 @@
 //! A file system around another one, whose syncs can be made to wait and whose locks can be taken away.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{path::Path, sync::Arc};
 
@@ -12,7 +13,7 @@ pub(crate) struct Control {
     hanging: Mutex<Hanging>,
     changed: Condvar,
     /// Whether the backend knows no locks.
-    pub(crate) lockless: bool,
+    lockless: bool,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +23,11 @@ struct Hanging {
 }
 
 impl Control {
+    /// A backend without locks.
+    pub(crate) fn lockless() -> Self {
+        Self { lockless: true, ..Self::default() }
+    }
+
     /// From now on syncs wait.
     pub(crate) fn hang(&self) {
         self.hanging.lock().on = true;
