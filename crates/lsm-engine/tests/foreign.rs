@@ -138,3 +138,39 @@ fn a_renamed_directory_is_the_same_database() {
     tree.major_compact(&CompactOptions::default()).unwrap();
     assert!(tree.verify().unwrap().is_clean() && !old.exists());
 }
+
+/// Runs as a process of its own for the test below: holds a database open until it is killed.
+#[test]
+#[ignore = "run by another test, as a process of its own"]
+fn hold_a_database_open() {
+    let place = std::env::current_dir().unwrap().join("db");
+    let tree = Tree::open(options(&place)).unwrap();
+    grow(&tree, 0);
+    std::fs::write("ready", "").unwrap();
+    std::io::Read::read_to_end(&mut std::io::stdin(), &mut Vec::new()).unwrap();
+    drop(tree);
+}
+
+/// Proves D-29, E-3: another process that has the directory open is named, and the lock ends with it, however it ends.
+#[test]
+fn another_process_is_locked_out_until_it_dies() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("db");
+    let mut other = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hold_a_database_open", "--ignored"])
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !dir.path().join("ready").exists() {
+        assert!(other.try_wait().unwrap().is_none(), "it should hold the database open");
+        std::thread::yield_now();
+    }
+    let error = Tree::open(options(&root)).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert!(error.to_string().contains(&format!("pid {}", other.id())), "{error}");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(Tree::open(options(&root)).unwrap().count().unwrap(), 20);
+}

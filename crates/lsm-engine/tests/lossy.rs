@@ -226,8 +226,8 @@ fn accepting_survives_a_crash_at_any_point() {
 /// Proves D-49: accepting that fails can be repeated.
 #[test]
 fn accepting_can_be_repeated() {
-    for op in [IoOp::Rename, IoOp::Open, IoOp::Write, IoOp::Sync] {
-        for nth in 0..4 {
+    for op in [IoOp::Rename, IoOp::Open, IoOp::Write, IoOp::Sync, IoOp::SyncDir, IoOp::Dir] {
+        for nth in 0..6 {
             let damaged = database();
             damaged.flip(2);
             let tree = Tree::open(options(&damaged.fs, RecoveryMode::PointInTime)).unwrap();

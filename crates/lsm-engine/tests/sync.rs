@@ -32,7 +32,7 @@ fn grow(tree: &Tree, from: u64, count: u64) {
     tree.flush(&FlushOptions::default()).unwrap();
 }
 
-/// Proves D-11, D-12: each class is synced as asked, `CURRENT` with the manifest.
+/// Proves D-11: each class is synced as asked, `CURRENT` with the manifest.
 #[test]
 fn each_class_has_its_level() {
     let fs = SimFs::new(SimConfig::default());

@@ -2,6 +2,7 @@
 
 mod accept;
 mod files;
+mod folders;
 mod ids;
 mod install;
 mod lineage;

@@ -3,25 +3,25 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
 };
 
-use lsm_fs::{Fs, SyncLevel};
 use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache};
-use lsm_types::{Clock, EditIndex, ErrorKind, FileUuid, IoKind, KeyOrder, Result, TreeId};
+use lsm_types::{EditIndex, ErrorKind, FileUuid, KeyOrder, Result, TreeId};
 use parking_lot::Mutex;
 
 use super::{
     DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Store, StoreInner,
     files::Survey,
+    folders::{create_root, ensure_folder},
     lossy::{self, Remains},
     new_identity, orphans,
+    report::Stopwatch,
 };
 use crate::{EngineError, OpenMode, StoreOptions, TreeOptions, options::DEFAULT_CACHE_BYTES};
 
@@ -99,22 +99,6 @@ impl Found {
             Self::Whole(recovery) => recovery.catalog(),
             Self::Remains(remains) => &remains.catalog,
         }
-    }
-}
-
-struct Stopwatch<'a> {
-    clock: &'a dyn Clock,
-    start: u64,
-}
-
-impl<'a> Stopwatch<'a> {
-    fn start(options: &'a StoreOptions) -> Self {
-        let clock = options.clock.as_ref();
-        Self { clock, start: clock.monotonic_nanos() }
-    }
-
-    fn us(&self) -> u64 {
-        self.clock.monotonic_nanos().saturating_sub(self.start) / 1_000
     }
 }
 
@@ -321,34 +305,4 @@ fn journal_options(options: &StoreOptions) -> JournalOptions {
         rotate_min_bytes: options.manifest_rotate_min,
         keep_generations: options.manifest_keep_generations,
     }
-}
-
-/// Makes the root and every missing folder above it, each durable before the next is used.
-fn create_root(place: Place<'_>, sync: SyncLevel) -> Result<()> {
-    let missing: Vec<PathBuf> = place
-        .root
-        .ancestors()
-        .take_while(|path| !place.fs.exists(path).unwrap_or(true))
-        .map(Path::to_path_buf)
-        .collect();
-    for path in missing.iter().rev() {
-        make_folder(place.fs, path, sync)?;
-    }
-    Ok(())
-}
-
-pub(super) fn ensure_folder(place: Place<'_>, folder: Folder, sync: SyncLevel) -> Result<()> {
-    let path = folder.path(place.root);
-    if place.fs.exists(&path)? { Ok(()) } else { make_folder(place.fs, &path, sync) }
-}
-
-fn make_folder(fs: &dyn Fs, path: &Path, sync: SyncLevel) -> Result<()> {
-    match fs.create_dir(path) {
-        Err(error) if error.kind != IoKind::AlreadyExists => return Err(error.into()),
-        _ => {}
-    }
-    if let Some(parent) = path.parent() {
-        fs.sync_dir(parent, sync)?;
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use lsm_types::{IoKind, Result, TableId};
 use super::{
     Place,
     files::{LostFile, Stray, Survey},
-    open::ensure_folder,
+    folders::ensure_folder,
 };
 use crate::OrphanPolicy;
 

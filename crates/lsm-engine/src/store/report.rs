@@ -2,10 +2,10 @@
 
 use lsm_journal::RecoveryReport;
 use lsm_manifest::Catalog;
-use lsm_types::{SeqNo, TreeId};
+use lsm_types::{Clock, SeqNo, TreeId};
 
 use super::{FilesReport, RebuildReport};
-use crate::Token;
+use crate::{StoreOptions, Token};
 
 /// How a directory was found. Kept as long as the store is open.
 #[non_exhaustive]
@@ -64,5 +64,22 @@ impl TreeReport {
             watermark: version.watermark.seqno,
             token: version.watermark.token.clone().and_then(|token| Token::new(token).ok()),
         }
+    }
+}
+
+/// Microseconds since it was started.
+pub(super) struct Stopwatch<'a> {
+    clock: &'a dyn Clock,
+    start: u64,
+}
+
+impl<'a> Stopwatch<'a> {
+    pub(super) fn start(options: &'a StoreOptions) -> Self {
+        let clock = options.clock.as_ref();
+        Self { clock, start: clock.monotonic_nanos() }
+    }
+
+    pub(super) fn us(&self) -> u64 {
+        self.clock.monotonic_nanos().saturating_sub(self.start) / 1_000
     }
 }

@@ -1,0 +1,39 @@
+//! Making folders so that they are there after a crash (D-28).
+
+use std::path::{Path, PathBuf};
+
+use lsm_fs::{Fs, SyncLevel};
+use lsm_journal::Folder;
+use lsm_types::{IoKind, Result};
+
+use super::Place;
+
+/// Makes the root and every missing folder above it, each durable before the next is used.
+pub(super) fn create_root(place: Place<'_>, sync: SyncLevel) -> Result<()> {
+    let missing: Vec<PathBuf> = place
+        .root
+        .ancestors()
+        .take_while(|path| !place.fs.exists(path).unwrap_or(true))
+        .map(Path::to_path_buf)
+        .collect();
+    for path in missing.iter().rev() {
+        make_folder(place.fs, path, sync)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ensure_folder(place: Place<'_>, folder: Folder, sync: SyncLevel) -> Result<()> {
+    let path = folder.path(place.root);
+    if place.fs.exists(&path)? { Ok(()) } else { make_folder(place.fs, &path, sync) }
+}
+
+fn make_folder(fs: &dyn Fs, path: &Path, sync: SyncLevel) -> Result<()> {
+    match fs.create_dir(path) {
+        Err(error) if error.kind != IoKind::AlreadyExists => return Err(error.into()),
+        _ => {}
+    }
+    if let Some(parent) = path.parent() {
+        fs.sync_dir(parent, sync)?;
+    }
+    Ok(())
+}
