@@ -1,6 +1,6 @@
 //! What the engine itself refuses or finds broken.
 
-use lsm_types::{Error, ErrorKind, Fault, SeqNo, TableId, TreeId};
+use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, SeqNo, TableId, TreeId};
 
 use crate::LostFile;
 
@@ -116,6 +116,14 @@ pub enum EngineError {
         /// The table whose name it has.
         table: TableId,
     },
+    /// A table says something about itself that no table of ours says.
+    #[error("table {table} cannot be what it says: its {what}")]
+    Implausible {
+        /// The table.
+        table: TableId,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Tables of several databases lie in one directory, and no manifest says which one it is.
     #[error("the directory holds tables of {count} databases and no manifest that can be read")]
     SeveralDatabases {
@@ -174,6 +182,7 @@ impl Fault for EngineError {
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
+            Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
             Self::OptionMismatch { .. } => ErrorKind::OptionMismatch,
             Self::AlreadyExists | Self::TreeInUse { .. } => ErrorKind::AlreadyExists,

@@ -120,7 +120,7 @@ fn a_flush_on_a_disk_that_is_full_after_any_byte() {
 fn a_compaction_on_a_disk_that_is_full_after_any_byte() {
     let mut world = World::new();
     for _ in 0..3 {
-        world.fill(8);
+        world.fill(5);
         world.flush().unwrap();
     }
     let before = world.files();
@@ -136,7 +136,7 @@ fn a_compaction_on_a_disk_that_is_full_after_any_byte() {
         refused += 1;
     }
     assert!(refused > 1_000, "{refused}");
-    assert_eq!(world.tree.count().unwrap(), 24);
+    assert_eq!(world.tree.count().unwrap(), 15);
     world.check(true);
 }
 

@@ -400,3 +400,22 @@ fn tables_of_two_databases_are_not_mixed() {
     assert_eq!(keys(&tree), "abcd");
     assert_eq!(tree.open_report().files.foreign, ["00000000000000000777.sst"]);
 }
+
+/// Proves D-20, D-53: a file under the highest number there is does not use up the numbers.
+#[test]
+fn an_absurd_number_is_not_believed() {
+    for mode in [RecoveryMode::PointInTime, RecoveryMode::RebuildFromFiles] {
+        let damaged = database();
+        let bytes = damaged.fs.files().remove(&damaged.table(0)).unwrap();
+        let last = Path::new("/db/tables/18446744073709551615.sst");
+        damaged.fs.open(last, &lsm_fs::OpenOptions::CREATE_NEW).unwrap().append(&bytes).unwrap();
+        let tree = open_lossy(&damaged, mode, ErrorKind::ManifestRegression, "abcd");
+        tree.store().accept_recovery().unwrap();
+        tree.insert("x", "y", at(50)).unwrap();
+        tree.seal(None);
+        tree.flush(&FlushOptions::default()).unwrap();
+        drop(tree);
+        assert_eq!(keys(&Tree::open(strict(&damaged.fs)).unwrap()), "abcdx");
+        assert!(damaged.fs.exists(Path::new("/db/quarantine/18446744073709551615.sst")).unwrap());
+    }
+}

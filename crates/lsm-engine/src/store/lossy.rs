@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{RecoveryMode, StoreOptions};
 
+/// File numbers from here on are not believed: nothing counts so far.
+pub(super) const ID_LIMIT: u64 = 1 << 62;
+
 /// What is left of a database.
 pub(super) struct Remains {
     pub(super) database: FileUuid,
@@ -104,7 +107,9 @@ impl Remains {
             lost.iter()
                 .filter_map(|lost| Some(Stray { id: lost.table, len: lost.found?, created_edit: None })),
         );
-        let ids = strays.iter().map(|stray| stray.id.get().saturating_add(1));
+        // A number so high was never given out; the file goes out of the way with the others.
+        let plausible = strays.iter().map(|stray| stray.id.get()).filter(|id| *id < ID_LIMIT);
+        let ids = plausible.map(|id| id + 1);
         catalog.reserve(ids.max().unwrap_or(0));
         let made = strays.iter().filter_map(|stray| stray.created_edit);
         let furthest = made.chain([furthest]).max().unwrap_or(furthest);

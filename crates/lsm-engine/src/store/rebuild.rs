@@ -20,7 +20,13 @@ use lsm_types::{
     Bytewise, EditIndex, ErrorKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId, TreeId,
 };
 
-use super::{Place, files::Survey, lineage, lossy::Remains, open::orders};
+use super::{
+    Place,
+    files::Survey,
+    lineage,
+    lossy::{ID_LIMIT, Remains},
+    open::orders,
+};
 use crate::{EngineError, StoreOptions, options::DEFAULT_LEVEL_COUNT};
 
 /// What became of a file that was not taken into the state.
@@ -88,13 +94,14 @@ pub(super) fn look(
             Err(error) => return Err(error),
         }
     }
+    let identities = known.as_ref().map(|known| identities(known.catalog())).unwrap_or_default();
     let present = survey.strays.iter().map(|stray| stray.id).collect();
     report.left_out.extend(superseded(&tables, &present));
+    report.left_out.extend(misordered(&tables, &identities));
     for (id, _) in &report.left_out {
         tables.remove(id);
     }
     report.adopted = tables.keys().copied().collect();
-    let identities = known.as_ref().map(|known| identities(known.catalog())).unwrap_or_default();
     let catalog = catalog_of(options, &tables, &identities)?;
     let remains = remains(known, database, catalog, survey, &report);
     Ok(Some((remains, report)))
@@ -104,7 +111,36 @@ pub(super) fn look(
 pub(super) fn read_stray(options: &StoreOptions, place: Place<'_>, id: TableId) -> Result<FoundTable> {
     let path = FileName::Table(id).path(place.root);
     let table = read_table(place.fs, &path, &all_orders(options))?;
-    if table.descriptor.id == id { Ok(table) } else { Err(EngineError::Misnamed { table: id }.into()) }
+    if table.descriptor.id != id {
+        return Err(EngineError::Misnamed { table: id }.into());
+    }
+    let implausible = |what| EngineError::Implausible { table: id, what };
+    if id.get() >= ID_LIMIT {
+        return Err(implausible("number").into());
+    }
+    let order = options.comparator_named(&table.comparator).map(KeyOrder::new);
+    let is_inverted = order.zip(table.descriptor.entries.as_ref());
+    if is_inverted.is_some_and(|(order, range)| order.compare(&range.min, &range.max).is_gt()) {
+        return Err(implausible("key range").into());
+    }
+    Ok(table)
+}
+
+/// Tables that are ordered otherwise than their tree.
+fn misordered(
+    tables: &BTreeMap<TableId, FoundTable>,
+    known: &BTreeMap<TreeId, TreeIdentity>,
+) -> Vec<(TableId, LeftOut)> {
+    let mut names: BTreeMap<TreeId, &str> =
+        known.iter().map(|(tree, identity)| (*tree, identity.comparator.as_str())).collect();
+    let mut out = Vec::new();
+    for (id, table) in tables {
+        if *names.entry(table.tree).or_insert(&table.comparator) != table.comparator {
+            let error = EngineError::Implausible { table: *id, what: "comparator" };
+            out.push((*id, LeftOut::Damaged(error.into())));
+        }
+    }
+    out
 }
 
 fn remains(
@@ -190,10 +226,10 @@ fn catalog_of(
 ) -> Result<Catalog> {
     let mut trees = known.clone();
     for table in tables.values() {
-        let identity =
-            || TreeIdentity::new(table.comparator.clone(), DEFAULT_LEVEL_COUNT.max(table.level.get() + 1));
+        let levels = table.level.get().saturating_add(1);
+        let identity = || TreeIdentity::new(table.comparator.clone(), DEFAULT_LEVEL_COUNT);
         let identity = trees.entry(table.tree).or_insert_with(identity);
-        identity.level_count = identity.level_count.max(table.level.get().saturating_add(1));
+        identity.level_count = identity.level_count.max(levels);
     }
     let mut catalog = Catalog::default();
     let mut edit = VersionEdit::default();
