@@ -296,7 +296,9 @@ fn a_salvage_bends_steps_that_do_not_fit() {
         TreeEdit::RemoveTable { id: TableId::new(66) },
     ];
     let mut edit = VersionEdit::default();
-    steps.into_iter().for_each(|step| edit.push(TreeId::new(0), step));
+    for step in steps {
+        edit.push(TreeId::new(0), step);
+    }
     let mut salvage = Salvage::on(&order, small(), EditIndex::new(5));
     salvage.feed(&edit_record(9, &edit)).unwrap();
     let found = salvage.finish();
