@@ -1,9 +1,15 @@
 //! Tools for testing storage on the `lsm` engine's file system port.
 //!
 //! * [`conformance`]: what every backend has to do, as one suite.
+//! * [`crash`]: workloads, power cuts at every moment, and a judge of what is left.
+//! * [`dice`]: chance that repeats.
 //! * [`oracle`]: the whole history of a tree, and what a read has to see of it.
+//! * [`ports`]: clock and chance that repeat.
 //! * [`sim`]: a backend that fails on order, and shows what a power loss at any moment may leave.
 
 pub mod conformance;
+pub mod crash;
+pub mod dice;
 pub mod oracle;
+pub mod ports;
 pub mod sim;

@@ -93,7 +93,8 @@ fn a_grown_length_survives_without_the_bytes_and_as_far_as_they_reach() {
     file.sync(SyncLevel::Data).unwrap();
     check(&fs, &["a=1*100+2*924"]);
     file.set_len(50).unwrap();
-    check(&fs, &["a=1*100+2*924", "a=1*50"]);
+    // The zeros past the new end may reach the disk before the new length does.
+    check(&fs, &["a=1*100+2*924", "a=1*50", "a=1*50+0*462+2*512"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl State {
             self.used_sectors = self.used_sectors - before + content.sector_count();
         }
         self.writers.entry(on.ino).or_default().insert(on.handle);
-        self.record(kind, on.path, Effect::Data { ino: on.ino, effect: Arc::new(effect) });
+        self.record(kind, on.path, Effect::Data { ino: on.ino, handle: on.handle, effect: Arc::new(effect) });
     }
 
     /// Writes at `offset`, or at the end; returns where.
@@ -39,17 +39,19 @@ impl State {
         offset: Option<u64>,
         bytes: &[u8],
     ) -> Result<u64, WriteError> {
-        let content = self.live.content(IoOp::Write, on.ino)?;
+        let content = self.live.content(IoOp::Write, on.ino)?.clone();
         let offset = offset.unwrap_or(content.len());
         check_range(IoOp::Write, offset, bytes.len() as u64)?;
         if bytes.is_empty() {
             return Ok(offset);
         }
-        let (mut fits, mut stop) = (self.fitting(content, offset, bytes.len()), IoKind::NoSpace);
+        let (mut fits, mut stop) = (self.fitting(&content, offset, bytes.len()), IoKind::NoSpace);
         let mut fails = fits < bytes.len();
-        match self.faults.strike(IoOp::Write, &[on.path]) {
-            None => {}
-            Some(Failure::Before(kind) | Failure::Losing(kind)) => (fits, stop, fails) = (0, kind, true),
+        match self.strike(IoOp::Write, &[on.path]) {
+            None | Some(Failure::Corrupt { .. } | Failure::Hang(_)) => {}
+            Some(Failure::Before(kind) | Failure::Losing(kind) | Failure::Dropping(kind)) => {
+                (fits, stop, fails) = (0, kind, true);
+            }
             Some(Failure::Short(most, kind)) => (fits, stop, fails) = (fits.min(most), kind, true),
             Some(Failure::After(kind)) => (stop, fails) = (kind, true),
         }
@@ -58,11 +60,21 @@ impl State {
             let kind = EventKind::Write { offset, len: fits as u64 };
             self.change_data(on, kind, effect);
             self.budget = self.budget.map(|budget| budget - fits as u64);
+            self.draw_late(on, fits as u64);
         }
         if fails {
             return Err(WriteError { written: fits, source: IoError::new(IoOp::Write, stop) });
         }
         Ok(offset)
+    }
+
+    /// Takes bytes that are only looked for when they are synced.
+    fn draw_late(&mut self, on: &Target<'_>, bytes: u64) {
+        let Some(left) = &mut self.late_budget else { return };
+        if bytes > *left {
+            self.overdrawn.insert(on.ino);
+        }
+        *left = left.saturating_sub(bytes);
     }
 
     /// How many of `len` bytes at `offset` the capacity and the budget allow.

@@ -4,8 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::content::{LenPart, Part, Pick};
+use super::fs::SimConfig;
+use super::profile::Profile;
 use super::replay::{Change, Pending, new_names_owed};
-use super::rng::Rng;
+use crate::dice::Dice;
 
 /// Which of the pending changes survive. A change is known by its position among those pending at the crash; a rename
 /// is two changes, the new name and then the loss of the old one.
@@ -25,6 +27,8 @@ pub enum Choice {
     Hollow,
     /// All bytes and lengths, no names.
     Contents,
+    /// All names and all bytes, no lengths.
+    Lengthless,
     /// All but this one.
     Without(usize),
     /// This one alone.
@@ -39,6 +43,8 @@ pub enum Choice {
     Hole(usize, usize),
     /// All up to this write, of which every second sector is missing.
     Checkered(usize),
+    /// All but this one; of this other one only that many of its first sectors survive, and its length.
+    Pair(usize, usize, usize),
     /// Those whose bit is set, the first one lowest.
     Subset(u64),
     /// Each change, and each sector, by the toss of a coin.
@@ -52,32 +58,59 @@ pub struct Strategy {
     pub survivors: bool,
     /// Sectors per torn write to try as the last survivor, as the missing one; 0 tears nothing.
     pub torn_sectors: usize,
+    /// Other pending writes of several sectors to tear in the same ways, while everything else survives.
+    pub torn_writes: usize,
     /// All subsets when no more changes than this are pending; at most 16.
     pub exhaustive: u32,
     /// Random images per point.
     pub random: u32,
     /// Changes to single out per point; of more, an even spread is taken.
     pub singles: usize,
+    /// Images per point at most; those that tell least are left out.
+    pub images_per_point: usize,
     /// Where random images come from.
     pub seed: u64,
 }
 
 impl Strategy {
     /// For every run of the tests: floor, ceiling, kinds, single losses and the torn last write.
-    pub const GATE: Self =
-        Self { survivors: false, torn_sectors: 8, exhaustive: 0, random: 0, singles: 32, seed: 0 };
+    pub const GATE: Self = Self {
+        survivors: false,
+        torn_sectors: 8,
+        torn_writes: 0,
+        exhaustive: 0,
+        random: 0,
+        singles: 32,
+        images_per_point: 64,
+        seed: 0,
+    };
 
     /// All that is enumerated, with a few random images.
-    pub const FULL: Self =
-        Self { survivors: true, torn_sectors: 32, exhaustive: 8, random: 4, singles: 128, seed: 0 };
+    pub const FULL: Self = Self {
+        survivors: true,
+        torn_sectors: 32,
+        torn_writes: 4,
+        exhaustive: 8,
+        random: 4,
+        singles: 128,
+        images_per_point: 1_024,
+        seed: 0,
+    };
+
+    /// For nights: as [`Strategy::FULL`], with every subset of up to 16 changes and many random images.
+    pub const NIGHT: Self = Self { exhaustive: 16, random: 64, images_per_point: usize::MAX, ..Self::FULL };
 
     /// The choices to try where `pending` is pending at `point`, the most telling first.
-    pub(super) fn choices(&self, point: usize, pending: &[Pending]) -> Vec<Choice> {
+    pub(super) fn choices(&self, point: usize, pending: &[Pending], config: SimConfig) -> Vec<Choice> {
+        if config.profile == Profile::Process {
+            return vec![Choice::Ceiling];
+        }
         let mut choices = vec![Choice::Floor];
         if pending.is_empty() {
             return choices;
         }
         choices.extend([Choice::Ceiling, Choice::Names, Choice::Hollow, Choice::Contents]);
+        choices.push(Choice::Lengthless);
         let singled = spread(0, pending.len(), self.singles);
         choices.extend(singled.iter().map(|&unit| Choice::Without(unit)));
         if self.survivors {
@@ -85,12 +118,32 @@ impl Strategy {
             choices.extend(singled.iter().map(|&unit| Choice::Before(unit)));
         }
         self.tear_last(point, pending, &mut choices);
+        self.tear_others(pending, &mut choices);
         if pending.len() <= self.exhaustive.min(16) as usize {
             choices.extend((0..1 << pending.len()).map(Choice::Subset));
         }
-        let mut rng = Rng::new(self.seed ^ point as u64);
-        choices.extend((0..self.random).map(|_| Choice::Random(rng.next() >> 32)));
+        let mut dice = Dice::new(self.seed ^ point as u64);
+        choices.extend((0..self.random).map(|_| Choice::Random(dice.roll() >> 32)));
+        choices.truncate(self.images_per_point);
         choices
+    }
+
+    /// Torn states of writes that are not the last change, and each of them with another change of the same file lost.
+    fn tear_others(&self, pending: &[Pending], choices: &mut Vec<Choice>) {
+        let sectors = |unit: &usize| match pending.get(*unit).map(|pending| &pending.change) {
+            Some(Change::Data(_, effect)) => effect.sectors.len(),
+            _ => 0,
+        };
+        let torn: Vec<usize> = (0..pending.len()).filter(|unit| sectors(unit) > 1).collect();
+        for at in spread(0, torn.len(), self.torn_writes).into_iter().filter_map(|at| torn.get(at)) {
+            let half = sectors(at) / 2;
+            let same_file = |&unit: &usize| unit != *at && same_file(pending, unit, *at);
+            for lost in
+                std::iter::once(*at).chain((0..pending.len()).filter(same_file).take(self.torn_writes))
+            {
+                choices.extend([0, half, sectors(at) - 1].map(|count| Choice::Pair(lost, *at, count)));
+            }
+        }
     }
 
     /// The torn states of the write that the crash interrupts.
@@ -129,11 +182,20 @@ fn spread(start: usize, end: usize, max: usize) -> Vec<usize> {
 
 impl Choice {
     /// What survives of each pending change, nothing where there is no part.
-    pub(super) fn parts(self, pending: &[Pending]) -> Vec<Option<Part>> {
-        let mut rng = Rng::new(if let Self::Random(seed) = self { seed } else { 0 });
-        let part = |(unit, pending): (usize, &Pending)| self.part(unit, &pending.change, &mut rng);
+    pub(super) fn parts(self, pending: &[Pending], config: SimConfig) -> Vec<Option<Part>> {
+        if config.profile == Profile::Process {
+            return vec![Some(Part::ALL); pending.len()];
+        }
+        let mut dice = Dice::new(if let Self::Random(seed) = self { seed } else { 0 });
+        let part = |(unit, pending): (usize, &Pending)| self.part(unit, &pending.change, &mut dice);
         let mut parts: Vec<_> = pending.iter().enumerate().map(part).collect();
         keep_barriers(pending, &mut parts);
+        if config.profile.orders_names() || config.windows_semantics {
+            order_names(pending, &mut parts);
+        }
+        if config.profile == Profile::Ext4Ordered {
+            write_data_first(pending, &mut parts);
+        }
         for new_name in new_names_owed(pending, |unit| parts.get(unit).is_some_and(Option::is_some)) {
             if let Some(part) = parts.get_mut(new_name) {
                 *part = Some(Part::ALL);
@@ -142,7 +204,7 @@ impl Choice {
         parts
     }
 
-    fn part(self, unit: usize, change: &Change, rng: &mut Rng) -> Option<Part> {
+    fn part(self, unit: usize, change: &Change, dice: &mut Dice) -> Option<Part> {
         let is_name = matches!(change, Change::Name(_));
         let torn = |at: usize, sectors: Pick, len: LenPart| match unit.cmp(&at) {
             std::cmp::Ordering::Less => Some(Part::ALL),
@@ -157,6 +219,8 @@ impl Choice {
             Self::Hollow if is_name => Some(Part::ALL),
             Self::Hollow => Some(Part { sectors: Pick::None, len: LenPart::Yes }),
             Self::Contents => all_if(!is_name),
+            Self::Lengthless if is_name => Some(Part::ALL),
+            Self::Lengthless => Some(Part { sectors: Pick::All, len: LenPart::No }),
             Self::Without(lost) => all_if(unit != lost),
             Self::Only(kept) => all_if(unit == kept),
             Self::Before(end) => all_if(unit < end),
@@ -164,11 +228,15 @@ impl Choice {
             Self::Short(at, count) => torn(at, Pick::First(count), LenPart::UpToSectors),
             Self::Hole(at, missing) => torn(at, Pick::AllBut(missing), LenPart::Yes),
             Self::Checkered(at) => torn(at, Pick::EverySecond, LenPart::Yes),
+            Self::Pair(_, at, count) if unit == at => {
+                Some(Part { sectors: Pick::First(count), len: LenPart::Yes })
+            }
+            Self::Pair(lost, ..) => all_if(unit != lost),
             Self::Subset(bits) => {
                 all_if(u32::try_from(unit).is_ok_and(|u| bits.checked_shr(u).unwrap_or(0) & 1 == 1))
             }
             Self::Random(_) => {
-                let (survives, seed, len) = (rng.coin(), rng.next(), rng.coin());
+                let (survives, seed, len) = (dice.coin(), dice.roll(), dice.coin());
                 let len = if len { LenPart::Yes } else { LenPart::No };
                 survives.then_some(if is_name {
                     Part::ALL
@@ -188,6 +256,41 @@ fn keep_barriers(pending: &[Pending], parts: &mut [Option<Part>]) {
             *part = Some(Part::ALL);
         }
     }
+}
+
+/// Names survive in the order in which they changed: one that does brings along all before it.
+fn order_names(pending: &[Pending], parts: &mut [Option<Part>]) {
+    let is_name = |pending: &Pending| matches!(pending.change, Change::Name(_));
+    let newest = pending.iter().zip(parts.iter()).rposition(|(p, part)| is_name(p) && part.is_some());
+    let Some(newest) = newest else { return };
+    for (pending, part) in pending.iter().zip(parts).take(newest) {
+        if is_name(pending) {
+            *part = Some(Part::ALL);
+        }
+    }
+}
+
+/// A length survives only with the bytes under it.
+fn write_data_first(pending: &[Pending], parts: &mut [Option<Part>]) {
+    for (pending, part) in pending.iter().zip(parts) {
+        if let (Change::Data(_, effect), Some(part)) = (&pending.change, part)
+            && effect.len.is_some()
+            && part.len == LenPart::Yes
+        {
+            match part.sectors {
+                Pick::First(_) => part.len = LenPart::UpToSectors,
+                _ => part.sectors = Pick::All,
+            }
+        }
+    }
+}
+
+fn same_file(pending: &[Pending], one: usize, other: usize) -> bool {
+    let file = |unit: usize| match pending.get(unit).map(|pending| &pending.change) {
+        Some(Change::Data(ino, _)) => Some(*ino),
+        _ => None,
+    };
+    file(one).is_some() && file(one) == file(other)
 }
 
 /// Reproduces an image of a trace: where the crash was, and what survived. Written as `120.without.7`.
@@ -220,6 +323,7 @@ impl fmt::Display for ImageId {
             Choice::Names => f.write_str("names"),
             Choice::Hollow => f.write_str("hollow"),
             Choice::Contents => f.write_str("contents"),
+            Choice::Lengthless => f.write_str("lengthless"),
             Choice::Without(unit) => write!(f, "without.{unit}"),
             Choice::Only(unit) => write!(f, "only.{unit}"),
             Choice::Before(unit) => write!(f, "before.{unit}"),
@@ -227,6 +331,7 @@ impl fmt::Display for ImageId {
             Choice::Short(unit, sectors) => write!(f, "short.{unit}.{sectors}"),
             Choice::Hole(unit, sector) => write!(f, "hole.{unit}.{sector}"),
             Choice::Checkered(unit) => write!(f, "checkered.{unit}"),
+            Choice::Pair(lost, at, sectors) => write!(f, "pair.{lost}.{at}.{sectors}"),
             Choice::Subset(bits) => write!(f, "subset.{bits}"),
             Choice::Random(seed) => write!(f, "random.{seed}"),
         }
@@ -250,6 +355,7 @@ impl FromStr for ImageId {
             "names" => Choice::Names,
             "hollow" => Choice::Hollow,
             "contents" => Choice::Contents,
+            "lengthless" => Choice::Lengthless,
             "without" => Choice::Without(unit()?),
             "only" => Choice::Only(unit()?),
             "before" => Choice::Before(unit()?),
@@ -257,6 +363,7 @@ impl FromStr for ImageId {
             "short" => Choice::Short(unit()?, unit()?),
             "hole" => Choice::Hole(unit()?, unit()?),
             "checkered" => Choice::Checkered(unit()?),
+            "pair" => Choice::Pair(unit()?, unit()?, unit()?),
             "subset" => Choice::Subset(number()?),
             "random" => Choice::Random(number()?),
             _ => return Err(NotAnImageId),
@@ -277,6 +384,8 @@ mod tests {
             Choice::Names,
             Choice::Hollow,
             Choice::Contents,
+            Choice::Lengthless,
+            Choice::Pair(1, 2, 3),
             Choice::Without(3),
             Choice::Only(0),
             Choice::Before(12),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::rng::Rng;
+use crate::dice::Dice;
 
 /// The bytes of one sector, shared by every state of the file that has them.
 #[derive(Clone, Debug)]
@@ -60,6 +60,22 @@ pub(super) enum Pick {
     EverySecond,
     /// Each by the toss of a coin.
     Random(u64),
+}
+
+impl Pick {
+    /// Which of so many sectors survive.
+    pub(super) fn survivors(self, count: usize) -> Vec<bool> {
+        let mut coins = Dice::new(if let Self::Random(seed) = self { seed } else { 0 });
+        let survives = |position: usize| match self {
+            Self::All => true,
+            Self::None => false,
+            Self::First(count) => position < count,
+            Self::AllBut(missing) => position != missing,
+            Self::EverySecond => position.is_multiple_of(2),
+            Self::Random(_) => coins.coin(),
+        };
+        (0..count).map(survives).collect()
+    }
 }
 
 /// Whether an operation's length survives.
@@ -188,16 +204,9 @@ impl Content {
                 self.sum = self.sum.wrapping_sub(sector.weight(index));
             }
         }
-        let mut coins = Rng::new(if let Pick::Random(seed) = part.sectors { seed } else { 0 });
-        for (position, (index, sector)) in effect.sectors.iter().enumerate() {
-            let survives = match part.sectors {
-                Pick::All => true,
-                Pick::None => false,
-                Pick::First(count) => position < count,
-                Pick::AllBut(missing) => position != missing,
-                Pick::EverySecond => position % 2 == 0,
-                Pick::Random(_) => coins.coin(),
-            };
+        for ((index, sector), survives) in
+            effect.sectors.iter().zip(part.sectors.survivors(effect.sectors.len()))
+        {
             if survives {
                 self.put(*index, sector.clone());
             }
@@ -222,6 +231,16 @@ impl Content {
         };
         let before = before.map_or(0, |sector| sector.weight(index));
         self.sum = self.sum.wrapping_add(after).wrapping_sub(before);
+    }
+
+    /// Lets those of `sectors` that hold nothing show what lay on the disk before.
+    pub(super) fn expose(&mut self, sectors: impl IntoIterator<Item = u64>, pattern: u8) {
+        let stale = Sector::new(Bytes::from(vec![pattern; self.sector_len as usize]));
+        for index in sectors {
+            if !self.has_sector(index) && index * self.sector_len < self.len {
+                self.put(index, Some(stale.clone()));
+            }
+        }
     }
 
     /// Whether a sector lies, in part, past the length: a state that only the choice of what survives makes.

@@ -2,10 +2,12 @@
 //!
 //! All of it is durable at once, and none of it is subject to faults.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lsm_types::{IoError, IoKind, IoOp};
 
+use super::choice::Choice;
 use super::content::DataEffect;
 use super::fs::SimFs;
 use super::state::{State, Target};
@@ -64,6 +66,36 @@ impl SimFs {
         swapped
     }
 
+    /// Gives a file the contents it had at an earlier point of the trace, as where a block device answers with what it
+    /// held before.
+    ///
+    /// # Errors
+    /// `NotFound` where the file has no name now, or had none at that point.
+    pub fn restore_old(&self, path: &Path, point: usize) -> Result<(), IoError> {
+        let old = self.image(point, Choice::Ceiling).files().remove(path);
+        let old = old.ok_or(IoError::new(IoOp::Open, IoKind::NotFound))?;
+        self.truncate(path, 0)?;
+        self.damage(path, |state, on| {
+            let effect = state.live.content(IoOp::Write, on.ino)?.write_effect(0, &old);
+            Ok((EventKind::Write { offset: 0, len: old.len() as u64 }, effect))
+        })
+    }
+
+    /// Puts something into a directory that no engine of ours wrote; returns its path.
+    pub fn plant_foreign(&self, dir: &Path, what: Foreign) -> Result<PathBuf, IoError> {
+        let path = dir.join(what.name());
+        let mut state = self.lock();
+        match what {
+            Foreign::Directory => state.create_dir(&path)?,
+            Foreign::SymbolicLink => state.create_other(&path)?,
+            Foreign::File | Foreign::Hidden | Foreign::NotUnicode | Foreign::AlmostOurs => {
+                state.create_file(&path)?;
+            }
+        }
+        state.settle_parent(&path)?;
+        Ok(path)
+    }
+
     fn damage(
         &self,
         path: &Path,
@@ -76,4 +108,50 @@ impl SimFs {
         state.settle_file(&on);
         Ok(())
     }
+}
+
+/// Something that an engine finds among its files and did not put there.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Foreign {
+    /// A file of another program.
+    File,
+    /// A file whose name begins with a dot.
+    Hidden,
+    /// A file whose name is not valid Unicode; where names have to be, one that nearly is.
+    NotUnicode,
+    /// A file whose name starts with digits, as many names of ours do.
+    AlmostOurs,
+    /// A directory.
+    Directory,
+    /// A symbolic link that leads nowhere; it cannot be opened.
+    SymbolicLink,
+}
+
+impl Foreign {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::File, Self::Hidden, Self::NotUnicode, Self::AlmostOurs, Self::Directory, Self::SymbolicLink];
+
+    fn name(self) -> OsString {
+        match self {
+            Self::File => "README.txt".into(),
+            Self::Hidden => ".DS_Store".into(),
+            Self::NotUnicode => not_unicode(),
+            Self::AlmostOurs => "000001~".into(),
+            Self::Directory => "lost+found".into(),
+            Self::SymbolicLink => "link".into(),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn not_unicode() -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    OsString::from_vec(b"caf\xE9\xFF.tmp".to_vec())
+}
+
+#[cfg(not(unix))]
+fn not_unicode() -> OsString {
+    "caf\u{FFFD}.tmp".into()
 }

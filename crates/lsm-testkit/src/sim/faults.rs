@@ -1,8 +1,12 @@
 //! Failures on order.
 
+use std::ops::Range;
 use std::path::Path;
 
 use lsm_types::{IoKind, IoOp};
+
+use super::gate::Gate;
+use crate::dice::Dice;
 
 /// Which operations fail, and how. The first rule that strikes an operation decides.
 #[derive(Clone, Debug, Default)]
@@ -17,12 +21,22 @@ pub struct FaultRule {
     failure: Failure,
     op: Option<IoOp>,
     path: Option<String>,
+    label: Option<String>,
     when: When,
     met: u64,
 }
 
+/// An operation that may fail.
+pub(super) struct Occasion<'a> {
+    pub(super) op: IoOp,
+    pub(super) paths: &'a [&'a Path],
+    pub(super) label: Option<&'a str>,
+    /// The bytes that a read asks for.
+    pub(super) range: Range<u64>,
+}
+
 /// How an operation fails.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// Without effect; a failed sync keeps what is dirty.
     Before(IoKind),
@@ -30,15 +44,23 @@ pub(super) enum Failure {
     After(IoKind),
     /// A write after this many bytes; a read returns this many.
     Short(usize, IoKind),
-    /// A sync, dropping what is dirty.
+    /// A sync, dropping what is dirty; reads go on showing it.
     Losing(IoKind),
+    /// A sync, dropping what is dirty; reads show what is durable.
+    Dropping(IoKind),
+    /// A read, which answers with bits inverted in the byte at this position of the file.
+    Corrupt { offset: u64, mask: u8 },
+    /// Not at all, but not before the gate is opened.
+    Hang(Gate),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum When {
     Nth(u64),
     Every(u64),
     From(u64),
+    /// Once in so many, by the toss of a coin.
+    Chance(u64, Dice),
 }
 
 impl FaultRule {
@@ -62,8 +84,24 @@ impl FaultRule {
         Self::new(Failure::Losing(kind))
     }
 
+    /// A sync fails and drops what was dirty, and reads show the contents that are durable instead. The length stays.
+    pub fn drop_dirty(kind: IoKind) -> Self {
+        Self::new(Failure::Dropping(kind))
+    }
+
+    /// A read of the byte at `offset` answers with the bits of `mask` inverted in it. What is on the disk stays as it
+    /// is: with [`FaultRule::nth`] the next read is right again, with [`FaultRule::from`] none is.
+    pub fn corrupt(offset: u64, mask: u8) -> Self {
+        Self { op: Some(IoOp::Read), ..Self::new(Failure::Corrupt { offset, mask }) }
+    }
+
+    /// The operation waits until `gate` is opened, and then takes its course.
+    pub fn hang(gate: &Gate) -> Self {
+        Self::new(Failure::Hang(gate.clone()))
+    }
+
     fn new(failure: Failure) -> Self {
-        Self { failure, op: None, path: None, when: When::Nth(0), met: 0 }
+        Self { failure, op: None, path: None, label: None, when: When::Nth(0), met: 0 }
     }
 
     /// Strikes operations of this kind only. Creating a file is an `Open`, an append a `Write`.
@@ -76,6 +114,18 @@ impl FaultRule {
     /// either will do.
     pub fn path(mut self, glob: &str) -> Self {
         self.path = Some(glob.to_owned());
+        self
+    }
+
+    /// Strikes only what is done under a label of this form; see [`crate::sim::SimFs::label`].
+    pub fn label(mut self, glob: &str) -> Self {
+        self.label = Some(glob.to_owned());
+        self
+    }
+
+    /// Strikes one in `throws` operations by chance, the same ones for the same seed.
+    pub fn chance(mut self, throws: u64, seed: u64) -> Self {
+        self.when = When::Chance(throws, Dice::new(seed));
         self
     }
 
@@ -97,30 +147,49 @@ impl FaultRule {
         self
     }
 
-    fn strikes(&mut self, op: IoOp, paths: &[&Path]) -> bool {
-        if self.op.is_some_and(|wanted| wanted != op) {
+    fn strikes(&mut self, occasion: &Occasion<'_>) -> bool {
+        if self.op.is_some_and(|wanted| wanted != occasion.op) {
             return false;
         }
         if let Some(glob) = &self.path
-            && !paths.iter().any(|path| matches(glob.as_bytes(), path.as_os_str().as_encoded_bytes()))
+            && !occasion
+                .paths
+                .iter()
+                .any(|path| matches(glob.as_bytes(), path.as_os_str().as_encoded_bytes()))
+        {
+            return false;
+        }
+        if let Some(glob) = &self.label
+            && !occasion.label.is_some_and(|label| matches(glob.as_bytes(), label.as_bytes()))
+        {
+            return false;
+        }
+        if let Failure::Corrupt { offset, .. } = self.failure
+            && !occasion.range.contains(&offset)
         {
             return false;
         }
         let met = self.met;
         self.met += 1;
-        match self.when {
-            When::Nth(skipped) => met == skipped,
-            When::Every(period) => (met + 1).is_multiple_of(period),
-            When::From(skipped) => met >= skipped,
+        match &mut self.when {
+            When::Nth(skipped) => met == *skipped,
+            When::Every(period) => (met + 1).is_multiple_of(*period),
+            When::From(skipped) => met >= *skipped,
+            When::Chance(throws, dice) => dice.one_in(*throws),
         }
     }
 }
 
 impl Failure {
-    /// What the caller is told.
-    pub(super) fn kind(self) -> IoKind {
-        match self {
-            Self::Before(kind) | Self::After(kind) | Self::Short(_, kind) | Self::Losing(kind) => kind,
+    /// What the caller is told; nothing where the operation succeeds.
+    pub(super) fn kind(&self) -> Option<IoKind> {
+        match *self {
+            Self::Before(kind)
+            | Self::After(kind)
+            | Self::Short(_, kind)
+            | Self::Losing(kind)
+            | Self::Dropping(kind) => Some(kind),
+            Self::Corrupt { .. } | Self::Hang(_) => None,
         }
     }
 }
@@ -142,10 +211,30 @@ impl FaultPlan {
         self.struck
     }
 
-    pub(super) fn strike(&mut self, op: IoOp, paths: &[&Path]) -> Option<Failure> {
+    /// Whether any rule may let an operation wait.
+    pub(super) fn has_gates(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.failure, Failure::Hang(_)))
+    }
+
+    /// The gates that an operation has to wait for before anything else happens to it.
+    pub(super) fn gates(&mut self, occasion: &Occasion<'_>) -> Vec<Gate> {
+        let mut gates = Vec::new();
+        for rule in &mut self.rules {
+            if let Failure::Hang(gate) = &rule.failure {
+                let gate = gate.clone();
+                if rule.strikes(occasion) {
+                    gates.push(gate);
+                }
+            }
+        }
+        self.struck += gates.len() as u64;
+        gates
+    }
+
+    pub(super) fn strike(&mut self, occasion: &Occasion<'_>) -> Option<Failure> {
         // Every rule counts every operation, whether or not an earlier rule decides.
-        let striking =
-            self.rules.iter_mut().filter_map(|rule| rule.strikes(op, paths).then_some(rule.failure));
+        let failing = self.rules.iter_mut().filter(|rule| !matches!(rule.failure, Failure::Hang(_)));
+        let striking = failing.filter_map(|rule| rule.strikes(occasion).then(|| rule.failure.clone()));
         let failure = striking.fold(None, |first: Option<Failure>, next| first.or(Some(next)));
         self.struck += u64::from(failure.is_some());
         failure
@@ -191,7 +280,10 @@ mod tests {
     fn a_rule_strikes_when_it_says() {
         let struck = |rule: FaultRule| {
             let mut plan = FaultPlan::new().with(rule);
-            let strikes = |_| plan.strike(IoOp::Write, &[Path::new("a")]).is_some();
+            let paths = [Path::new("a")];
+            let occasion =
+                Occasion { op: IoOp::Write, paths: &paths, label: Some("flush/install"), range: 0..0 };
+            let strikes = |_| plan.strike(&occasion).is_some();
             (0..6).map(strikes).collect::<Vec<_>>()
         };
         let fail = || FaultRule::fail(IoKind::Other);
@@ -201,5 +293,10 @@ mod tests {
         assert_eq!(struck(fail().from(4)), [false, false, false, false, true, true]);
         assert_eq!(struck(fail().on(IoOp::Sync)), [false; 6]);
         assert_eq!(struck(fail().path("b*")), [false; 6]);
+        assert_eq!(struck(fail().label("*/install").from(0)), [true; 6]);
+        assert_eq!(struck(fail().label("install").from(0)), [false; 6]);
+        let by_chance = struck(fail().chance(2, 7));
+        assert_eq!(by_chance, struck(fail().chance(2, 7)));
+        assert!(by_chance.contains(&true) && by_chance.contains(&false));
     }
 }

@@ -40,27 +40,34 @@ impl SimFile {
 impl FsFile for SimFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, IoError> {
         check_range(IoOp::Read, offset, out.len() as u64)?;
-        let mut state = self.fs.lock();
+        let mut state = self.fs.enter(IoOp::Read, &[&self.path])?;
         let mut most = out.len();
-        match state.faults.strike(IoOp::Read, &[&self.path]) {
-            None => {}
-            Some(Failure::Short(bytes, _)) => most = most.min(bytes),
-            Some(Failure::Before(kind) | Failure::After(kind) | Failure::Losing(kind)) => {
-                return Err(IoError::new(IoOp::Read, kind));
-            }
+        let failure =
+            state.strike_range(IoOp::Read, &[&self.path], offset..offset.saturating_add(out.len() as u64));
+        if let Some(Failure::Short(bytes, _)) = failure {
+            most = most.min(bytes);
+        } else if let Some(kind) = failure.as_ref().and_then(Failure::kind) {
+            return Err(IoError::new(IoOp::Read, kind));
         }
         let content = state.live.content(IoOp::Read, self.ino)?;
-        Ok(content.read(offset, out.get_mut(..most).unwrap_or_default()))
+        let read = content.read(offset, out.get_mut(..most).unwrap_or_default());
+        if let Some(Failure::Corrupt { offset: at, mask }) = failure
+            && let Some(byte) =
+                usize::try_from(at - offset).ok().and_then(|at| out.get_mut(..read)?.get_mut(at))
+        {
+            *byte ^= mask;
+        }
+        Ok(read)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
         self.check_writable(IoOp::Write)?;
-        self.fs.lock().write(&self.target(), Some(offset), bytes).map(|_| ())
+        self.fs.enter(IoOp::Write, &[&self.path])?.write(&self.target(), Some(offset), bytes).map(|_| ())
     }
 
     fn append(&self, bytes: &[u8]) -> Result<u64, WriteError> {
         self.check_writable(IoOp::Write)?;
-        self.fs.lock().write(&self.target(), None, bytes)
+        self.fs.enter(IoOp::Write, &[&self.path])?.write(&self.target(), None, bytes)
     }
 
     fn len(&self) -> Result<u64, IoError> {
@@ -70,11 +77,13 @@ impl FsFile for SimFile {
     fn set_len(&self, len: u64) -> Result<(), IoError> {
         self.check_writable(IoOp::Resize)?;
         check_range(IoOp::Resize, len, 0)?;
-        self.fs.lock().run(IoOp::Resize, &[&self.path], |state| state.set_len(&self.target(), len))
+        self.fs
+            .enter(IoOp::Resize, &[&self.path])?
+            .run(IoOp::Resize, &[&self.path], |state| state.set_len(&self.target(), len))
     }
 
     fn sync(&self, level: SyncLevel) -> Result<(), IoError> {
-        self.fs.lock().sync(&self.target(), level)
+        self.fs.enter(IoOp::Sync, &[&self.path])?.sync(&self.target(), level)
     }
 
     fn metadata(&self) -> Result<Metadata, IoError> {
@@ -87,7 +96,7 @@ impl FsFile for SimFile {
         if len == 0 {
             return Ok(());
         }
-        self.fs.lock().run(IoOp::Resize, &[&self.path], |state| {
+        self.fs.enter(IoOp::Resize, &[&self.path])?.run(IoOp::Resize, &[&self.path], |state| {
             if state.free_bytes() < len {
                 return Err(IoError::new(IoOp::Resize, IoKind::NoSpace));
             }
@@ -101,7 +110,7 @@ impl FsFile for SimFile {
     fn punch_hole(&self, offset: u64, len: u64) -> Result<(), IoError> {
         self.check_writable(IoOp::Punch)?;
         let end = check_range(IoOp::Punch, offset, len)?;
-        self.fs.lock().run(IoOp::Punch, &[&self.path], |state| {
+        self.fs.enter(IoOp::Punch, &[&self.path])?.run(IoOp::Punch, &[&self.path], |state| {
             let effect: DataEffect = state.live.content(IoOp::Punch, self.ino)?.punch_effect(offset, end);
             state.change_data(&self.target(), EventKind::Punch { offset, len }, effect);
             Ok(())
@@ -109,7 +118,9 @@ impl FsFile for SimFile {
     }
 
     fn try_lock(&self, mode: LockMode) -> Result<bool, IoError> {
-        self.fs.lock().run(IoOp::Lock, &[&self.path], |state| Ok(state.try_lock(self.ino, self.handle, mode)))
+        self.fs
+            .enter(IoOp::Lock, &[&self.path])?
+            .run(IoOp::Lock, &[&self.path], |state| Ok(state.try_lock(self.ino, self.handle, mode)))
     }
 }
 

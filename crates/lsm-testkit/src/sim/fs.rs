@@ -1,5 +1,6 @@
 //! The file system that programs use.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,28 +14,59 @@ use lsm_types::{IoError, IoKind, IoOp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::build::build;
-use super::choice::{Choice, Strategy};
-use super::faults::FaultPlan;
+use super::choice::{Choice, ImageId, Strategy};
+use super::content::{LenPart, Part, Pick};
+use super::faults::{FaultPlan, Occasion};
 use super::file::SimFile;
+use super::gate::Gate;
 use super::images::Images;
-use super::replay::Replay;
+use super::profile::Profile;
+use super::replay::{Pending, Replay};
 use super::state::{State, Target};
 use super::trace::Event;
-use super::volume::{Ino, Node, ROOT, Reachable, Volume, reachable};
+use super::volume::{Ino, Node, ROOT, Reachable, Volume, components, reachable};
 
-/// Sizes of a simulated disk.
+/// Who says when an operation may go ahead.
+pub(crate) trait Turns: Send + Sync {
+    /// Returns when the calling thread may go ahead.
+    fn take_turn(&self);
+}
+
+/// What a simulated disk is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SimConfig {
     /// Bytes of a sector: what is written entirely or not at all.
     pub sector: u64,
     /// Bytes that all files together may occupy, in whole sectors.
     pub capacity: u64,
+    /// What a crash may do to changes that were not synced.
+    pub profile: Profile,
+    /// The byte that lay on the disk before, where the profile lets it show.
+    pub stale_pattern: u8,
+    /// A sync makes durable only what its own handle wrote: whoever relies on syncing a file through another handle
+    /// is caught by the first power loss.
+    pub own_syncs_only: bool,
+    /// As on Windows: open files cannot be removed, renamed or replaced, names differ by more than case, and syncing a
+    /// directory does nothing; syncing a file makes all names so far durable instead.
+    pub windows_semantics: bool,
+}
+
+impl SimConfig {
+    /// Sectors of 512 bytes and no end of them, under the weakest reading of POSIX.
+    pub const DEFAULT: Self = Self {
+        sector: 512,
+        capacity: u64::MAX,
+        profile: Profile::Posix,
+        stale_pattern: 0xA5,
+        own_syncs_only: false,
+        windows_semantics: false,
+    };
 }
 
 impl Default for SimConfig {
-    /// Sectors of 512 bytes, and no end of them.
+    /// [`SimConfig::DEFAULT`].
     fn default() -> Self {
-        Self { sector: 512, capacity: u64::MAX }
+        Self::DEFAULT
     }
 }
 
@@ -42,6 +74,8 @@ impl Default for SimConfig {
 #[derive(Clone)]
 pub struct SimFs {
     state: Arc<Mutex<State>>,
+    /// Which process uses it.
+    process: u64,
     namespace: NamespaceId,
 }
 
@@ -55,11 +89,62 @@ impl SimFs {
     }
 
     fn start(state: State) -> Self {
-        Self { state: Arc::new(Mutex::new(state)), namespace: NamespaceId::fresh() }
+        Self { state: Arc::new(Mutex::new(state)), process: 0, namespace: NamespaceId::fresh() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// The state, as an operation gets it: after its turn has come and its gates are open. A process that was killed
+    /// gets nothing any more.
+    pub(super) fn enter(&self, op: IoOp, paths: &[&Path]) -> Result<MutexGuard<'_, State>, IoError> {
+        let mut state = self.lock();
+        if state.turns.is_some() || state.faults.has_gates() {
+            let turns = state.turns.clone();
+            let label = state.labels.current();
+            let gates = state.faults.gates(&Occasion { op, paths, label: label.as_deref(), range: 0..0 });
+            drop(state);
+            gates.iter().for_each(Gate::pass);
+            if let Some(turns) = turns {
+                turns.take_turn();
+            }
+            state = self.lock();
+        }
+        if state.is_killed(self.process) { Err(IoError::new(op, IoKind::Other)) } else { Ok(state) }
+    }
+
+    /// The same disk, used by another process: it has locks of its own, and can be killed without the others.
+    pub fn process(&self) -> Self {
+        let process = self.lock().new_process();
+        Self { process, ..self.clone() }
+    }
+
+    /// Ends the process that this disk is used by, at once: its handles close, its locks go, and every later call of
+    /// it fails and does nothing. What it wrote stays, as the page cache does.
+    pub fn kill(&self) {
+        self.lock().kill(self.process);
+    }
+
+    /// The path as the disk spells it.
+    fn spelling<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
+        let state = self.lock();
+        match components(IoOp::Dir, path) {
+            Ok(names) if state.config.windows_semantics => {
+                Cow::Owned(Path::new("/").join(state.live.spelled(&names).iter().collect::<PathBuf>()))
+            }
+            _ => Cow::Borrowed(path),
+        }
+    }
+
+    /// Lets every operation wait for its turn; see [`crate::schedule`].
+    pub(crate) fn set_turns(&self, turns: Option<Arc<dyn Turns>>) {
+        self.lock().turns = turns;
+    }
+
+    /// What the disk is like.
+    pub fn config(&self) -> SimConfig {
+        self.lock().config
     }
 
     /// Events so far; also the point of a crash right now.
@@ -105,7 +190,8 @@ impl SimFs {
     }
 
     pub(super) fn replay_start(&self) -> Replay {
-        Replay::new(self.lock().initial.clone())
+        let state = self.lock();
+        Replay::new(state.initial.clone(), state.config)
     }
 
     /// Lets the events before `point` happen to `replay`.
@@ -129,15 +215,82 @@ impl SimFs {
         self.lock().faults = plan;
     }
 
+    /// As [`SimFs::images`], on a disk with another profile: how strong a disk has to be for a fault to be hidden.
+    pub fn images_under(&self, profile: Profile, point: usize, strategy: &Strategy) -> Images {
+        Images::new(&self.under(profile), strategy, vec![point])
+    }
+
+    /// The same disk and the same past, under another profile.
+    fn under(&self, profile: Profile) -> Self {
+        let state = self.lock();
+        let config = SimConfig { profile, ..state.config };
+        let found = reachable(|ino| state.initial.nodes.get(&ino).cloned());
+        let mut copy = State::new(config, found, state.next_ino);
+        copy.initial = state.initial.clone();
+        copy.trace.clone_from(&state.trace);
+        Self::start(copy)
+    }
+
+    /// What an image makes of each change that was pending, one line each: kept, torn or lost.
+    pub fn describe(&self, id: ImageId) -> Vec<String> {
+        let mut replay = self.replay_start();
+        self.advance(&mut replay, id.point);
+        let parts = id.choice.parts(&replay.pending, replay.config);
+        let trace = self.trace();
+        let line = |(pending, part): (&Pending, Option<Part>)| {
+            let fate = match part {
+                None => "lost",
+                Some(Part { sectors: Pick::All, len: LenPart::Yes }) => "kept",
+                Some(_) => "torn",
+            };
+            let event = trace.get(pending.event).map(ToString::to_string).unwrap_or_default();
+            format!("{fate} {}: {event}", pending.event)
+        };
+        replay.pending.iter().zip(parts).map(line).collect()
+    }
+
+    /// Which of the changes pending at the image's point survive in it, the first one lowest; nothing where there are
+    /// more than 64. With how many there are.
+    pub(crate) fn survivors(&self, id: ImageId) -> Option<(u64, usize)> {
+        let mut replay = self.replay_start();
+        self.advance(&mut replay, id.point);
+        let parts = id.choice.parts(&replay.pending, replay.config);
+        let bit = |(unit, part): (usize, &Option<Part>)| u64::from(part.is_some()) << unit;
+        (parts.len() <= 64).then(|| (parts.iter().enumerate().map(bit).sum(), parts.len()))
+    }
+
     /// Operations that the present plan has failed.
     pub fn faults_struck(&self) -> u64 {
         self.lock().faults.struck()
+    }
+
+    /// Whether an operation has failed by the present plan, or may have failed for want of space.
+    pub fn is_faulty(&self) -> bool {
+        let state = self.lock();
+        state.faults.struck() > 0 || state.budget.is_some() || state.late_budget.is_some()
+    }
+
+    /// Lets nothing fail any more: no plan, no limit on space.
+    pub fn lift_faults(&self) {
+        self.set_faults(FaultPlan::new());
+        self.set_budget(None);
+        self.set_late_budget(None);
     }
 
     /// Lets this many more bytes be written, and then fails with `NoSpace`, writing what fits; creating files,
     /// directories and links fails then too. `None` lifts the limit.
     pub fn set_budget(&self, bytes: Option<u64>) {
         self.lock().budget = bytes;
+    }
+
+    /// Lets this many more bytes be written as if there were room for more; the next sync of each file written to
+    /// after that fails with `NoSpace` and drops what was dirty, as where space is allocated late. `None` lifts the limit.
+    pub fn set_late_budget(&self, bytes: Option<u64>) {
+        let mut state = self.lock();
+        state.late_budget = bytes;
+        if bytes.is_none() {
+            state.overdrawn.clear();
+        }
     }
 
     /// Syncs, by their position in the trace, that made durable what another handle had written: an error the other
@@ -181,6 +334,7 @@ pub(super) fn metadata_of(state: &State, op: IoOp, ino: Ino) -> Result<Metadata,
     let (kind, len) = match state.live.node(op, ino)? {
         Node::File(content) => (EntryKind::File, content.len()),
         Node::Dir(_) => (EntryKind::Dir, 0),
+        Node::Other => (EntryKind::Other, 0),
     };
     let nlink = match kind {
         EntryKind::File => state.links.get(&ino).copied().unwrap_or(0),
@@ -192,7 +346,8 @@ pub(super) fn metadata_of(state: &State, op: IoOp, ino: Ino) -> Result<Metadata,
 impl Fs for SimFs {
     fn open(&self, path: &Path, options: &OpenOptions) -> Result<Arc<dyn FsFile>, IoError> {
         options.check()?;
-        let (ino, handle) = self.lock().run(IoOp::Open, &[path], |state| {
+        let path = &*self.spelling(path);
+        let (ino, handle) = self.enter(IoOp::Open, &[path])?.run(IoOp::Open, &[path], |state| {
             let ino = match (state.find(IoOp::Open, path), options.creation) {
                 (Ok(_), Creation::New) => Err(IoError::new(IoOp::Open, IoKind::AlreadyExists)),
                 (Err(error), Creation::IfMissing | Creation::New) if error.kind == IoKind::NotFound => {
@@ -201,7 +356,7 @@ impl Fs for SimFs {
                 (found, _) => found,
             }?;
             let is_empty = state.live.content(IoOp::Open, ino)?.len() == 0;
-            let handle = state.open_handle(ino);
+            let handle = state.open_handle(ino, self.process);
             if options.truncate && !is_empty {
                 state.set_len(&Target { ino, handle, path }, 0)?;
             }
@@ -211,11 +366,13 @@ impl Fs for SimFs {
     }
 
     fn create_dir(&self, path: &Path) -> Result<(), IoError> {
-        self.lock().run(IoOp::Dir, &[path], |state| state.create_dir(path))
+        let path = &*self.spelling(path);
+        self.enter(IoOp::Dir, &[path])?.run(IoOp::Dir, &[path], |state| state.create_dir(path))
     }
 
     fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>, IoError> {
-        self.lock().run(IoOp::Dir, &[path], |state| {
+        let path = &*self.spelling(path);
+        self.enter(IoOp::Dir, &[path])?.run(IoOp::Dir, &[path], |state| {
             let entries = state.live.entries(IoOp::Dir, state.find(IoOp::Dir, path)?)?;
             let entry = |(name, &ino): (&_, &Ino)| {
                 let kind = metadata_of(state, IoOp::Dir, ino)?.kind;
@@ -226,28 +383,35 @@ impl Fs for SimFs {
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), IoError> {
-        self.lock().run(IoOp::Remove, &[path], |state| state.remove_file(path))
+        let path = &*self.spelling(path);
+        self.enter(IoOp::Remove, &[path])?.run(IoOp::Remove, &[path], |state| state.remove_file(path))
     }
 
     fn remove_dir(&self, path: &Path) -> Result<(), IoError> {
-        self.lock().run(IoOp::Remove, &[path], |state| state.remove_dir(path))
+        let path = &*self.spelling(path);
+        self.enter(IoOp::Remove, &[path])?.run(IoOp::Remove, &[path], |state| state.remove_dir(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), IoError> {
-        self.lock().run(IoOp::Rename, &[from, to], |state| state.rename(from, to))
+        let (from, to) = (&*self.spelling(from), &*self.spelling(to));
+        self.enter(IoOp::Rename, &[from, to])?.run(IoOp::Rename, &[from, to], |state| state.rename(from, to))
     }
 
     fn metadata(&self, path: &Path) -> Result<Metadata, IoError> {
-        self.lock()
+        let path = &*self.spelling(path);
+        self.enter(IoOp::Dir, &[path])?
             .run(IoOp::Dir, &[path], |state| metadata_of(state, IoOp::Dir, state.find(IoOp::Dir, path)?))
     }
 
     fn sync_dir(&self, path: &Path, level: SyncLevel) -> Result<(), IoError> {
-        self.lock().sync_dir(path, level)
+        let path = &*self.spelling(path);
+        self.enter(IoOp::SyncDir, &[path])?.sync_dir(path, level)
     }
 
     fn hard_link(&self, source: &Path, target: &Path) -> Result<(), IoError> {
-        self.lock().run(IoOp::Link, &[source, target], |state| state.hard_link(source, target))
+        let (source, target) = (&*self.spelling(source), &*self.spelling(target));
+        self.enter(IoOp::Link, &[source, target])?
+            .run(IoOp::Link, &[source, target], |state| state.hard_link(source, target))
     }
 
     fn available_space(&self, _path: &Path) -> Result<Option<u64>, IoError> {
@@ -265,7 +429,10 @@ impl Fs for SimFs {
     /// An allocation is taken and reserves nothing, as on a disk that copies on write.
     fn capabilities(&self, _path: &Path) -> Result<Capabilities, IoError> {
         use Capability as C;
-        let promised = [C::PunchHole, C::DirSync, C::RenameDurableAfterDirSync, C::Locks];
-        Ok(promised.into_iter().fold(Capabilities::NONE, Capabilities::with))
+        let always = Capabilities::NONE.with(C::PunchHole).with(C::Locks);
+        if self.lock().config.windows_semantics {
+            return Ok(always);
+        }
+        Ok(always.with(C::DirSync).with(C::RenameDurableAfterDirSync))
     }
 }

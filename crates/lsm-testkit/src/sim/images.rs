@@ -57,7 +57,7 @@ impl Iterator for Images {
             }
             let point = self.points.pop_front()?;
             self.fs.advance(&mut self.replay, point);
-            self.choices = self.strategy.choices(point, &self.replay.pending).into();
+            self.choices = self.strategy.choices(point, &self.replay.pending, self.replay.config).into();
         }
     }
 }

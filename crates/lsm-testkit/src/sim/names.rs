@@ -35,6 +35,12 @@ impl State {
         Ok((dir, name, ino.ok_or(IoError::new(op, IoKind::NotFound))?))
     }
 
+    /// Whether a file may lose a name, open as it may be.
+    fn check_shut(&self, op: IoOp, ino: Ino) -> Result<(), IoError> {
+        let refused = self.config.windows_semantics && self.open.contains_key(&ino);
+        if refused { Err(IoError::new(op, IoKind::PermissionDenied)) } else { Ok(()) }
+    }
+
     /// Whether there is room for a new name.
     fn check_room(&self, op: IoOp) -> Result<(), IoError> {
         let full = self.budget == Some(0) || self.free_sectors() == 0;
@@ -88,6 +94,14 @@ impl State {
         Ok(ino)
     }
 
+    /// Makes an entry that is neither a file nor a directory.
+    pub(super) fn create_other(&mut self, path: &Path) -> Result<(), IoError> {
+        let (dir, name) = self.free_slot(IoOp::Open, path)?;
+        let change = change(dir, name, Some(self.next_ino));
+        self.change_names(EventKind::Create, path, Some(Node::Other), vec![change]);
+        Ok(())
+    }
+
     pub(super) fn create_dir(&mut self, path: &Path) -> Result<(), IoError> {
         let (dir, name) = self.free_slot(IoOp::Dir, path)?;
         self.check_room(IoOp::Dir)?;
@@ -98,7 +112,10 @@ impl State {
 
     pub(super) fn remove_file(&mut self, path: &Path) -> Result<(), IoError> {
         let (dir, name, ino) = self.taken_slot(IoOp::Remove, path)?;
-        self.live.content(IoOp::Remove, ino)?;
+        if !matches!(self.live.node(IoOp::Remove, ino)?, Node::Other) {
+            self.live.content(IoOp::Remove, ino)?;
+        }
+        self.check_shut(IoOp::Remove, ino)?;
         self.change_names(EventKind::Remove, path, None, vec![change(dir, name, None)]);
         Ok(())
     }
@@ -134,7 +151,9 @@ impl State {
             // Two names of one file, or one name: POSIX leaves them.
             return Ok(());
         }
+        self.check_shut(IoOp::Rename, ino)?;
         if let Some(replaced) = replaced {
+            self.check_shut(IoOp::Rename, replaced)?;
             match (self.live.node(IoOp::Rename, ino)?, self.live.node(IoOp::Rename, replaced)?) {
                 (Node::File(_), Node::File(_)) => {}
                 (Node::Dir(_), Node::Dir(entries)) if entries.is_empty() => {}

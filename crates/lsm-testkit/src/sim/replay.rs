@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::content::DataEffect;
+use super::fs::SimConfig;
 use super::trace::{Durability, Effect, Event, NameChange, Scope};
 use super::volume::{Ino, Node, Volume};
 
@@ -15,6 +16,7 @@ pub(super) struct Replay {
     pub(super) durable: Volume,
     /// What may survive or not, in the order in which it happened.
     pub(super) pending: Vec<Pending>,
+    pub(super) config: SimConfig,
 }
 
 /// Something that may survive a crash or not.
@@ -23,6 +25,8 @@ pub(super) struct Pending {
     /// The event that did it.
     pub(super) event: usize,
     pub(super) change: Change,
+    /// Who wrote it.
+    handle: u64,
     /// A failed sync dropped it, so no later sync makes it durable.
     lost: bool,
     /// The first barrier over it: no event from this one on survives without it.
@@ -47,26 +51,27 @@ impl Pending {
 
 impl Replay {
     /// The start of a trace over `initial`, all of which is durable.
-    pub(super) fn new(initial: Volume) -> Self {
-        Self { point: 0, durable: initial, pending: Vec::new() }
+    pub(super) fn new(initial: Volume, config: SimConfig) -> Self {
+        Self { point: 0, durable: initial, pending: Vec::new(), config }
     }
 
     /// Lets one more event happen.
     pub(super) fn advance(&mut self, event: &Event) {
-        let pending = |change| Pending { event: self.point, change, lost: false, barrier: None };
+        let pending =
+            |change, handle| Pending { event: self.point, change, handle, lost: false, barrier: None };
         match &event.effect {
-            Effect::Data { ino, effect } => {
-                self.pending.push(pending(Change::Data(*ino, Arc::clone(effect))));
+            Effect::Data { ino, handle, effect } => {
+                self.pending.push(pending(Change::Data(*ino, Arc::clone(effect)), *handle));
             }
             Effect::Names { born, changes } => {
                 if let Some((ino, node)) = born {
                     // It is there without a name; whether a crash leaves it one is another matter.
                     self.durable.nodes.insert(*ino, node.clone());
                 }
-                self.pending.extend(changes.iter().cloned().map(|change| pending(Change::Name(change))));
+                self.pending.extend(changes.iter().cloned().map(|change| pending(Change::Name(change), 0)));
             }
-            Effect::Durable { what, how: Durability::Yes } => self.make_durable(*what),
-            Effect::Durable { what, how } => {
+            Effect::Durable { what, how: Durability::Yes, by } => self.make_durable(*what, *by),
+            Effect::Durable { what, how, .. } => {
                 let point = self.point;
                 let covered = |pending: &&mut Pending| pending.scope() == *what && !pending.lost;
                 for pending in self.pending.iter_mut().filter(covered) {
@@ -82,11 +87,17 @@ impl Replay {
         self.point += 1;
     }
 
-    fn make_durable(&mut self, what: Scope) {
-        let newest = self.pending.iter().rfind(|p| p.scope() == what && !p.lost).map(|p| p.event);
+    fn make_durable(&mut self, what: Scope, by: Option<u64>) {
+        // A journal of names is written as a whole, whoever asks for it.
+        let takes_names = self.config.profile.orders_names() || self.config.windows_semantics;
+        let covered = |p: &Pending| {
+            let own = p.scope() == what && by.is_none_or(|handle| handle == p.handle);
+            !p.lost && (own || (takes_names && matches!(p.change, Change::Name(_))))
+        };
+        let newest = self.pending.iter().rfind(|p| covered(p)).map(|p| p.event);
         let Some(newest) = newest else { return };
         // What was put behind a barrier cannot become durable before what the barrier covers.
-        self.settle(|p| (p.scope() == what && !p.lost) || p.barrier.is_some_and(|barrier| barrier < newest));
+        self.settle(|p| covered(p) || p.barrier.is_some_and(|barrier| barrier < newest));
     }
 
     /// Moves what is chosen from pending to durable, and what it supersedes away.

@@ -1,14 +1,16 @@
 //! The running file system: what programs see, and the trace they leave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm_fs::LockMode;
 use lsm_types::{IoError, IoOp};
 
-use super::faults::{Failure, FaultPlan};
-use super::fs::SimConfig;
+use super::faults::{Failure, FaultPlan, Occasion};
+use super::fs::{SimConfig, Turns};
+use super::labels::Labels;
 use super::trace::{Effect, Event, EventKind};
 use super::volume::{Ino, Node, ROOT, Reachable, Volume};
 
@@ -23,10 +25,20 @@ pub(super) struct State {
     pub(super) faults: FaultPlan,
     /// Bytes that may still be written.
     pub(super) budget: Option<u64>,
+    /// Bytes that may still be written before syncs fail.
+    pub(super) late_budget: Option<u64>,
+    /// Files that took more than that, and whose next sync fails.
+    pub(super) overdrawn: BTreeSet<Ino>,
+    pub(super) labels: Labels,
+    pub(super) turns: Option<Arc<dyn Turns>>,
     /// Syncs that made durable what another handle wrote.
     pub(super) foreign_syncs: Vec<usize>,
     pub(super) next_ino: Ino,
     pub(super) open: BTreeMap<Ino, u64>,
+    /// Who has which handle on which file.
+    handles: BTreeMap<u64, (u64, Ino)>,
+    processes: u64,
+    killed: BTreeSet<u64>,
     locks: BTreeMap<Ino, Vec<(u64, LockMode)>>,
     /// Handles that wrote to a file since its last sync.
     pub(super) writers: BTreeMap<Ino, BTreeSet<u64>>,
@@ -48,14 +60,32 @@ impl State {
             trace: Vec::new(),
             faults: FaultPlan::new(),
             budget: None,
+            late_budget: None,
+            overdrawn: BTreeSet::new(),
+            labels: Labels::default(),
+            turns: None,
             foreign_syncs: Vec::new(),
             next_ino,
             open: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            processes: 0,
+            killed: BTreeSet::new(),
             locks: BTreeMap::new(),
             writers: BTreeMap::new(),
             changed_dirs: BTreeSet::new(),
             next_handle: 0,
         }
+    }
+
+    /// The fault that strikes an operation, if one does.
+    pub(super) fn strike(&mut self, op: IoOp, paths: &[&Path]) -> Option<Failure> {
+        self.strike_range(op, paths, 0..0)
+    }
+
+    /// As [`State::strike`], for a read of these bytes.
+    pub(super) fn strike_range(&mut self, op: IoOp, paths: &[&Path], range: Range<u64>) -> Option<Failure> {
+        let label = self.labels.current();
+        self.faults.strike(&Occasion { op, paths, label: label.as_deref(), range })
     }
 
     /// Runs an operation unless a fault strikes it before; a fault after it turns its answer.
@@ -65,26 +95,52 @@ impl State {
         paths: &[&Path],
         operation: impl FnOnce(&mut Self) -> Result<T, IoError>,
     ) -> Result<T, IoError> {
-        match self.faults.strike(op, paths) {
-            None => operation(self),
+        match self.strike(op, paths) {
+            None | Some(Failure::Corrupt { .. } | Failure::Hang(_)) => operation(self),
             Some(Failure::After(kind)) => operation(self).and(Err(IoError::new(op, kind))),
-            Some(Failure::Before(kind) | Failure::Short(_, kind) | Failure::Losing(kind)) => {
-                Err(IoError::new(op, kind))
-            }
+            Some(
+                Failure::Before(kind)
+                | Failure::Short(_, kind)
+                | Failure::Losing(kind)
+                | Failure::Dropping(kind),
+            ) => Err(IoError::new(op, kind)),
         }
     }
 
     pub(super) fn record(&mut self, kind: EventKind, path: &Path, effect: Effect) {
-        self.trace.push(Arc::new(Event { kind, path: path.to_owned(), effect }));
+        let label = self.labels.current();
+        self.trace.push(Arc::new(Event { kind, path: path.to_owned(), label, effect }));
     }
 
-    pub(super) fn open_handle(&mut self, ino: Ino) -> u64 {
+    pub(super) fn open_handle(&mut self, ino: Ino, process: u64) -> u64 {
         *self.open.entry(ino).or_insert(0) += 1;
         self.next_handle += 1;
+        self.handles.insert(self.next_handle, (process, ino));
         self.next_handle
     }
 
+    pub(super) fn new_process(&mut self) -> u64 {
+        self.processes += 1;
+        self.processes
+    }
+
+    pub(super) fn is_killed(&self, process: u64) -> bool {
+        self.killed.contains(&process)
+    }
+
+    pub(super) fn kill(&mut self, process: u64) {
+        self.killed.insert(process);
+        let own = |(&handle, &(owner, ino)): (&u64, &(u64, Ino))| (owner == process).then_some((ino, handle));
+        let handles: Vec<(Ino, u64)> = self.handles.iter().filter_map(own).collect();
+        for (ino, handle) in handles {
+            self.close_handle(ino, handle);
+        }
+    }
+
     pub(super) fn close_handle(&mut self, ino: Ino, handle: u64) {
+        if self.handles.remove(&handle).is_none() {
+            return; // it went with its process
+        }
         if let Some(locks) = self.locks.get_mut(&ino) {
             locks.retain(|&(holder, _)| holder != handle);
         }
@@ -110,7 +166,7 @@ impl State {
         true
     }
 
-    /// All files and directories with a name, as paths.
+    /// All files with a name, as paths.
     pub(super) fn paths(&self) -> Vec<(PathBuf, Ino)> {
         let mut found = Vec::new();
         let mut dirs = vec![(PathBuf::from("/"), ROOT)];
@@ -118,10 +174,10 @@ impl State {
             let Some(Node::Dir(entries)) = self.live.nodes.get(&dir) else { continue };
             for (name, &ino) in entries.iter() {
                 let path = path.join(name);
-                if matches!(self.live.nodes.get(&ino), Some(Node::Dir(_))) {
-                    dirs.push((path, ino));
-                } else {
-                    found.push((path, ino));
+                match self.live.nodes.get(&ino) {
+                    Some(Node::Dir(_)) => dirs.push((path, ino)),
+                    Some(Node::File(_)) => found.push((path, ino)),
+                    Some(Node::Other) | None => {}
                 }
             }
         }

@@ -17,6 +17,8 @@ pub struct Event {
     pub kind: EventKind,
     /// What it was done to: the name at that time, or the name a handle was opened by.
     pub path: PathBuf,
+    /// What the program was doing; see [`crate::sim::SimFs::label`].
+    pub label: Option<Arc<str>>,
     pub(super) effect: Effect,
 }
 
@@ -73,6 +75,8 @@ pub enum EventKind {
 pub(super) enum Effect {
     Data {
         ino: Ino,
+        /// Who wrote it.
+        handle: u64,
         effect: Arc<DataEffect>,
     },
     Names {
@@ -83,6 +87,8 @@ pub(super) enum Effect {
     Durable {
         what: Scope,
         how: Durability,
+        /// Only what this handle wrote; all of it where there is none.
+        by: Option<u64>,
     },
     /// A sync that found nothing to do.
     Nothing,
@@ -123,11 +129,36 @@ impl Event {
     pub(super) fn matters(&self) -> bool {
         !matches!(self.effect, Effect::Nothing)
     }
+
+    /// Where in the program the event came from: its label, what it did, and to which kind of file. Events of one site
+    /// differ in numbers alone, so a site stands for one line of the program more or less.
+    pub fn site(&self) -> String {
+        let what = match &self.kind {
+            EventKind::Create => "create",
+            EventKind::CreateDir => "create directory",
+            EventKind::Write { .. } => "write",
+            EventKind::SetLen(_) => "set length",
+            EventKind::Punch { .. } => "punch",
+            EventKind::Link { .. } => "link",
+            EventKind::Rename { .. } => "rename",
+            EventKind::Remove => "remove",
+            EventKind::RemoveDir => "remove directory",
+            EventKind::Sync(_) => "sync",
+            EventKind::SyncLost => "failed sync",
+            EventKind::SyncDir(_) => "sync directory",
+            EventKind::SyncDirLost => "failed sync directory",
+        };
+        let label = self.label.as_deref().map_or(String::new(), |label| format!("{label}: "));
+        format!("{label}{what} {}", without_numbers(&self.path.to_string_lossy()))
+    }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
+        if let Some(label) = &self.label {
+            write!(f, "[{label}] ")?;
+        }
         match &self.kind {
             EventKind::Create => write!(f, "create {path}"),
             EventKind::CreateDir => write!(f, "create directory {path}"),
@@ -143,5 +174,28 @@ impl fmt::Display for Event {
             EventKind::SyncDir(level) => write!(f, "sync directory {path} ({level:?})"),
             EventKind::SyncDirLost => write!(f, "sync directory {path}: failed, names dropped"),
         }
+    }
+}
+
+/// The path with every run of digits as `#`.
+fn without_numbers(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    for character in path.chars() {
+        match character {
+            '0'..='9' if plain.ends_with('#') => {}
+            '0'..='9' => plain.push('#'),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_left_out_of_a_site() {
+        assert_eq!(without_numbers("/db2/tables/000017.sst"), "/db#/tables/#.sst");
     }
 }

@@ -24,6 +24,8 @@ pub(super) type Entries = BTreeMap<OsString, Ino>;
 pub(super) enum Node {
     File(Arc<Content>),
     Dir(Arc<Entries>),
+    /// A symbolic link to nowhere, a socket: an entry that is neither.
+    Other,
 }
 
 /// Files and directories by number, reachable or not.
@@ -69,14 +71,14 @@ impl Volume {
     pub(super) fn entries(&self, op: IoOp, ino: Ino) -> Result<&Entries, IoError> {
         match self.node(op, ino)? {
             Node::Dir(entries) => Ok(entries),
-            Node::File(_) => Err(IoError::new(op, IoKind::Other)),
+            Node::File(_) | Node::Other => Err(IoError::new(op, IoKind::Other)),
         }
     }
 
     pub(super) fn content(&self, op: IoOp, ino: Ino) -> Result<&Arc<Content>, IoError> {
         match self.node(op, ino)? {
             Node::File(content) => Ok(content),
-            Node::Dir(_) => Err(IoError::new(op, IoKind::Other)),
+            Node::Dir(_) | Node::Other => Err(IoError::new(op, IoKind::Other)),
         }
     }
 
@@ -85,6 +87,19 @@ impl Volume {
         names.iter().try_fold(ROOT, |dir, &name| {
             self.entries(op, dir)?.get(name).copied().ok_or(IoError::new(op, IoKind::NotFound))
         })
+    }
+
+    /// The names as the directories spell them, where case does not tell names apart.
+    pub(super) fn spelled(&self, names: &[&OsStr]) -> Vec<OsString> {
+        let mut dir = Some(ROOT);
+        let spell = |&name: &&OsStr| {
+            let entries = dir.and_then(|dir| self.entries(IoOp::Dir, dir).ok());
+            let same = |(known, _): &(&OsString, &Ino)| known.eq_ignore_ascii_case(name);
+            let found = entries.and_then(|entries| entries.iter().find(same));
+            dir = found.map(|(_, &ino)| ino);
+            found.map_or_else(|| name.to_owned(), |(known, _)| known.clone())
+        };
+        names.iter().map(spell).collect()
     }
 
     /// The directory that holds, or would hold, the last name; that name; and what it leads to now.
@@ -134,6 +149,10 @@ pub(super) fn reachable(node: impl Fn(Ino) -> Option<Node>) -> Reachable {
                 Some(Node::Dir(_)) if seen.insert(ino) => {
                     found.hash = found.hash.wrapping_add(xxh3_64_with_seed(b"directory", path));
                     dirs.push((ino, path));
+                }
+                Some(Node::Other) => {
+                    found.hash = found.hash.wrapping_add(xxh3_64_with_seed(b"other", path));
+                    found.volume.nodes.insert(ino, Node::Other);
                 }
                 Some(Node::Dir(_)) | None => twice.push(name.clone()),
             }
