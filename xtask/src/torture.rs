@@ -1,6 +1,7 @@
 //! `cargo xtask torture NAME`: long runs, too long for tests, that try to prove the engine wrong. One file per
 //! torture.
 
+mod crash;
 mod filter;
 
 use crate::repo::Repo;
@@ -9,7 +10,7 @@ use crate::trouble::Trouble;
 /// A torture and its code.
 type Torture = (&'static str, fn(&Repo, &[String]) -> Result<(), Trouble>);
 
-const TORTURES: &[Torture] = &[("filter", filter::run)];
+const TORTURES: &[Torture] = &[("crash", crash::run), ("filter", filter::run)];
 
 pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
     let known = || TORTURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");

@@ -1,0 +1,285 @@
+//! A tree as a subject of the crash driver.
+#![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
+
+use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
+
+use lsm_compaction_planner::Leveled;
+use lsm_engine::{
+    BlockCache, CompactOptions, DescriptorCache, FlushOptions, Reader, Tree, TreeBatch, TreeOptions,
+};
+use lsm_fs::Fs;
+use lsm_testkit::{
+    crash::{Failed, OpKind, Subject},
+    dice::Dice,
+    ports::{SeededRandom, TestClock},
+    sim::SimFs,
+};
+use lsm_types::{Error, ErrorClass, Slice};
+
+use crate::common::{at, small_tables};
+
+const ROOT: &str = "/data/db";
+const TABLES: &str = "/data/db/tables";
+/// Few keys, so that most writes hide older ones.
+const KEYS: u64 = 12;
+
+/// How the trees of a workload are configured.
+pub(crate) struct TreeSubject {
+    manifest_rotate_min: u64,
+    manifest_keep_generations: u32,
+    manifest_mirror: bool,
+    file_id_block: u32,
+    table_target_bytes: u64,
+    clock: Arc<TestClock>,
+    random: Arc<SeededRandom>,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Put(u64, u16),
+    Delete(u64),
+    /// Puts and deletes, all or none.
+    Batch(Vec<(u64, Option<u16>)>),
+    Seal,
+    Flush,
+    /// One job of the leveled strategy.
+    Compact,
+    /// Everything into the last level.
+    CompactAll,
+    Reopen,
+    Close,
+}
+
+pub(crate) struct Db {
+    tree: Tree,
+    next: u64,
+}
+
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn key(number: u64) -> Vec<u8> {
+    format!("key-{number:02}").into_bytes()
+}
+
+/// A value that differs with its length.
+fn value(len: u16) -> Vec<u8> {
+    vec![b'a' + (len % 26) as u8; len.into()]
+}
+
+fn told(error: Error) -> String {
+    format!("{error} ({error:?})")
+}
+
+impl TreeSubject {
+    /// Options as the dice say: what matters to a crash is different from workload to workload.
+    pub(crate) fn new(dice: &mut Dice) -> Self {
+        let mut one_of = |choices: &[u64]| choices[dice.index(choices.len())];
+        Self {
+            manifest_rotate_min: one_of(&[300, 600, 2_000, 1 << 20]),
+            manifest_keep_generations: one_of(&[0, 1, 2]) as u32,
+            manifest_mirror: one_of(&[0, 1, 1]) == 1,
+            file_id_block: one_of(&[1, 2, 8]) as u32,
+            table_target_bytes: one_of(&[400, 1_500, 20_000]),
+            clock: Arc::new(TestClock::new()),
+            random: Arc::new(SeededRandom::new(dice.roll())),
+        }
+    }
+
+    fn options(&self, fs: &SimFs) -> TreeOptions {
+        let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+        TreeOptions::new(ROOT)
+            .store(|store| {
+                store
+                    .fs(fs)
+                    .manifest_rotate_min(self.manifest_rotate_min)
+                    .manifest_keep_generations(self.manifest_keep_generations)
+                    .manifest_mirror(self.manifest_mirror)
+                    .file_id_block(self.file_id_block)
+                    .cache(BlockCache::new(1 << 16))
+                    .descriptors(DescriptorCache::new(16))
+                    .clock(self.clock.clone())
+                    .random(self.random.clone())
+            })
+            .tables(small_tables())
+            .table_target_bytes(self.table_target_bytes)
+    }
+}
+
+impl Subject for TreeSubject {
+    type Op = Op;
+    type Db = Db;
+    type State = State;
+
+    fn open(&self, fs: &SimFs) -> Result<Db, String> {
+        let tree = Tree::open(self.options(fs)).map_err(told)?;
+        let next = tree.view().before().get();
+        Ok(Db { tree, next })
+    }
+
+    fn empty(&self) -> State {
+        State::new()
+    }
+
+    fn kind(&self, op: &Op) -> OpKind {
+        match op {
+            Op::Put(..) | Op::Delete(_) | Op::Batch(_) => OpKind::Write,
+            Op::Seal => OpKind::Seal,
+            Op::Flush => OpKind::Flush,
+            Op::Compact | Op::CompactAll => OpKind::Upkeep,
+            Op::Reopen => OpKind::Reopen,
+            Op::Close => OpKind::Close,
+        }
+    }
+
+    fn label(&self, op: &Op) -> &'static str {
+        match op {
+            Op::Put(..) => "put",
+            Op::Delete(_) => "delete",
+            Op::Batch(_) => "batch",
+            Op::Seal => "seal",
+            Op::Flush => "flush",
+            Op::Compact => "compact",
+            Op::CompactAll => "compact all",
+            Op::Reopen => "reopen",
+            Op::Close => "close",
+        }
+    }
+
+    fn model(&self, state: &mut State, op: &Op) {
+        let mut set = |number: u64, len: Option<u16>| match len {
+            Some(len) => _ = state.insert(key(number), value(len)),
+            None => _ = state.remove(&key(number)),
+        };
+        match op {
+            Op::Put(number, len) => set(*number, Some(*len)),
+            Op::Delete(number) => set(*number, None),
+            Op::Batch(writes) => writes.iter().for_each(|&(number, len)| set(number, len)),
+            Op::Seal | Op::Flush | Op::Compact | Op::CompactAll | Op::Reopen | Op::Close => {}
+        }
+    }
+
+    fn apply(&self, db: &mut Db, op: &Op) -> Result<(), Failed> {
+        let next = at(db.next);
+        let options = CompactOptions::default();
+        let outcome = match op {
+            Op::Put(number, len) => db.tree.insert(key(*number), value(*len), next).map(drop),
+            Op::Delete(number) => db.tree.remove(key(*number), next).map(drop),
+            Op::Batch(writes) => {
+                let mut batch = TreeBatch::new();
+                for &(number, len) in writes {
+                    let added = match len {
+                        Some(len) => batch.insert(key(number), value(len)).map(drop),
+                        None => batch.remove(key(number)).map(drop),
+                    };
+                    added.map_err(|error| Failed::Broken(told(error)))?;
+                }
+                db.tree.apply(&batch, next).map(drop)
+            }
+            Op::Seal => {
+                db.tree.seal(None);
+                Ok(())
+            }
+            Op::Flush => db.tree.flush(&FlushOptions::default()).map(drop),
+            Op::Compact => {
+                let target_bytes = self.table_target_bytes;
+                let leveled =
+                    Leveled { l0_threshold: 2, table_target_bytes: target_bytes, ..Leveled::default() };
+                db.tree.set_gc_watermark(next);
+                db.tree.compact(&leveled, &options).map(drop)
+            }
+            Op::CompactAll => {
+                db.tree.set_gc_watermark(next);
+                db.tree.major_compact(&options).map(drop)
+            }
+            Op::Reopen | Op::Close => Ok(()),
+        };
+        db.next += if let Op::Batch(writes) = op { writes.len() as u64 } else { 1 };
+        outcome.map_err(|error| match error.kind().class() {
+            ErrorClass::Fenced => Failed::InDoubt(told(error)),
+            ErrorClass::Io | ErrorClass::NoSpace | ErrorClass::Retry => Failed::Refused(told(error)),
+            _ => Failed::Broken(told(error)),
+        })
+    }
+
+    fn close(&self, db: Db) -> Result<(), String> {
+        db.tree.close().map_err(told)
+    }
+
+    fn read(&self, db: &Db) -> Result<State, String> {
+        let owned = |(key, value): (Slice, Slice)| (key.to_vec(), value.to_vec());
+        let scanned: State =
+            db.tree.iter().pairs().map(|pair| pair.map(owned)).collect::<Result<_, _>>().map_err(told)?;
+        for number in 0..KEYS {
+            let found = db.tree.get(key(number)).map_err(told)?;
+            if found.as_deref() != scanned.get(&key(number)).map(Vec::as_slice) {
+                return Err(format!("key {number} reads {found:?}, a scan says otherwise"));
+            }
+        }
+        Ok(scanned)
+    }
+
+    fn check(&self, db: &Db, fs: &SimFs) -> Result<(), String> {
+        let report = db.tree.verify().map_err(told)?;
+        if !report.is_clean() {
+            return Err(format!("is damaged: {:?}", report.damage));
+        }
+        let names = |folder: &str| -> Vec<OsString> {
+            match fs.read_dir(Path::new(folder)) {
+                Ok(entries) => entries.into_iter().map(|entry| entry.name).collect(),
+                Err(_) => Vec::new(),
+            }
+        };
+        let is_stale = |name: &OsString| {
+            let files = fs.files();
+            let bytes = files.get(&Path::new(TABLES).join(name)).map(Vec::as_slice).unwrap_or_default();
+            bytes.first() == Some(&fs.config().stale_pattern)
+        };
+        // A file that shows another file's bytes where its head should be is nobody's: it is left alone.
+        let files: Vec<OsString> = names(TABLES).into_iter().filter(|name| !is_stale(name)).collect();
+        let tables = db.tree.stats().tables();
+        if files.len() != tables {
+            return Err(format!("{files:?} lie there for {tables} tables"));
+        }
+        let left = names("/data/db/tmp");
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} are left in tmp")) }
+    }
+
+    fn is_named_once(&self, path: &Path) -> bool {
+        path.starts_with(TABLES)
+    }
+
+    fn random_op(&self, dice: &mut Dice) -> Op {
+        let len = |dice: &mut Dice| if dice.one_in(8) { dice.below(1_200) } else { dice.below(60) } as u16;
+        match dice.below(20) {
+            0..=5 => Op::Put(dice.below(KEYS), len(dice)),
+            6..=7 => Op::Delete(dice.below(KEYS)),
+            8..=9 => {
+                let count = 1 + dice.below(5);
+                let write = |_| (dice.below(KEYS), (!dice.one_in(3)).then(|| dice.below(60) as u16));
+                Op::Batch((0..count).map(write).collect())
+            }
+            10..=12 => Op::Seal,
+            13..=15 => Op::Flush,
+            16 => Op::Compact,
+            17 => Op::CompactAll,
+            18 => Op::Reopen,
+            _ => Op::Close,
+        }
+    }
+
+    fn alphabet(&self) -> Vec<Op> {
+        let batch = Op::Batch(vec![(1, Some(700)), (2, None), (1, None), (3, Some(9))]);
+        vec![
+            Op::Put(1, 40),
+            Op::Delete(1),
+            batch,
+            Op::Seal,
+            Op::Flush,
+            Op::Compact,
+            Op::CompactAll,
+            Op::Reopen,
+            Op::Close,
+        ]
+    }
+}
