@@ -20,7 +20,7 @@ const SLICE: Campaign = Campaign {
     effort: Effort { strategy: Strategy::GATE, nested_one_in: 50, go_on_one_in: 16, go_on_ops: 8, seed: 0 },
     ops_max: 40,
     exhaustive_len: 3,
-    faulty_one_in: 3,
+    faulty_one_in: 2,
 };
 
 #[track_caller]

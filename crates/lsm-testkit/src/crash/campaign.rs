@@ -167,7 +167,9 @@ fn short_workload<S: Subject>(subject: &S, len_max: u32, number: u64) -> Option<
 
 /// Plans one failure at a random place; tells which.
 fn set_fault(fs: &SimFs, dice: &mut Dice) -> String {
-    let nth = dice.below(60);
+    // Early ones more often: everything after a failure is examined.
+    let reach = 1 + dice.below(60);
+    let nth = dice.below(reach);
     let rules = [
         ("write finds no space", FaultRule::fail(IoKind::NoSpace).on(IoOp::Write)),
         ("write lands in part", FaultRule::short(300, IoKind::NoSpace).on(IoOp::Write)),

@@ -55,14 +55,17 @@ impl Counts {
 pub fn check_run<S: Subject>(subject: &S, run: &Run<S>, effort: &Effort) -> Result<Counts, Violation> {
     let mut counts = Counts::default();
     let trace = run.fs.trace();
-    for point in run.fs.crash_points() {
+    // What lies before the first failure is as in a workload without one.
+    let start = run.fs.first_failure().unwrap_or(0);
+    let points: Vec<usize> = run.fs.crash_points().into_iter().filter(|point| *point >= start).collect();
+    for &point in &points {
         let event = point.checked_sub(1).and_then(|event| trace.get(event));
         if let Some(event) = event {
             *counts.sites.entry(event.site()).or_insert(0) += 1;
         }
     }
     let mut dice = Dice::new(effort.seed);
-    for (id, image) in run.fs.sweep(&effort.strategy).epochs(run.epochs()) {
+    for (id, image) in run.fs.images_at(points, &effort.strategy).epochs(run.epochs()) {
         counts.images += 1;
         let extra = Extra {
             nested: dice

@@ -63,6 +63,7 @@ impl State {
             self.draw_late(on, fits as u64);
         }
         if fails {
+            self.note_failure();
             return Err(WriteError { written: fits, source: IoError::new(IoOp::Write, stop) });
         }
         Ok(offset)

@@ -258,13 +258,14 @@ fn keep_barriers(pending: &[Pending], parts: &mut [Option<Part>]) {
     }
 }
 
-/// Names survive in the order in which they changed: one that does brings along all before it.
+/// Names survive in the order in which they changed, and both halves of a rename together: a change that survives
+/// brings along all before it.
 fn order_names(pending: &[Pending], parts: &mut [Option<Part>]) {
     let is_name = |pending: &Pending| matches!(pending.change, Change::Name(_));
-    let newest = pending.iter().zip(parts.iter()).rposition(|(p, part)| is_name(p) && part.is_some());
-    let Some(newest) = newest else { return };
-    for (pending, part) in pending.iter().zip(parts).take(newest) {
-        if is_name(pending) {
+    let survivors = pending.iter().zip(parts.iter()).filter(|(p, part)| is_name(p) && part.is_some());
+    let newest = survivors.map(|(pending, _)| pending.event).last();
+    for (pending, part) in pending.iter().zip(parts) {
+        if is_name(pending) && Some(pending.event) <= newest {
             *part = Some(Part::ALL);
         }
     }

@@ -215,6 +215,16 @@ impl SimFs {
         self.lock().faults = plan;
     }
 
+    /// As [`SimFs::sweep`], at these points, which ascend.
+    pub fn images_at(&self, points: Vec<usize>, strategy: &Strategy) -> Images {
+        Images::new(self, strategy, points)
+    }
+
+    /// Length of the trace when an operation first failed by a plan or for want of space.
+    pub fn first_failure(&self) -> Option<usize> {
+        self.lock().first_failure
+    }
+
     /// As [`SimFs::images`], on a disk with another profile: how strong a disk has to be for a fault to be hidden.
     pub fn images_under(&self, profile: Profile, point: usize, strategy: &Strategy) -> Images {
         Images::new(&self.under(profile), strategy, vec![point])

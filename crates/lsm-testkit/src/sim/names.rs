@@ -42,9 +42,13 @@ impl State {
     }
 
     /// Whether there is room for a new name.
-    fn check_room(&self, op: IoOp) -> Result<(), IoError> {
+    fn check_room(&mut self, op: IoOp) -> Result<(), IoError> {
         let full = self.budget == Some(0) || self.free_sectors() == 0;
-        if full { Err(IoError::new(op, IoKind::NoSpace)) } else { Ok(()) }
+        if full {
+            self.note_failure();
+            return Err(IoError::new(op, IoKind::NoSpace));
+        }
+        Ok(())
     }
 
     /// Lets names lead elsewhere, and writes it down.

@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) late_budget: Option<u64>,
     /// Files that took more than that, and whose next sync fails.
     pub(super) overdrawn: BTreeSet<Ino>,
+    pub(super) first_failure: Option<usize>,
     pub(super) labels: Labels,
     pub(super) turns: Option<Arc<dyn Turns>>,
     /// Syncs that made durable what another handle wrote.
@@ -62,6 +63,7 @@ impl State {
             budget: None,
             late_budget: None,
             overdrawn: BTreeSet::new(),
+            first_failure: None,
             labels: Labels::default(),
             turns: None,
             foreign_syncs: Vec::new(),
@@ -82,10 +84,18 @@ impl State {
         self.strike_range(op, paths, 0..0)
     }
 
+    pub(super) fn note_failure(&mut self) {
+        self.first_failure.get_or_insert(self.trace.len());
+    }
+
     /// As [`State::strike`], for a read of these bytes.
     pub(super) fn strike_range(&mut self, op: IoOp, paths: &[&Path], range: Range<u64>) -> Option<Failure> {
         let label = self.labels.current();
-        self.faults.strike(&Occasion { op, paths, label: label.as_deref(), range })
+        let failure = self.faults.strike(&Occasion { op, paths, label: label.as_deref(), range });
+        if failure.is_some() {
+            self.note_failure();
+        }
+        failure
     }
 
     /// Runs an operation unless a fault strikes it before; a fault after it turns its answer.

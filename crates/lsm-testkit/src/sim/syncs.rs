@@ -21,6 +21,7 @@ impl State {
         let mut failure = self.strike(IoOp::Sync, &[on.path]);
         if failure.is_none() && level != SyncLevel::Barrier && self.overdrawn.remove(&on.ino) {
             failure = Some(Failure::Losing(IoKind::NoSpace));
+            self.note_failure();
         }
         let dirty = self.writers.get(&on.ino).is_some_and(|writers| !writers.is_empty());
         let what = Scope::File(on.ino);
