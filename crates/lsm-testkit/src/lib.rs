@@ -5,6 +5,7 @@
 //! * [`dice`]: chance that repeats.
 //! * [`oracle`]: the whole history of a tree, and what a read has to see of it.
 //! * [`ports`]: clock and chance that repeat.
+//! * [`schedule`]: threads that run one at a time, in an order that repeats.
 //! * [`sim`]: a backend that fails on order, and shows what a power loss at any moment may leave.
 
 pub mod conformance;
@@ -12,4 +13,5 @@ pub mod crash;
 pub mod dice;
 pub mod oracle;
 pub mod ports;
+pub mod schedule;
 pub mod sim;

@@ -55,6 +55,7 @@ mod volume;
 pub use choice::{Choice, ImageId, NotAnImageId, Strategy};
 pub use damage::Foreign;
 pub use faults::{FaultPlan, FaultRule};
+pub(crate) use fs::Turns;
 pub use fs::{SimConfig, SimFs};
 pub use gate::Gate;
 pub use images::Images;
