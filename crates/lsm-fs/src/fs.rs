@@ -122,6 +122,10 @@ pub trait Fs: Send + Sync + fmt::Debug + 'static {
         Ok(Capabilities::NONE)
     }
 
+    /// Called by a thread that has just waited for another one, before it touches what they share. Does nothing, except
+    /// where a simulation decides which thread goes on.
+    fn yield_point(&self) {}
+
     /// Asks that files created in a directory from now on be overwritten in place; `false` when nothing changed.
     fn try_disable_cow(&self, dir: &Path) -> Result<bool, IoError> {
         let _ = dir;

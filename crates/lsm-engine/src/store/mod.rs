@@ -212,6 +212,7 @@ impl StoreInner {
             return Err(InstallError::NotApplied(EngineError::Closed.into()));
         }
         let outcome = installs.install(proposal);
+        self.options.fs.yield_point();
         self.last_edit.fetch_max(installs.last_edit().get(), Ordering::AcqRel);
         outcome
     }
