@@ -42,6 +42,8 @@ pub enum Policy {
     Priorities(u32),
 }
 
+/// Where priorities start; those that fell are below.
+const PRIORITIES: u64 = 1 << 63;
 /// Turns within which priorities change.
 const PRIORITY_TURNS: u64 = 400;
 
@@ -69,6 +71,8 @@ struct State {
     /// Turns so far, and a hash of who had them.
     turns: u64,
     order: u64,
+    /// The lowest priority so far.
+    lowest: u64,
 }
 
 struct Task {
@@ -100,6 +104,7 @@ impl Schedule {
             turn: None,
             turns: 0,
             order: 0,
+            lowest: PRIORITIES,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), policy }) }
     }
@@ -115,8 +120,8 @@ impl Schedule {
             let task = |_| Task { status: Status::Unborn, sleeper: None, priority: 0 };
             state.tasks = (0..tasks.len()).map(task).collect();
             for number in 0..tasks.len() {
-                let priority = state.dice.roll() >> 1;
-                state.task(number).priority = priority | 1 << 62;
+                let priority = state.dice.roll() | PRIORITIES;
+                state.task(number).priority = priority;
             }
         }
         fs.set_turns(Some(self.shared.clone()));
@@ -135,8 +140,14 @@ impl Schedule {
         fs.set_turns(None);
     }
 
-    /// Lets the dice say who goes on. Returns at once on a thread that is no task.
+    /// Lets the dice say who goes on; where priorities decide, the caller's becomes the lowest, so that nobody waits for
+    /// ever for a task that only looks again and again. Returns at once on a thread that is no task.
     pub fn yield_now(&self) {
+        let mut state = self.shared.state.lock();
+        if let Some(&number) = state.by_thread.get(&thread::current().id()) {
+            state.give_way(number);
+        }
+        drop(state);
         self.shared.take_turn();
     }
 
@@ -182,6 +193,12 @@ impl State {
         self.tasks.iter().enumerate().filter_map(has).collect()
     }
 
+    /// Gives a task a lower priority than any other has.
+    fn give_way(&mut self, number: usize) {
+        self.lowest -= 1;
+        self.task(number).priority = self.lowest;
+    }
+
     /// Who goes next, of those who are ready; there is one.
     fn choose(&mut self, ready: &[usize], policy: Policy) -> usize {
         let first = ready.first().copied().unwrap_or_default();
@@ -199,7 +216,7 @@ impl State {
                 let changes_now = changes > 0 && self.dice.one_in(PRIORITY_TURNS / u64::from(changes));
                 if changes_now && self.turns < PRIORITY_TURNS {
                     let number = highest(self);
-                    self.task(number).priority = PRIORITY_TURNS - self.turns;
+                    self.give_way(number);
                 }
                 highest(self)
             }

@@ -436,6 +436,13 @@ impl Fs for SimFs {
         Some(self.namespace)
     }
 
+    fn yield_point(&self) {
+        let turns = self.lock().turns.clone();
+        if let Some(turns) = turns {
+            turns.take_turn();
+        }
+    }
+
     /// An allocation is taken and reserves nothing, as on a disk that copies on write.
     fn capabilities(&self, _path: &Path) -> Result<Capabilities, IoError> {
         use Capability as C;

@@ -23,7 +23,9 @@ impl State {
             failure = Some(Failure::Losing(IoKind::NoSpace));
             self.note_failure();
         }
-        let dirty = self.writers.get(&on.ino).is_some_and(|writers| !writers.is_empty());
+        let own = self.config.own_syncs_only;
+        let is_covered = |writer: &u64| !own || *writer == on.handle;
+        let dirty = self.writers.get(&on.ino).is_some_and(|writers| writers.iter().any(is_covered));
         let what = Scope::File(on.ino);
         match failure {
             Some(Failure::Losing(_) | Failure::Dropping(_)) => {
@@ -41,8 +43,8 @@ impl State {
                 {
                     self.foreign_syncs.push(self.trace.len());
                 }
-                if how == Durability::Yes {
-                    self.writers.remove(&on.ino);
+                if let (Durability::Yes, Some(writers)) = (how, self.writers.get_mut(&on.ino)) {
+                    writers.retain(|writer| own && *writer != on.handle);
                 }
                 let by = self.config.own_syncs_only.then_some(on.handle);
                 self.record(EventKind::Sync(level), on.path, durability(what, how, by, dirty));
