@@ -26,9 +26,9 @@ pub struct Campaign {
     pub config: SimConfig,
     /// How hard to look; the seed in it is not used.
     pub effort: Effort,
-    /// Operations of a random workload at most.
+    /// Operations of a random workload at most; 0 for no random workloads: the campaign ends with the short ones.
     pub ops_max: usize,
-    /// Length of the workloads that are made of the alphabet, all of them; each takes turns with a random one. 0 for
+    /// Length up to which all workloads of the subject's alphabet are run; each takes turns with a random one. 0 for
     /// random ones alone.
     pub exhaustive_len: u32,
     /// One random workload in so many runs under a fault; 0 for none.
@@ -83,7 +83,8 @@ pub fn campaign<S: Subject>(
         while !stop.load(Ordering::Relaxed) && more(&tally.lock()) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             match run_one(plan, &make, number) {
-                Ok(done) => tally.lock().add(done),
+                Ok(Some(done)) => tally.lock().add(done),
+                Ok(None) => return,
                 Err(found) => {
                     stop.store(true, Ordering::Relaxed);
                     violation.lock().get_or_insert(found);
@@ -112,11 +113,14 @@ fn run_one<S: Subject>(
     plan: &Campaign,
     make: impl Fn(&mut Dice) -> S,
     number: u64,
-) -> Result<Tally, Box<Violation>> {
+) -> Result<Option<Tally>, Box<Violation>> {
     let mut dice = Dice::new(plan.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let subject = make(&mut dice);
-    let short = short_workload(&subject, plan.exhaustive_len, number);
+    let short = short_workload(&subject, plan, number);
     let is_short = short.is_some();
+    if !is_short && plan.ops_max == 0 {
+        return Ok(None);
+    }
     let ops = short.unwrap_or_else(|| {
         let len = 1 + dice.index(plan.ops_max);
         (0..len).map(|_| subject.random_op(&mut dice)).collect()
@@ -129,12 +133,12 @@ fn run_one<S: Subject>(
     let outcome =
         Run::execute(&subject, &fs, &ops, lift_at).and_then(|run| check_run(&subject, &run, &effort));
     match outcome {
-        Ok(counts) => Ok(Tally {
+        Ok(counts) => Ok(Some(Tally {
             workloads: 1,
             exhaustive: u64::from(is_short),
             faulty: u64::from(fault.is_some()),
             counts,
-        }),
+        })),
         Err(mut violation) => {
             violation.origin = format!("seed {}, number {number}, fault {fault:?}, {ops:?}", plan.seed);
             Err(Box::new(violation))
@@ -142,15 +146,17 @@ fn run_one<S: Subject>(
     }
 }
 
-/// The even numbers stand for all workloads of the alphabet, the short ones first.
-fn short_workload<S: Subject>(subject: &S, len_max: u32, number: u64) -> Option<Vec<S::Op>> {
-    if len_max == 0 || !number.is_multiple_of(2) {
+/// The even numbers stand for all workloads of the alphabet, the short ones first; all numbers do where there are no
+/// random ones.
+fn short_workload<S: Subject>(subject: &S, plan: &Campaign, number: u64) -> Option<Vec<S::Op>> {
+    let takes_turns = plan.ops_max > 0;
+    if plan.exhaustive_len == 0 || (takes_turns && !number.is_multiple_of(2)) {
         return None;
     }
     let alphabet = subject.alphabet();
     let letters = alphabet.len() as u64;
-    let mut rank = number / 2;
-    for len in 1..=len_max {
+    let mut rank = if takes_turns { number / 2 } else { number };
+    for len in 1..=plan.exhaustive_len {
         let words = letters.checked_pow(len)?;
         if rank < words {
             let letter = |_| {

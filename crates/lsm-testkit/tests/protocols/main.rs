@@ -63,7 +63,7 @@ where
     for profile in Profile::STRONGEST_FIRST {
         for own_syncs_only in [false, true] {
             let config = SimConfig { profile, own_syncs_only, ..SimConfig::DEFAULT };
-            if let Err(violation) = run(&Campaign { config, ..plan() }, || Toy(protocol), 500) {
+            if let Err(violation) = run(&Campaign { config, ..plan() }, || Toy(protocol), 200) {
                 panic!("{profile:?}: {violation}");
             }
         }
