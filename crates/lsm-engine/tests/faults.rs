@@ -12,7 +12,7 @@ use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions};
 use lsm_fs::Fs;
 use lsm_testkit::{
     oracle::History,
-    sim::{FaultPlan, FaultRule, SimConfig, SimFs},
+    sim::{Choice, FaultPlan, FaultRule, SimConfig, SimFs},
 };
 use lsm_types::{Error, ErrorClass, IoKind, IoOp, KeyOrder, SeqNo};
 
@@ -211,4 +211,85 @@ fn a_hundred_flushes_on_a_full_disk_leave_no_byte() {
     let after = world.fs.files().keys().cloned().collect::<Vec<_>>();
     assert_eq!(before, after);
     world.recover();
+}
+
+/// Proves D-28.
+#[test]
+fn a_folder_whose_name_was_dropped_by_a_failed_sync_is_made_anew() {
+    for nth in 0..5 {
+        let fs = SimFs::new(SimConfig::DEFAULT);
+        fs.set_faults(FaultPlan::new().with(FaultRule::lose(IoKind::Other).on(IoOp::SyncDir).nth(nth)));
+        let options = || TreeOptions::new("/data/db").store(|store| store.fs(Arc::new(fs.clone())));
+        let tree = Tree::open(options()).or_else(|_| Tree::open(options())).unwrap();
+        tree.insert("key", "value", at(1)).unwrap();
+        tree.seal(None);
+        if tree.flush(&FlushOptions::default()).is_err() {
+            tree.flush(&FlushOptions::default()).unwrap();
+        }
+        assert_eq!(fs.faults_struck(), 1);
+        let image = fs.image(fs.len(), Choice::Floor);
+        let reopened =
+            Tree::open(TreeOptions::new("/data/db").store(|store| store.fs(Arc::new(image)))).unwrap();
+        assert_eq!(reopened.get("key").unwrap().unwrap(), b"value", "directory sync {nth}");
+    }
+}
+
+/// Proves D-15.
+#[test]
+fn syncs_that_fail_and_throw_pages_away_lose_nothing_acknowledged() {
+    let struck = check_each(|nth| FaultRule::drop_dirty(IoKind::Other).on(IoOp::Sync).nth(nth));
+    assert!(struck > 20, "only {struck}");
+    check_each(|nth| FaultRule::lose(IoKind::Other).on(IoOp::SyncDir).nth(nth));
+}
+
+/// Proves D-18.
+#[test]
+fn space_that_is_missed_only_at_the_sync_is_missed_cleanly() {
+    for bytes in (0..9_000).step_by(450) {
+        let mut world = World::new();
+        world.fill(0);
+        world.flush().unwrap();
+        world.fs.set_late_budget(Some(bytes));
+        for round in 1..4 {
+            world.fill(round);
+            let flushed = world.flush();
+            world.may_fail(flushed);
+            let compacted = world.compact();
+            world.may_fail(compacted);
+        }
+        world.fs.set_late_budget(None);
+        world.recover();
+    }
+}
+
+/// A table that reads wrong bytes says so; nothing is answered from them, and the next read is right.
+///
+/// Proves D-20.
+#[test]
+fn wrong_bytes_from_the_disk_are_an_error_or_no_difference() {
+    let mut world = World::new();
+    world.fill(0);
+    world.flush().unwrap();
+    world.tree.take().unwrap().close().unwrap();
+    let expected = world.history.all(SeqNo::LATEST, &KeyOrder::bytewise());
+    let (path, bytes) =
+        world.fs.files().into_iter().find(|(path, _)| path.ends_with("00000000000000000000.sst")).unwrap();
+    let mut failed = 0;
+    let used = (0_u64..).zip(&bytes).filter(|(_, byte)| **byte != 0).map(|(offset, _)| offset);
+    for offset in used.step_by(23) {
+        let cold = TreeOptions::new("/db").store(|store| store.fs(Arc::new(world.fs.clone())));
+        let tree = Tree::open(cold).unwrap();
+        let glob = path.to_str().unwrap();
+        world.fs.set_faults(FaultPlan::new().with(FaultRule::corrupt(offset, 0x10).path(glob)));
+        match contents(&tree) {
+            Ok(found) => assert_eq!(found, expected, "byte {offset}"),
+            Err(error) => {
+                failed += 1;
+                assert_eq!(error.kind().class(), ErrorClass::Corrupt, "byte {offset}: {error}");
+            }
+        }
+        world.fs.lift_faults();
+        assert_eq!(contents(&tree).unwrap(), expected, "byte {offset}");
+    }
+    assert!(failed > 3, "only {failed} reads noticed");
 }

@@ -28,12 +28,19 @@ pub(super) fn ensure_folder(place: Place<'_>, folder: Folder, sync: SyncLevel) -
 }
 
 fn make_folder(fs: &dyn Fs, path: &Path, sync: SyncLevel) -> Result<()> {
-    match fs.create_dir(path) {
+    let created = match fs.create_dir(path) {
         Err(error) if error.kind != IoKind::AlreadyExists => return Err(error.into()),
-        _ => {}
-    }
-    if let Some(parent) = path.parent() {
-        fs.sync_dir(parent, sync)?;
+        created => created.is_ok(),
+    };
+    if let Some(parent) = path.parent()
+        && let Err(error) = fs.sync_dir(parent, sync)
+    {
+        // A name that a failed sync dropped may be there to be seen, and no later sync makes it durable. Whoever
+        // tries again has to find nothing, and give the name anew.
+        if created {
+            let _ = fs.remove_dir(path);
+        }
+        return Err(error.into());
     }
     Ok(())
 }
