@@ -141,7 +141,7 @@ fn run_one<S: Subject>(
         })),
         Err(mut violation) => {
             violation.origin = format!("seed {}, number {number}, fault {fault:?}, {ops:?}", plan.seed);
-            Err(Box::new(violation))
+            Err(violation)
         }
     }
 }

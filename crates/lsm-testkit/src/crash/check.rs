@@ -52,7 +52,7 @@ impl Counts {
 ///
 /// # Errors
 /// What is wrong with it, and how to make it again.
-pub fn check_run<S: Subject>(subject: &S, run: &Run<S>, effort: &Effort) -> Result<Counts, Violation> {
+pub fn check_run<S: Subject>(subject: &S, run: &Run<S>, effort: &Effort) -> Result<Counts, Box<Violation>> {
     let mut counts = Counts::default();
     let trace = run.fs.trace();
     // What lies before the first failure is as in a workload without one.
@@ -153,7 +153,7 @@ fn differences<T: Debug>(found: &T, legal: &[&T]) -> String {
 }
 
 /// Makes a report of an image that is wrong: the fewest losses that still show it, and the strongest disk.
-fn explain<S: Subject>(subject: &S, run: &Run<S>, id: ImageId, problem: String) -> Violation {
+fn explain<S: Subject>(subject: &S, run: &Run<S>, id: ImageId, problem: String) -> Box<Violation> {
     let is_wrong = |point: usize, image: &SimFs| {
         judge(subject, run, point, image, Extra { nested: None, go_on: None, go_on_ops: 0 }).err()
     };

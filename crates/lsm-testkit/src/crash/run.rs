@@ -65,7 +65,7 @@ impl<S: Subject> Run<S> {
     ///
     /// # Errors
     /// What the living store did wrong.
-    pub fn execute(subject: &S, fs: &SimFs, ops: &[S::Op], lift_at: usize) -> Result<Self, Violation> {
+    pub fn execute(subject: &S, fs: &SimFs, ops: &[S::Op], lift_at: usize) -> Result<Self, Box<Violation>> {
         let mut run = Self::new(fs, subject.empty());
         let label = fs.label("create");
         let db = run.reopen(subject)?;
@@ -78,7 +78,12 @@ impl<S: Subject> Run<S> {
     }
 
     /// Carries more operations out on the open store.
-    pub(super) fn go_on(&mut self, subject: &S, mut db: S::Db, ops: &[S::Op]) -> Result<S::Db, Violation> {
+    pub(super) fn go_on(
+        &mut self,
+        subject: &S,
+        mut db: S::Db,
+        ops: &[S::Op],
+    ) -> Result<S::Db, Box<Violation>> {
         for op in ops {
             let _label = self.fs.label(subject.label(op));
             let (label, start) = (subject.label(op), self.fs.len());
@@ -99,7 +104,12 @@ impl<S: Subject> Run<S> {
         Ok(db)
     }
 
-    fn step(&mut self, subject: &S, mut db: S::Db, op: &S::Op) -> Result<(S::Db, Option<Failed>), Violation> {
+    fn step(
+        &mut self,
+        subject: &S,
+        mut db: S::Db,
+        op: &S::Op,
+    ) -> Result<(S::Db, Option<Failed>), Box<Violation>> {
         let kind = subject.kind(op);
         match kind {
             OpKind::Reopen => {
@@ -163,7 +173,7 @@ impl<S: Subject> Run<S> {
     }
 
     /// Opens the store again; what is found from now on is durable.
-    pub(super) fn reopen(&mut self, subject: &S) -> Result<S::Db, Violation> {
+    pub(super) fn reopen(&mut self, subject: &S) -> Result<S::Db, Box<Violation>> {
         // A fault may keep it from opening; without faults it has to.
         let opened = subject.open(&self.fs).and_then(|db| Ok((subject.read(&db)?, db)));
         let opened = match opened {
@@ -206,7 +216,7 @@ impl<S: Subject> Run<S> {
     }
 
     /// Something that a store did wrong without any crash.
-    pub(super) fn living(&self, problem: String) -> Violation {
+    pub(super) fn living(&self, problem: String) -> Box<Violation> {
         Violation::new(&self.fs, None, problem)
     }
 

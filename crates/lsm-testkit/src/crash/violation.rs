@@ -27,13 +27,13 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(super) fn new(fs: &SimFs, image: Option<ImageId>, problem: String) -> Self {
+    pub(super) fn new(fs: &SimFs, image: Option<ImageId>, problem: String) -> Box<Self> {
         let trace = fs.trace();
         let point = image.map_or(trace.len(), |id| id.point);
         let start = point.saturating_sub(EXCERPT);
         let events = trace.iter().enumerate().take(point).skip(start);
         let excerpt = events.map(|(index, event)| format!("{index}: {event}")).collect();
-        Self { problem, image, smallest: None, profile: None, origin: String::new(), excerpt }
+        Box::new(Self { problem, image, smallest: None, profile: None, origin: String::new(), excerpt })
     }
 
     /// Gives back one lost change after the other, as long as the image stays wrong.

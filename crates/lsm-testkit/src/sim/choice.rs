@@ -216,22 +216,20 @@ impl Choice {
             Self::Floor => None,
             Self::Ceiling => Some(Part::ALL),
             Self::Names => all_if(is_name),
-            Self::Hollow if is_name => Some(Part::ALL),
+            Self::Hollow | Self::Lengthless if is_name => Some(Part::ALL),
             Self::Hollow => Some(Part { sectors: Pick::None, len: LenPart::Yes }),
             Self::Contents => all_if(!is_name),
-            Self::Lengthless if is_name => Some(Part::ALL),
             Self::Lengthless => Some(Part { sectors: Pick::All, len: LenPart::No }),
-            Self::Without(lost) => all_if(unit != lost),
+            Self::Pair(_, at, count) if unit == at => {
+                Some(Part { sectors: Pick::First(count), len: LenPart::Yes })
+            }
+            Self::Without(lost) | Self::Pair(lost, ..) => all_if(unit != lost),
             Self::Only(kept) => all_if(unit == kept),
             Self::Before(end) => all_if(unit < end),
             Self::Torn(at, count) => torn(at, Pick::First(count), LenPart::Yes),
             Self::Short(at, count) => torn(at, Pick::First(count), LenPart::UpToSectors),
             Self::Hole(at, missing) => torn(at, Pick::AllBut(missing), LenPart::Yes),
             Self::Checkered(at) => torn(at, Pick::EverySecond, LenPart::Yes),
-            Self::Pair(_, at, count) if unit == at => {
-                Some(Part { sectors: Pick::First(count), len: LenPart::Yes })
-            }
-            Self::Pair(lost, ..) => all_if(unit != lost),
             Self::Subset(bits) => {
                 all_if(u32::try_from(unit).is_ok_and(|u| bits.checked_shr(u).unwrap_or(0) & 1 == 1))
             }
@@ -263,7 +261,7 @@ fn keep_barriers(pending: &[Pending], parts: &mut [Option<Part>]) {
 fn order_names(pending: &[Pending], parts: &mut [Option<Part>]) {
     let is_name = |pending: &Pending| matches!(pending.change, Change::Name(_));
     let survivors = pending.iter().zip(parts.iter()).filter(|(p, part)| is_name(p) && part.is_some());
-    let newest = survivors.map(|(pending, _)| pending.event).last();
+    let newest = survivors.map(|(pending, _)| pending.event).next_back();
     for (pending, part) in pending.iter().zip(parts) {
         if is_name(pending) && Some(pending.event) <= newest {
             *part = Some(Part::ALL);
