@@ -32,7 +32,6 @@ fn run(seed: u64, policy: Policy) -> (Vec<String>, (u64, u64)) {
     (fs.trace().iter().map(ToString::to_string).collect(), schedule.order())
 }
 
-/// Proves D-135.
 #[test]
 fn a_seed_repeats_its_interleaving() {
     for policy in [Policy::Random, Policy::RoundRobin, Policy::Priorities(3)] {

@@ -67,6 +67,7 @@ fn value(len: u16) -> Vec<u8> {
     vec![b'a' + (len % 26) as u8; len.into()]
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "given to `map_err`")]
 fn told(error: Error) -> String {
     format!("{error} ({error:?})")
 }

@@ -76,12 +76,11 @@ impl Tables {
         let bytes = read(fs, "/log").unwrap_or_default();
         let records: Vec<_> = bytes.chunks(RECORD).map_while(parse).collect();
         let (live, reserved) = records.last().copied().unwrap_or((0, 1));
-        let value = match live {
-            0 => 0,
-            _ => {
-                let table = fs.files().remove(&path(live)).ok_or("a file is missing")?;
-                decode(&table).ok_or("a file is damaged")?
-            }
+        let value = if live == 0 {
+            0
+        } else {
+            let table = fs.files().remove(&path(live)).ok_or("a file is missing")?;
+            decode(&table).ok_or("a file is damaged")?
         };
         // A new log under the old name: it states what was found, whatever became of the old one.
         let (aside, name) = (Path::new("/log.new"), Path::new("/log"));
