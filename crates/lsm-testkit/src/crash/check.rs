@@ -24,6 +24,9 @@ pub struct Effort {
     pub seed: u64,
 }
 
+/// Which images of a recovery to make.
+const NESTED: Strategy = Strategy { singles: 4, torn_sectors: 1, ..Strategy::GATE };
+
 /// What was looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
@@ -68,9 +71,7 @@ pub fn check_run<S: Subject>(subject: &S, run: &Run<S>, effort: &Effort) -> Resu
     for (id, image) in run.fs.images_at(points, &effort.strategy).epochs(run.epochs()) {
         counts.images += 1;
         let extra = Extra {
-            nested: dice
-                .one_in(effort.nested_one_in)
-                .then_some(Strategy { images_per_point: 12, ..effort.strategy }),
+            nested: dice.one_in(effort.nested_one_in).then_some(NESTED),
             go_on: dice.one_in(effort.go_on_one_in).then(|| Dice::new(dice.roll())),
             go_on_ops: effort.go_on_ops,
         };

@@ -54,51 +54,31 @@ pub enum Choice {
 /// Which images to look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Strategy {
-    /// Each change as the only one to survive, and every "all before this one".
+    /// Each change as the only one to survive, every "all before this one", and torn writes before the last change.
     pub survivors: bool,
     /// Sectors per torn write to try as the last survivor, as the missing one; 0 tears nothing.
     pub torn_sectors: usize,
-    /// Other pending writes of several sectors to tear in the same ways, while everything else survives.
-    pub torn_writes: usize,
     /// All subsets when no more changes than this are pending; at most 16.
     pub exhaustive: u32,
     /// Random images per point.
     pub random: u32,
     /// Changes to single out per point; of more, an even spread is taken.
     pub singles: usize,
-    /// Images per point at most; those that tell least are left out.
-    pub images_per_point: usize,
     /// Where random images come from.
     pub seed: u64,
 }
 
 impl Strategy {
     /// For every run of the tests: floor, ceiling, kinds, single losses and the torn last write.
-    pub const GATE: Self = Self {
-        survivors: false,
-        torn_sectors: 8,
-        torn_writes: 0,
-        exhaustive: 0,
-        random: 0,
-        singles: 32,
-        images_per_point: 64,
-        seed: 0,
-    };
+    pub const GATE: Self =
+        Self { survivors: false, torn_sectors: 8, exhaustive: 0, random: 0, singles: 32, seed: 0 };
 
     /// All that is enumerated, with a few random images.
-    pub const FULL: Self = Self {
-        survivors: true,
-        torn_sectors: 32,
-        torn_writes: 4,
-        exhaustive: 8,
-        random: 4,
-        singles: 128,
-        images_per_point: 1_024,
-        seed: 0,
-    };
+    pub const FULL: Self =
+        Self { survivors: true, torn_sectors: 32, exhaustive: 8, random: 4, singles: 128, seed: 0 };
 
     /// For nights: as [`Strategy::FULL`], with every subset of up to 16 changes and many random images.
-    pub const NIGHT: Self = Self { exhaustive: 16, random: 64, images_per_point: usize::MAX, ..Self::FULL };
+    pub const NIGHT: Self = Self { exhaustive: 16, random: 64, ..Self::FULL };
 
     /// The choices to try where `pending` is pending at `point`, the most telling first.
     pub(super) fn choices(&self, point: usize, pending: &[Pending], config: SimConfig) -> Vec<Choice> {
@@ -118,32 +98,15 @@ impl Strategy {
             choices.extend(singled.iter().map(|&unit| Choice::Before(unit)));
         }
         self.tear_last(point, pending, &mut choices);
-        self.tear_others(pending, &mut choices);
+        if self.survivors {
+            tear_others(pending, &mut choices);
+        }
         if pending.len() <= self.exhaustive.min(16) as usize {
             choices.extend((0..1 << pending.len()).map(Choice::Subset));
         }
         let mut dice = Dice::new(self.seed ^ point as u64);
         choices.extend((0..self.random).map(|_| Choice::Random(dice.roll() >> 32)));
-        choices.truncate(self.images_per_point);
         choices
-    }
-
-    /// Torn states of writes that are not the last change, and each of them with another change of the same file lost.
-    fn tear_others(&self, pending: &[Pending], choices: &mut Vec<Choice>) {
-        let sectors = |unit: &usize| match pending.get(*unit).map(|pending| &pending.change) {
-            Some(Change::Data(_, effect)) => effect.sectors.len(),
-            _ => 0,
-        };
-        let torn: Vec<usize> = (0..pending.len()).filter(|unit| sectors(unit) > 1).collect();
-        for at in spread(0, torn.len(), self.torn_writes).into_iter().filter_map(|at| torn.get(at)) {
-            let half = sectors(at) / 2;
-            let same_file = |&unit: &usize| unit != *at && same_file(pending, unit, *at);
-            for lost in
-                std::iter::once(*at).chain((0..pending.len()).filter(same_file).take(self.torn_writes))
-            {
-                choices.extend([0, half, sectors(at) - 1].map(|count| Choice::Pair(lost, *at, count)));
-            }
-        }
     }
 
     /// The torn states of the write that the crash interrupts.
@@ -163,6 +126,25 @@ impl Strategy {
         if sectors > 1 {
             choices.extend(spread(0, sectors, self.torn_sectors).into_iter().map(|s| Choice::Hole(last, s)));
             choices.push(Choice::Checkered(last));
+        }
+    }
+}
+
+/// Writes besides the last one that are torn, and other changes of the same file that are lost with each.
+const TORN_WRITES: usize = 4;
+
+/// Torn states of writes that are not the last change, and each of them with another change of the same file lost.
+fn tear_others(pending: &[Pending], choices: &mut Vec<Choice>) {
+    let sectors = |unit: &usize| match pending.get(*unit).map(|pending| &pending.change) {
+        Some(Change::Data(_, effect)) => effect.sectors.len(),
+        _ => 0,
+    };
+    let torn: Vec<usize> = (0..pending.len()).filter(|unit| sectors(unit) > 1).collect();
+    for at in spread(0, torn.len(), TORN_WRITES).into_iter().filter_map(|at| torn.get(at)) {
+        let half = sectors(at) / 2;
+        let same_file = |&unit: &usize| unit != *at && same_file(pending, unit, *at);
+        for lost in std::iter::once(*at).chain((0..pending.len()).filter(same_file).take(TORN_WRITES)) {
+            choices.extend([0, half, sectors(at) - 1].map(|count| Choice::Pair(lost, *at, count)));
         }
     }
 }
