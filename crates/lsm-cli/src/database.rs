@@ -14,11 +14,6 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Tree, Failure> {
     open(path, OpenMode::ReadOnly)
 }
 
-/// As [`open_to_read`], whatever state the table files are in: to look for damage in them.
-pub(crate) fn open_to_examine(path: &Path) -> Result<Tree, Failure> {
-    open_with(path, TreeOptions::new(path).store(|store| store.mode(OpenMode::ReadOnly).check_files(false)))
-}
-
 /// Opens a database that must be there.
 pub(crate) fn open_existing(path: &Path) -> Result<Tree, Failure> {
     // The engine would find out, but only behind the lock file.

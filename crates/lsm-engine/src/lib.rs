@@ -46,6 +46,7 @@ pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
 pub use error::EngineError;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
+pub use lsm_repair::{Depth as VerifyDepth, VerifyOptions, VerifyReport};
 pub use lsm_table::{
     BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
 };
@@ -57,7 +58,6 @@ pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, Store, TreeReport};
 pub use tree::{
-    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport,
-    WriteInfo,
+    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, WriteInfo,
 };
 pub use view::View;

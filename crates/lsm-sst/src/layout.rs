@@ -6,7 +6,7 @@ use lsm_block::{
     BlockError, BlockKind, Directory, Expect, FrameReader, Handle, OpenedFrame, Part, Section, Superblock,
 };
 use lsm_codec::{Codec, Decoder};
-use lsm_types::{KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
+use lsm_types::{Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
 
 use crate::{
     FilterAnswer, FilterId, FilterPartition, SstError, TableCursor,
@@ -141,7 +141,7 @@ pub struct TableLayout {
     pub(crate) reader: FrameReader,
     pub(crate) file_len: u64,
     pub(crate) max_block_bytes: u32,
-    pub(crate) detours: Vec<SstError>,
+    pub(crate) detours: Vec<Error>,
 }
 
 impl TableLayout {
@@ -182,13 +182,8 @@ impl TableLayout {
 
     /// What failed while the table was opened and was made good from a mirror or by another route. Not empty: the
     /// file is damaged, and can be healed.
-    pub fn detours(&self) -> &[SstError] {
+    pub fn detours(&self) -> &[Error] {
         &self.detours
-    }
-
-    /// The same, to keep.
-    pub fn take_detours(&mut self) -> Vec<SstError> {
-        core::mem::take(&mut self.detours)
     }
 
     /// Entries of all kinds, without range tombstones.

@@ -61,4 +61,4 @@ pub use lsm_types::{Error, Result};
 pub use open::{OpenOptions, OpenSst};
 pub use payload::PayloadError;
 pub use table::{BlockEntry, BlockInfo, Blocks, DirectSource, LoadedBlock, Table, TableOptions};
-pub use verify::Verified;
+pub use verify::{CheckDepth, Verified};

@@ -173,7 +173,7 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         reader: sections.reader,
         file_len: sections.file_len,
         max_block_bytes: options.max_block_bytes,
-        detours: sections.detours,
+        detours: sections.detours.into_iter().map(Into::into).collect(),
     };
     Ok(complete(layout, tombstones.unwrap_or_default())?)
 }

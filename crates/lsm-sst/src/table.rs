@@ -6,12 +6,13 @@ use core::cell::RefCell;
 use lsm_block::{BlockKind, ByteRange, Step};
 use lsm_codec::Decoder;
 use lsm_types::{
-    Comparator, KeyHash, KeyOrder, Kind, RangeTombstone, ReadAt, Result, SeqNo, Slice, columns::KeyBuf,
+    Comparator, KeyHash, KeyOrder, Kind, PrefixExtractor, RangeTombstone, ReadAt, Result, SeqNo, Slice,
+    columns::KeyBuf,
 };
 
 use crate::{
-    BlockRef, BlockSource, FilterId, FilterPartition, Found, OpenOptions, OpenSst, SstError, TableCursor,
-    TableLayout, Verified,
+    BlockRef, BlockSource, CheckDepth, FilterId, FilterPartition, Found, OpenOptions, OpenSst, SstError,
+    TableCursor, TableLayout, Verified,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -113,6 +114,16 @@ impl<R: ReadAt> Table<R> {
     /// Checks everything and hands what is wrong to `report`: [`TableLayout::verify`].
     pub fn verify(&self, report: &mut dyn FnMut(crate::Error)) -> Result<Verified> {
         self.layout.verify(&self.source.file, &self.source, report)
+    }
+
+    /// Checks the table no deeper than `depth`: [`TableLayout::verify_to`].
+    pub fn verify_to(
+        &self,
+        depth: CheckDepth,
+        extractor: Option<&dyn PrefixExtractor>,
+        report: &mut dyn FnMut(CheckDepth, crate::Error),
+    ) -> Result<Verified> {
+        self.layout.verify_to(depth, extractor, &self.source.file, &self.source, report)
     }
 
     /// The data blocks in key order. Ends after the first error.

@@ -6,7 +6,7 @@ use lsm_block::{
     BlockKind, ByteRange, DirectoryPointer, FrameReader, SectionDigest, Superblock, Walk, Walked,
 };
 use lsm_codec::Decoder;
-use lsm_types::{Error, Kind, ReadAt, Result, SeqNo, Slice, columns::KeyBuf};
+use lsm_types::{Error, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
     BlockRef, BlockSource, FilterAudit, SstError, TableLayout,
@@ -29,6 +29,17 @@ pub struct Verified {
     pub findings: u64,
 }
 
+/// How deep a check goes; each depth includes those above it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum CheckDepth {
+    /// The superblock and both copies of the properties.
+    Heads,
+    /// Every frame, and the digest over them.
+    Frames,
+    /// Every row, the index that leads to it and the properties that count it.
+    Rows,
+}
+
 impl TableLayout {
     /// Checks the whole table and hands everything it finds wrong to `report`; does not stop at the first.
     ///
@@ -42,19 +53,44 @@ impl TableLayout {
         source: &S,
         report: &mut dyn FnMut(Error),
     ) -> Result<Verified> {
-        let mut check =
-            Check { layout: self, report, reported: BTreeSet::new(), verified: Verified::default() };
-        check.frames(file)?;
+        self.verify_to(CheckDepth::Rows, None, file, source, &mut |_, error| report(error))
+    }
+
+    /// As [`TableLayout::verify`], no deeper than `depth`; `report` is also told at which depth something was found.
+    ///
+    /// * `extractor`: with it, filters over prefixes are held against the keys, when it is the one recorded.
+    ///
+    /// # Errors
+    /// Only when `file` itself cannot be read.
+    pub fn verify_to<R: ReadAt, S: BlockSource + ?Sized>(
+        &self,
+        depth: CheckDepth,
+        extractor: Option<&dyn PrefixExtractor>,
+        file: &R,
+        source: &S,
+        report: &mut dyn FnMut(CheckDepth, Error),
+    ) -> Result<Verified> {
+        let (reported, verified) = (BTreeSet::new(), Verified::default());
+        let mut check = Check { layout: self, report, at: CheckDepth::Heads, reported, verified };
         check.head(file)?;
         check.property_copies(file)?;
-        check.rows(source);
+        if depth >= CheckDepth::Frames {
+            check.at = CheckDepth::Frames;
+            check.frames(file)?;
+        }
+        if depth >= CheckDepth::Rows {
+            check.at = CheckDepth::Rows;
+            check.rows(FilterAudit::new(self, extractor), source);
+        }
         Ok(check.verified)
     }
 }
 
 struct Check<'c> {
     layout: &'c TableLayout,
-    report: &'c mut dyn FnMut(Error),
+    report: &'c mut dyn FnMut(CheckDepth, Error),
+    /// What is being checked.
+    at: CheckDepth,
     /// Offsets of frames that were reported: damage is not told twice.
     reported: BTreeSet<u64>,
     verified: Verified,
@@ -79,7 +115,7 @@ impl Check<'_> {
         let offset = error.location().map(|location| location.offset);
         if offset.is_none_or(|offset| offset == 0 || self.reported.insert(offset)) {
             self.verified.findings += 1;
-            (self.report)(error);
+            (self.report)(self.at, error);
         }
     }
 
@@ -90,7 +126,7 @@ impl Check<'_> {
     /// Every frame of the file, and the digest over them.
     fn frames<R: ReadAt>(&mut self, file: &R) -> Result<()> {
         let mut digest = SectionDigest::new(0);
-        let before = self.verified.findings;
+        let mut is_damaged = false;
         for step in Walk::file(file, &self.layout.superblock)? {
             match step? {
                 Walked::Frame { header, mark } => {
@@ -99,11 +135,14 @@ impl Check<'_> {
                         digest.add(&mark);
                     }
                 }
-                Walked::BadFrame { why, .. } | Walked::Damaged { why, .. } => self.found(SstError::from(why)),
+                Walked::BadFrame { why, .. } | Walked::Damaged { why, .. } => {
+                    is_damaged = true;
+                    self.found(SstError::from(why));
+                }
                 Walked::Zeros { .. } => {}
             }
         }
-        if self.verified.findings == before {
+        if !is_damaged {
             if self.verified.frames != self.layout.directory.frames {
                 self.disagree("number of frames");
             }
@@ -152,20 +191,26 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The payload of a frame; `None` when it is damaged, which the walk has told.
-    fn payload<R: ReadAt>(&self, file: &R, kind: BlockKind, at: BlockRef) -> Result<Option<Slice>> {
+    /// The payload of a frame; `None` when it is damaged.
+    fn payload<R: ReadAt>(&mut self, file: &R, kind: BlockKind, at: BlockRef) -> Result<Option<Slice>> {
         self.layout.check_ref(kind, at)?;
         let frame = read(file, ByteRange { offset: at.handle.offset, len: at.handle.len.into() })?;
         let reader: &FrameReader = &self.layout.reader;
         let expect = crate::layout::expect(kind, at);
-        Ok(reader.open(&expect, &frame, &mut Decoder::new(), u32::MAX).ok().map(|frame| frame.payload))
+        match reader.open(&expect, &frame, &mut Decoder::new(), u32::MAX) {
+            Ok(frame) => Ok(Some(frame.payload)),
+            Err(error) => {
+                self.found(SstError::from(error));
+                Ok(None)
+            }
+        }
     }
 
     /// Every row, in order, and the properties that count them.
-    fn rows<S: BlockSource + ?Sized>(&mut self, source: &S) {
+    fn rows<S: BlockSource + ?Sized>(&mut self, audit: FilterAudit<'_>, source: &S) {
         let layout = self.layout;
         let root = &layout.root;
-        let mut rows = Rows::new(FilterAudit::new(layout, None));
+        let mut rows = Rows::new(audit);
         self.index_order(root, None);
         for root_idx in 0..root.entries() {
             let Some(entry) = root.entry(root_idx) else { continue };

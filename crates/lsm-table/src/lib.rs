@@ -35,5 +35,5 @@ pub use policy::TablePolicy;
 pub use run::{RunCursor, TableList};
 pub use source::{CursorSource, ReadMode};
 pub use staged::StagedTable;
-pub use table::{Found, Table, TableCheck, TableCursor};
+pub use table::{Found, Table, TableCursor};
 pub use writer::MultiWriter;

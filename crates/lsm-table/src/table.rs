@@ -11,8 +11,8 @@ use std::{
 
 use lsm_block::{FileIdentity, Handle};
 use lsm_manifest::TableDescriptor;
-use lsm_sst::{FilterAnswer, FilterAudit, OpenOptions, OpenSst, Step, TableLayout};
-use lsm_types::{EntryCursor, Error, FileKind, KeyHash, Result, SeqNo, Slice, TableId};
+use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout};
+use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId};
 
 use crate::{
     FilterStats, ReadMode, TableEnv, TableError,
@@ -154,67 +154,6 @@ impl Table {
     pub fn layout(&self) -> Result<&Arc<TableLayout>> {
         Ok(&self.inner.opened()?.layout)
     }
-
-    /// Reads the whole table past the cache, checks every block, its index and the order of its entries, and
-    /// compares the counts with what the manifest says.
-    ///
-    /// # Errors
-    /// The first damage.
-    pub fn verify(&self) -> Result<TableCheck> {
-        // Opened anew, so that the metadata on disk is checked and not what was read before.
-        let mut layout = self.inner.read_layout()?;
-        let detours = layout.take_detours();
-        let layout: Arc<TableLayout> = Arc::from(layout);
-        let source = self.inner.check_source(&layout);
-        let order = layout.order().clone();
-        let mut cursor = layout.cursor(source);
-        let mut check = TableCheck { entries: 0, blocks: layout.properties().counters.data_blocks };
-        let mut last: Option<(Vec<u8>, SeqNo)> = None;
-        let mut audit = FilterAudit::new(&layout, self.inner.env.prefix_extractor.as_deref());
-        let filters = self.inner.check_source(&layout);
-        let mut denied = None;
-        let mut note = |error| {
-            denied.get_or_insert(error);
-        };
-        cursor.seek_first()?;
-        while let Some(entry) = cursor.entry() {
-            check.entries += 1;
-            if last.as_ref().is_none_or(|(key, _)| key.as_slice() != entry.key) {
-                audit.key(&filters, entry.key, &mut note);
-            }
-            match &mut last {
-                Some((key, seqno)) => {
-                    let by_key = order.compare(key, entry.key);
-                    if by_key.is_gt() || (by_key.is_eq() && *seqno <= entry.seqno) {
-                        return Err(self.inner.disagrees("order of the entries").into());
-                    }
-                    key.clear();
-                    key.extend_from_slice(entry.key);
-                    *seqno = entry.seqno;
-                }
-                None => last = Some((entry.key.to_vec(), entry.seqno)),
-            }
-            cursor.next()?;
-        }
-        if check.entries != self.inner.descriptor.counts.entries {
-            return Err(self.inner.disagrees("number of entries").into());
-        }
-        audit.finish(&filters, &mut note);
-        // Damage to what has a copy, or helps only, is told after damage to data.
-        match detours.into_iter().next().map(Error::from).or(denied) {
-            Some(error) => Err(error),
-            None => Ok(check),
-        }
-    }
-}
-
-/// What a check of a table looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TableCheck {
-    /// Entries decoded.
-    pub entries: u64,
-    /// Data blocks read.
-    pub blocks: u64,
 }
 
 impl TableInner {
@@ -235,12 +174,6 @@ impl TableInner {
         }
         let filters = TableFilters::new(&layout, &self.env);
         Ok(self.opened.get_or_init(|| Opened { layout, filters }))
-    }
-
-    /// Blocks past the cache, for checks.
-    fn check_source(self: &Arc<Self>, layout: &Arc<TableLayout>) -> CursorSource {
-        let ahead = RefCell::new((0, Slice::empty()));
-        CursorSource { table: self.clone(), layout: layout.clone(), mode: ReadMode::COMPACTION, ahead }
     }
 
     fn read_layout(&self) -> Result<Box<TableLayout>> {

@@ -100,6 +100,7 @@ pub use lsm_codec as codec;
 pub use lsm_fs as fs;
 #[cfg(feature = "manifest")]
 pub use lsm_manifest as manifest;
+pub use lsm_repair as repair;
 #[cfg(feature = "sst")]
 pub use lsm_sst as sst;
 

@@ -102,11 +102,11 @@ impl Run {
         self.tree.major_compact(&options)?;
         self.end("compact", files, before);
         let checked = self.tree.verify()?;
-        if let Some((_, error)) = checked.damage.first() {
-            return Err(error.clone().into());
+        if let Some(finding) = checked.damage().next() {
+            return Err(finding.error.clone().into());
         }
         self.scan(&stored, false)?;
-        self.end("verify, scan again", checked.entries, checked.bytes);
+        self.end("verify, scan again", checked.entries, checked.bytes_read);
         let is_plain =
             |key: &[u8]| key.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(byte));
         let mut plain = stored.keys().filter(|key| is_plain(key));

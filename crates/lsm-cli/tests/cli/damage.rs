@@ -52,6 +52,44 @@ fn a_truncated_table_and_a_missing_one_are_found() {
     place.run(["put", "db", "a", "b"]).code(3).says("missing");
 }
 
+#[test]
+fn a_depth_and_a_single_file_can_be_asked_for() {
+    let place = loaded();
+    let table = place.tables("db").remove(0);
+    let file = table.to_str().unwrap();
+    let sound = fs::read(&table).unwrap();
+    for depth in ["v0", "v1", "v2", "v3", "v4", "v5", "v6"] {
+        let report = place.run(["verify", "db", "--level", depth, "--jobs", "2", "--json"]).ok().json();
+        assert_eq!((report["clean"].as_bool(), report["level"].as_str()), (Some(true), Some(depth)));
+        place.run(["verify", file, "--level", depth]).ok();
+    }
+    place.run(["verify", "db", "--level", "v7"]).code(2);
+    let mut bytes = sound.clone();
+    bytes[5_000] ^= 1;
+    fs::write(&table, &bytes).unwrap();
+    place.run(["verify", "db", "--level", "v1"]).ok();
+    for (path, depth) in [("db", "v3"), (file, "v3"), ("db", "v6")] {
+        let report = place.run(["verify", path, "--level", depth, "--json"]).code(1).json();
+        let damage = report["damage"].as_array().unwrap();
+        let located = damage.iter().find(|place| place["level"] == "v3").unwrap();
+        assert_eq!(located["section"], "data");
+        assert!(located["offset"].as_u64().unwrap() <= 5_000 && located["first_key"].is_string());
+    }
+    place.run(["verify", "a.tsv"]).code(3).says("cannot open");
+}
+
+#[test]
+fn a_damaged_manifest_is_found_although_the_database_opens() {
+    let place = loaded();
+    let (path, mut bytes) =
+        place.content("db").into_iter().find(|(path, _)| path.to_string_lossy().ends_with(".m")).unwrap();
+    bytes[600] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    let report = place.run(["verify", "db", "--json"]).code(1).json();
+    assert_eq!(report["damage"][0]["file"].as_str(), path.file_name().unwrap().to_str(), "{report}");
+    place.run(["scan", "db", "--count"]).ok();
+}
+
 /// Proves F-33 (filter part): what helps only may be damaged; reads go on, and a check says so.
 #[test]
 fn a_damaged_filter_is_found_and_hinders_no_read() {

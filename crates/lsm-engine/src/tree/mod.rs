@@ -6,6 +6,7 @@ mod flush;
 mod hold;
 mod publish;
 mod stats;
+mod verify;
 mod write;
 
 use std::sync::{
@@ -22,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
-pub use stats::{FilterLevelStats, LevelStats, TreeStats, VerifyReport};
+pub use stats::{FilterLevelStats, LevelStats, TreeStats};
 pub use write::WriteInfo;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_table::FilterStats;
-use lsm_types::{Level, Result, SeqNo};
+use lsm_types::{Level, SeqNo};
 
 use super::Tree;
 
@@ -178,53 +178,5 @@ impl Tree {
             bytes_compacted_out: counters.compacted_out.load(Ordering::Relaxed),
             filters_given_up: self.inner.env.filters.given_up(),
         }
-    }
-
-    /// Reads every block of every table past the cache and checks it, its index and its metadata.
-    ///
-    /// Goes on after damage; the report lists what was found.
-    ///
-    /// # Errors
-    /// Only when the tree is closed; damage is in the report.
-    pub fn verify(&self) -> Result<VerifyReport> {
-        let pinned = self.inner.current.load_full();
-        let mut report = VerifyReport::default();
-        for run in pinned.runs.iter() {
-            for table in run.tables() {
-                match table.verify() {
-                    Ok(checked) => {
-                        report.tables += 1;
-                        report.blocks += checked.blocks;
-                        report.entries += checked.entries;
-                        report.bytes += table.descriptor().file_len;
-                    }
-                    Err(error) => report.damage.push((table.id(), error)),
-                }
-            }
-        }
-        Ok(report)
-    }
-}
-
-/// What a check of all tables found.
-#[non_exhaustive]
-#[derive(Clone, Debug, Default)]
-pub struct VerifyReport {
-    /// Tables without damage.
-    pub tables: usize,
-    /// Blocks read in them.
-    pub blocks: u64,
-    /// Entries decoded in them.
-    pub entries: u64,
-    /// Bytes of their files.
-    pub bytes: u64,
-    /// Tables with damage, and the first damage found in each.
-    pub damage: Vec<(lsm_types::TableId, lsm_types::Error)>,
-}
-
-impl VerifyReport {
-    /// Whether nothing is damaged.
-    pub fn is_clean(&self) -> bool {
-        self.damage.is_empty()
     }
 }

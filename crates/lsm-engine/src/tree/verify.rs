@@ -1,0 +1,42 @@
+//! Checking the tables of an open tree.
+
+use lsm_journal::Folder;
+use lsm_repair::{Depth, LiveTable, Scope, VerifyOptions, VerifyReport, verify};
+use lsm_types::Result;
+
+use super::Tree;
+
+impl Tree {
+    /// Reads every block of every table past the cache and checks it, its entries, its index and its metadata.
+    ///
+    /// Goes on after damage; the report lists what was found. Memtables are not looked at.
+    ///
+    /// # Errors
+    /// None; what cannot be read is in the report.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.verify_with(Depth::Structure, &VerifyOptions::default())
+    }
+
+    /// As [`Tree::verify`], as deep and in the way that the caller says.
+    ///
+    /// The tables of this moment are pinned until it ends, whatever is compacted meanwhile. The manifest of an open
+    /// tree is being written; it is checked by [`lsm_repair::verify`] over the directory.
+    ///
+    /// # Errors
+    /// None; what cannot be read is in the report.
+    pub fn verify_with(&self, depth: Depth, options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+        let pinned = self.inner.current.load_full();
+        let env = &self.inner.env;
+        debug_assert_eq!(env.folder.file_name().and_then(|name| name.to_str()), Some(Folder::Tables.name()));
+        let tables = pinned.version.levels.tables().map(|(level, descriptor)| LiveTable {
+            tree: env.tree,
+            level,
+            descriptor: descriptor.clone(),
+            order: self.inner.order.clone(),
+            prefix_extractor: env.prefix_extractor.clone(),
+        });
+        let root = env.folder.parent().unwrap_or(&env.folder);
+        let scope = Scope::Tables { fs: &env.fs, root, database: env.database, tables: tables.collect() };
+        verify(&scope, depth, options)
+    }
+}

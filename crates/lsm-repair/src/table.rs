@@ -1,0 +1,292 @@
+//! The check of one table file.
+
+use std::{path::PathBuf, sync::Arc};
+
+use lsm_block::{FileIdentity, Handle, Superblock, Walk, Walked};
+use lsm_fs::{Fs, OpenOptions as FileOptions};
+use lsm_manifest::{Counts, SeqNoRange, TableDescriptor};
+use lsm_sst::{
+    CheckDepth, ExtractorId, OpenOptions, SstError, Table, TableLayout, TableOptions, properties::SeqNoBounds,
+};
+use lsm_types::{
+    Error, ErrorClass, ErrorKind, FileKind, FileUuid, IoKind, KeyOrder, Location, PrefixExtractor, ReadAt,
+    Result, TableId,
+};
+
+use crate::{
+    Depth, Outcome, RepairError, VerifyOptions,
+    meter::{Meter, Metered},
+    place::locate,
+    report::{FileReport, TablePlace},
+};
+
+/// A table to check.
+pub(crate) struct Subject {
+    pub(crate) id: TableId,
+    /// How reports call it.
+    pub(crate) name: PathBuf,
+    pub(crate) path: PathBuf,
+    pub(crate) expected: Option<Expected>,
+    /// Order of its keys.
+    pub(crate) order: KeyOrder,
+    /// What names the prefixes in its filters; `None` to look for it among those of the options.
+    pub(crate) prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+}
+
+/// What the manifest says about a table.
+pub(crate) struct Expected {
+    pub(crate) place: TablePlace,
+    pub(crate) database: FileUuid,
+    pub(crate) descriptor: Arc<TableDescriptor>,
+}
+
+impl Expected {
+    fn identity(&self) -> FileIdentity {
+        FileIdentity {
+            kind: FileKind::Table,
+            file_id: self.descriptor.id.get(),
+            uuid: self.descriptor.uuid,
+            database: self.database,
+            tree: self.place.tree,
+        }
+    }
+}
+
+/// Checks a table down to `depth`. What cannot be read or opened is in the report, like everything else.
+pub(crate) fn check(fs: &dyn Fs, subject: &Subject, depth: Depth, meter: &Meter<'_>) -> FileReport {
+    let mut report = FileReport::new(&subject.name, meter.options().findings_per_file);
+    report.is_table = true;
+    report.place = subject.expected.as_ref().map(|expected| expected.place);
+    let keys = subject.expected.as_ref().and_then(|expected| expected.descriptor.entries.clone());
+    let is_there = presence(fs, subject, &mut report);
+    report.reached(Depth::Presence);
+    if is_there && depth > Depth::Presence {
+        match fs.open(&subject.path, &FileOptions::READ) {
+            Ok(file) => {
+                let file = Metered::new(file, meter);
+                contents(&file, subject, depth, &mut report);
+                report.bytes_read = file.bytes_read();
+            }
+            Err(error) => report.fail(Depth::Heads, error),
+        }
+    }
+    // What concerns the whole file concerns all of its keys.
+    for finding in &mut report.findings {
+        if finding.keys.is_none() {
+            finding.keys.clone_from(&keys);
+        }
+    }
+    report
+}
+
+/// V0. Whether there is anything to look into.
+fn presence(fs: &dyn Fs, subject: &Subject, report: &mut FileReport) -> bool {
+    let len = match fs.metadata(&subject.path) {
+        Ok(metadata) => metadata.len,
+        Err(error) if error.kind == IoKind::NotFound => {
+            report.fail(Depth::Presence, RepairError::Missing);
+            return false;
+        }
+        Err(error) => {
+            report.fail(Depth::Presence, error);
+            return false;
+        }
+    };
+    if let Some(expected) = subject.expected.as_ref().map(|expected| expected.descriptor.file_len)
+        && expected != len
+    {
+        report.fail(Depth::Presence, RepairError::Length { expected, found: len });
+    }
+    true
+}
+
+/// V1 and deeper.
+fn contents(file: &Metered<'_>, subject: &Subject, depth: Depth, report: &mut FileReport) {
+    let opened = open(file, subject, depth);
+    report.reached(Depth::Heads);
+    match opened {
+        Ok(table) => opened_table(&table, subject, depth, file.options(), report),
+        Err(error) => unopened_table(file, &error, subject, depth, report),
+    }
+}
+
+fn open<'f, 'm>(file: &'f Metered<'m>, subject: &Subject, depth: Depth) -> Result<Table<&'f Metered<'m>>> {
+    let mut options = OpenOptions::new(subject.order.clone());
+    if let Some(expected) = &subject.expected {
+        let directory = expected.descriptor.directory;
+        options.hints.identity = Some(expected.identity());
+        options.hints.directory = Some(Handle { offset: directory.offset, len: directory.len });
+        if expected.descriptor.tail_len > 0 {
+            options.hints.tail_len = expected.descriptor.tail_len.into();
+        }
+    }
+    // Filters lead to blocks, too: they are held against the keys with the index.
+    let asks_filters = depth >= Depth::Structure;
+    Table::open(file, TableOptions::new().open(options).filters(asks_filters))
+}
+
+fn opened_table(
+    table: &Table<&Metered<'_>>,
+    subject: &Subject,
+    depth: Depth,
+    options: &VerifyOptions<'_>,
+    report: &mut FileReport,
+) {
+    let layout = table.meta();
+    if let Some(expected) = &subject.expected {
+        for what in differences(&expected.descriptor, layout) {
+            report.fail(Depth::Heads, RepairError::Disagrees { what });
+        }
+    }
+    // A copy stood in for each of these: the table can be read, and its file is damaged.
+    let mut told: Vec<u64> = Vec::new();
+    for detour in layout.detours() {
+        told.extend(detour.location().map(|location| location.offset));
+        report.add(Outcome::Fail, Depth::Heads, None, detour.clone());
+    }
+    let mut is_damaged = !layout.detours().is_empty();
+    let mut found = |at: CheckDepth, error: Error| {
+        let deep = match at {
+            CheckDepth::Heads => Depth::Heads,
+            CheckDepth::Frames => Depth::Frames,
+            CheckDepth::Rows if depth == Depth::Entries => Depth::Entries,
+            CheckDepth::Rows => Depth::Structure,
+        };
+        is_damaged |= at != CheckDepth::Rows;
+        let is_told = error.location().is_some_and(|location| told.contains(&location.offset));
+        if deep <= depth && !(is_told && deep == Depth::Heads) {
+            report.add(Outcome::Fail, deep, None, error);
+        }
+    };
+    let checks = match depth {
+        Depth::Presence | Depth::Heads => CheckDepth::Heads,
+        Depth::Digests | Depth::Frames => CheckDepth::Frames,
+        Depth::Entries | Depth::Structure | Depth::Manifest => CheckDepth::Rows,
+    };
+    let recorded = layout.properties().filters.extractor.as_ref();
+    let given = subject.prefix_extractor.iter().chain(&options.prefix_extractors);
+    let extractor = given.map(AsRef::as_ref).find(|given| recorded == Some(&ExtractorId::of(*given)));
+    match table.verify_to(checks, extractor, &mut found) {
+        Ok(verified) => {
+            report.frames += u64::from(verified.frames);
+            report.entries += verified.entries;
+        }
+        Err(error) => report.add(Outcome::Fail, Depth::Digests.min(depth), None, error),
+    }
+    if is_damaged && depth >= Depth::Digests {
+        report.fail(Depth::Digests, RepairError::Digest);
+    }
+    report.reached(depth.min(Depth::Structure));
+    locate(table, &mut report.findings);
+}
+
+/// A table that does not open: its frames can still be told from each other.
+fn unopened_table(
+    file: &Metered<'_>,
+    error: &Error,
+    subject: &Subject,
+    depth: Depth,
+    report: &mut FileReport,
+) {
+    let is_unknown = error.kind().class() == ErrorClass::Invalid && error.kind() != ErrorKind::NotOurs;
+    let outcome = if is_unknown { Outcome::Warn } else { Outcome::Fail };
+    report.add(outcome, Depth::Heads, None, error.clone());
+    if depth < Depth::Digests || error.kind() == ErrorKind::FileIdentityMismatch {
+        return;
+    }
+    let Some(superblock) = head(file, subject) else { return };
+    let mut is_damaged = false;
+    match walk(file, &superblock, depth, &mut is_damaged, report) {
+        Ok(()) => report.reached(depth.min(Depth::Frames)),
+        Err(error) => report.add(Outcome::Fail, Depth::Digests, None, error),
+    }
+    if is_damaged {
+        report.fail(Depth::Digests, RepairError::Digest);
+    }
+    if depth > Depth::Frames && outcome == Outcome::Warn {
+        let what = "entries, because the table does not open";
+        report.warn(Depth::Entries, RepairError::NotChecked { what });
+    }
+}
+
+fn walk(
+    file: &Metered<'_>,
+    superblock: &Superblock,
+    depth: Depth,
+    is_damaged: &mut bool,
+    report: &mut FileReport,
+) -> Result<()> {
+    for step in Walk::file(file, superblock).map_err(SstError::from)? {
+        let (section, why) = match step.map_err(SstError::from)? {
+            Walked::Frame { .. } => {
+                report.frames += 1;
+                continue;
+            }
+            Walked::Zeros { .. } => continue,
+            Walked::BadFrame { header, why, .. } => (Some(header.kind.name()), why),
+            Walked::Damaged { why, .. } => (None, why),
+        };
+        *is_damaged = true;
+        if depth >= Depth::Frames {
+            report.add(Outcome::Fail, Depth::Frames, section, why.into());
+        }
+    }
+    Ok(())
+}
+
+/// The head of the file, or one made from what the manifest says.
+fn head(file: &Metered<'_>, subject: &Subject) -> Option<Superblock> {
+    let mut bytes = [0; Superblock::LEN];
+    let at = Location { kind: FileKind::Table, id: 0, offset: 0 };
+    let read = file.read_exact_at(0, &mut bytes).ok().and_then(|()| Superblock::decode(at, &bytes).ok());
+    read.or_else(|| {
+        let expected = subject.expected.as_ref()?;
+        let descriptor = &expected.descriptor;
+        Some(Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit))
+    })
+}
+
+/// What the table says otherwise than the manifest.
+fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Iterator<Item = &'static str> {
+    let properties = layout.properties();
+    let counters = &properties.counters;
+    let head = layout.superblock();
+    let range = |bounds: SeqNoBounds| SeqNoRange { min: bounds.min, max: bounds.max };
+    let counts = Counts {
+        entries: counters.entries,
+        tombstones: counters.tombstones,
+        weak_tombstones: counters.weak_tombstones,
+        reclaimable_weak_tombstones: counters.reclaimable_weak_tombstones,
+        operands: counters.merge_operands,
+        indirections: counters.indirections,
+        range_tombstones: counters.range_tombstones,
+    };
+    let keys = properties.keys.as_ref().map(|(min, max)| (min, max));
+    let expected_keys = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));
+    let extent = properties.extent.as_ref().map(|(start, end)| (start, end));
+    let coverage = (&descriptor.coverage_start, &descriptor.coverage_end);
+    let census = (properties.codecs.raw, properties.codecs.lz4, properties.codecs.zstd);
+    let expected_census = (descriptor.census.raw, descriptor.census.lz4, descriptor.census.zstd);
+    let sizes = (counters.data_stored_bytes, counters.raw_key_bytes, counters.raw_value_bytes);
+    let expected_sizes = (descriptor.sizes.data, descriptor.sizes.raw_keys, descriptor.sizes.raw_values);
+    [
+        (properties.table_id == descriptor.id, "number of the table"),
+        (layout.directory().file_digest == descriptor.digest, "digest of the file"),
+        ((head.version.major, head.version.minor) == descriptor.format, "format"),
+        (head.features.incompat == descriptor.features, "features"),
+        (head.created == descriptor.created_at, "time of creation"),
+        (head.edit_index == descriptor.created_edit, "edit of creation"),
+        (keys == expected_keys, "key range"),
+        (extent.is_none_or(|extent| extent == coverage), "coverage"),
+        (layout.seqnos().is_none_or(|seqnos| range(seqnos) == descriptor.seqnos), "sequence numbers"),
+        (
+            properties.effective(properties.point_seqnos).map(range) == descriptor.point_seqnos,
+            "sequence numbers of entries",
+        ),
+        (counts == descriptor.counts, "counts of entries"),
+        (sizes == expected_sizes, "sizes of its parts"),
+        (census == expected_census, "codecs of its blocks"),
+    ]
+    .into_iter()
+    .filter_map(|(holds, what)| (!holds).then_some(what))
+}
