@@ -2,7 +2,9 @@
 //! torture.
 
 mod crash;
+mod damage;
 mod filter;
+mod kill;
 
 use crate::repo::Repo;
 use crate::trouble::Trouble;
@@ -10,7 +12,8 @@ use crate::trouble::Trouble;
 /// A torture and its code.
 type Torture = (&'static str, fn(&Repo, &[String]) -> Result<(), Trouble>);
 
-const TORTURES: &[Torture] = &[("crash", crash::run), ("filter", filter::run)];
+const TORTURES: &[Torture] =
+    &[("crash", crash::run), ("damage", damage::run), ("filter", filter::run), ("kill", kill::run)];
 
 pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
     let known = || TORTURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");

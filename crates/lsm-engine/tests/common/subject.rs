@@ -223,7 +223,7 @@ impl Subject for TreeSubject {
     fn check(&self, db: &Db, fs: &SimFs) -> Result<(), String> {
         let report = db.tree.verify().map_err(told)?;
         if !report.is_clean() {
-            return Err(format!("is damaged: {:?}", report.damage));
+            return Err(format!("is damaged: {:?}", report.findings));
         }
         let names = |folder: &str| -> Vec<OsString> {
             match fs.read_dir(Path::new(folder)) {
