@@ -91,13 +91,22 @@ impl Draft<'_> {
                 }
                 let version = self.version(tree)?;
                 version.max_seqno = version.max_seqno.max(Some(table.seqnos.max));
-                let place = Place { tree, level: *level, run: *run, table: table.clone() };
+                let place =
+                    Place { tree, level: *level, run: *run, table: table.clone(), is_exported: false };
                 self.insert(place, &order)
             }
             TreeEdit::RemoveTable { id } => self.remove(tree, *id, &order).map(|_| ()),
             TreeEdit::MoveTable { id, level, run } => {
+                let is_exported = self.place(*id).is_some_and(|place| place.is_exported);
                 let table = self.remove(tree, *id, &order)?;
-                self.insert(Place { tree, level: *level, run: *run, table }, &order)
+                self.insert(Place { tree, level: *level, run: *run, table, is_exported }, &order)
+            }
+            TreeEdit::ExportTable { id } => {
+                let unknown = ManifestError::UnknownTable { tree, table: *id };
+                let place = self.place(*id).filter(|place| place.tree == tree).ok_or(unknown)?;
+                let place = Place { is_exported: true, ..place.clone() };
+                self.change.places.insert(*id, Some(place));
+                Ok(())
             }
             TreeEdit::RaiseFloor(floor) => {
                 let version = self.version(tree)?;

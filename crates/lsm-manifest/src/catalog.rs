@@ -13,6 +13,8 @@ pub(crate) struct Place {
     pub(crate) level: Level,
     pub(crate) run: RunId,
     pub(crate) table: Arc<TableDescriptor>,
+    /// The file has, or had, a second name.
+    pub(crate) is_exported: bool,
 }
 
 /// The state of a database: what a manifest says after its last edit.
@@ -62,6 +64,16 @@ impl Catalog {
     /// What a table is.
     pub fn table(&self, table: TableId) -> Option<&Arc<TableDescriptor>> {
         self.places.get(&table).map(|place| &place.table)
+    }
+
+    /// Whether the file of a table was ever given a second name.
+    pub fn is_exported(&self, table: TableId) -> bool {
+        self.places.get(&table).is_some_and(|place| place.is_exported)
+    }
+
+    /// Tables whose files were given a second name.
+    pub fn exported(&self) -> impl Iterator<Item = TableId> + '_ {
+        self.places.iter().filter(|(_, place)| place.is_exported).map(|(table, _)| *table)
     }
 
     /// Number of tables of all trees.

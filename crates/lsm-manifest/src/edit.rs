@@ -42,6 +42,11 @@ pub enum TreeEdit {
         /// Where it goes.
         run: RunId,
     },
+    /// The file of a table was given a second name: from now on it is only ever unlinked, never changed or cut.
+    ExportTable {
+        /// Its number.
+        id: TableId,
+    },
     /// New reads at or below the bound are refused from now on; never lowers.
     RaiseFloor(SeqNo),
     /// New reads above the bound are allowed again; never raises.

@@ -45,7 +45,11 @@ impl Catalog {
         let contents = self.trees.iter().flat_map(|(tree, version)| {
             numbers(version).chain(levels(version)).map(move |step| Step::Tree(*tree, step))
         });
-        reserved.into_iter().chain(without_sync).chain(created).map(Step::Database).chain(contents)
+        let exported = self.exported().filter_map(|id| {
+            let (tree, _, _) = self.place(id)?;
+            Some(Step::Tree(tree, TreeEdit::ExportTable { id }))
+        });
+        reserved.into_iter().chain(without_sync).chain(created).map(Step::Database).chain(contents).chain(exported)
     }
 }
 

@@ -17,6 +17,7 @@
 //! | 0xA6 | `LowerFloor`  | tree varint, seqno varint                           |
 //! | 0xA7 | `MaxSeqNo`    | tree varint, seqno varint                           |
 //! | 0xA8 | `Watermark`   | tree varint, seqno varint, 0 or 1 and the token     |
+//! | 0xB1 | `ExportTable` | tree varint, table varint                           |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -43,6 +44,7 @@ mod tag {
     pub(super) const LOWER_FLOOR: u8 = 0xA6;
     pub(super) const MAX_SEQNO: u8 = 0xA7;
     pub(super) const WATERMARK: u8 = 0xA8;
+    pub(super) const EXPORT_TABLE: u8 = 0xB1;
 }
 
 impl VersionEdit {
@@ -126,7 +128,7 @@ impl TreeEdit {
                     varint::encode(run.get(), out);
                     table.encode(out);
                 }
-                Self::RemoveTable { id } => varint::encode(id.get(), out),
+                Self::RemoveTable { id } | Self::ExportTable { id } => varint::encode(id.get(), out),
                 Self::MoveTable { id, level, run } => {
                     varint::encode(id.get(), out);
                     out.push(level.get());
@@ -154,6 +156,7 @@ impl TreeEdit {
             Self::LowerFloor(_) => tag::LOWER_FLOOR,
             Self::MaxSeqNo(_) => tag::MAX_SEQNO,
             Self::Watermark(_) => tag::WATERMARK,
+            Self::ExportTable { .. } => tag::EXPORT_TABLE,
         }
     }
 }
@@ -171,7 +174,7 @@ fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<Datab
 }
 
 fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, TreeEdit)>, ManifestError> {
-    if !(tag::ADD_RUN..=tag::WATERMARK).contains(&tag) {
+    if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK | tag::EXPORT_TABLE) {
         return Ok(None);
     }
     let tree = tree_id(payload)?;
@@ -190,6 +193,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
             level: level(payload)?,
             run: run(payload)?,
         },
+        tag::EXPORT_TABLE => TreeEdit::ExportTable { id: TableId::new(payload.varint()?) },
         tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),

@@ -362,3 +362,37 @@ fn a_wrong_order_is_found() {
     let rule = "tables of a run overlap or are out of order";
     assert_eq!(catalog.check(), Err(ManifestError::Inconsistent { tree: TreeId::new(0), rule }));
 }
+
+/// Proves D-101: the mark of an exported file stays with its table until that leaves.
+#[test]
+fn an_export_is_remembered_as_long_as_its_table() {
+    let (tree, level, run) = (TreeId::new(0), Level::new(0), RunId::new(0));
+    let id = TableId::new(1);
+    let mut edit = VersionEdit::default();
+    edit.database.push(DatabaseEdit::ReserveIds(4));
+    edit.create_tree(tree, identity(tree));
+    edit.push(tree, TreeEdit::AddRun { level, run, age: 1 });
+    edit.push(tree, TreeEdit::AddTable { level, run, table: std::sync::Arc::new(table(1, b"a", b"b")) });
+    let mut catalog = with_orders().apply(&edit).unwrap();
+    assert!(!catalog.is_exported(id));
+
+    let step = |step: TreeEdit| VersionEdit { trees: vec![(tree, step)], ..VersionEdit::default() };
+    let export = step(TreeEdit::ExportTable { id });
+    let mut bytes = Vec::new();
+    export.encode(&mut bytes);
+    assert_eq!(bytes, [0xB1, 2, 0, 1]);
+    catalog.apply_in_place(&export).unwrap();
+    let level = Level::new(1);
+    let run = RunId::new(7);
+    catalog.apply_in_place(&step(TreeEdit::AddRun { level, run, age: 1 })).unwrap();
+    catalog.apply_in_place(&step(TreeEdit::MoveTable { id, level, run })).unwrap();
+    let replayed = replay(&records(&catalog, 9)).unwrap().catalog;
+    assert_eq!(replayed.exported().collect::<Vec<_>>(), [id]);
+    assert_eq!(replayed, catalog);
+
+    catalog.apply_in_place(&step(TreeEdit::RemoveTable { id })).unwrap();
+    assert_eq!(catalog.exported().count(), 0);
+    assert!(catalog.apply(&export).is_err(), "a table that is gone");
+    let elsewhere = VersionEdit { trees: vec![(TreeId::new(1), TreeEdit::ExportTable { id })], ..edit };
+    assert!(catalog.apply(&elsewhere).is_err(), "a table of another tree");
+}
