@@ -76,7 +76,8 @@ fn kind_of(kind: io::ErrorKind) -> IoKind {
         K::StorageFull | K::QuotaExceeded | K::FileTooLarge => IoKind::NoSpace,
         K::PermissionDenied | K::ReadOnlyFilesystem => IoKind::PermissionDenied,
         K::WouldBlock => IoKind::WouldBlock,
-        K::Unsupported => IoKind::Unsupported,
+        // A file that has all the names it may have cannot be linked here.
+        K::Unsupported | K::TooManyLinks => IoKind::Unsupported,
         K::CrossesDevices => IoKind::CrossesDevices,
         K::InvalidInput | K::InvalidFilename => IoKind::InvalidInput,
         _ => IoKind::Other,

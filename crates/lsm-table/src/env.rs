@@ -54,6 +54,29 @@ impl FilterDesk {
     }
 }
 
+/// A file that no version names and nobody reads any more. Its handles are closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObsoleteFile {
+    /// The table it held.
+    pub table: TableId,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length.
+    pub len: u64,
+}
+
+/// Who removes files, when and how fast.
+pub trait Reclaim: Send + Sync {
+    /// No version names a file of this length any more; readers may still hold it.
+    fn note_obsolete(&self, len: u64);
+
+    /// Takes over a file of which [`Reclaim::note_obsolete`] was told, once its last reader is gone.
+    fn release(&self, file: ObsoleteFile);
+
+    /// Takes over a file that never was part of a version and could not be removed at once.
+    fn retry(&self, file: ObsoleteFile);
+}
+
 /// Everything the tables of one tree share; made once per tree.
 pub struct TableEnv {
     /// Where the files live.
@@ -74,6 +97,8 @@ pub struct TableEnv {
     pub tree: TreeId,
     /// Numbers of new files.
     pub ids: Arc<dyn FileIds>,
+    /// Removes files that are not needed any more.
+    pub reclaim: Arc<dyn Reclaim>,
     /// Times of creation.
     pub clock: Arc<dyn Clock>,
     /// Identities of new files.
@@ -120,11 +145,14 @@ impl TableEnv {
         Ok(self.fs.sync_dir(&self.folder, self.sync_folder)?)
     }
 
-    /// Removes a file; one that is gone is no failure. What fails is left to the next open, which sweeps.
-    pub(crate) fn remove(&self, path: &Path) {
+    /// Removes the file of a table that never was part of a version, at once. What cannot be removed now is left to
+    /// the reclaimer, which tries again.
+    pub(crate) fn remove_unborn(&self, table: TableId, path: &Path) {
         match self.fs.remove_file(path) {
             Err(error) if error.kind != lsm_types::IoKind::NotFound => {
-                tracing::warn!(%error, file = ?path.file_name(), "a file could not be removed");
+                tracing::warn!(%error, %table, "a file could not be removed");
+                let len = self.fs.metadata(path).map_or(0, |found| found.len);
+                self.reclaim.retry(ObsoleteFile { table, path: path.to_path_buf(), len });
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Tables on a file system: opening, caches, writers, release of files.
 //!
 //! A [`Table`] is a handle that opens its file at the first read and gives out entries through the [`BlockCache`];
-//! when the last handle of an obsolete table goes, so does the file. A [`MultiWriter`] makes tables, and is the
+//! when the last handle of an obsolete table goes, its file is given to whoever [`Reclaim`]s. A [`MultiWriter`] makes tables, and is the
 //! only thing that does. What the tables of a tree share is a [`TableEnv`].
 
 mod cache;
@@ -25,7 +25,7 @@ pub use cache::BlockCache;
 pub use decoders::DecoderPool;
 pub use describe::{FoundTable, read_table};
 pub use descriptors::DescriptorCache;
-pub use env::{FileIds, FilterDesk, TableEnv};
+pub use env::{FileIds, FilterDesk, ObsoleteFile, Reclaim, TableEnv};
 pub use error::TableError;
 pub use filter_policy::{ExpectHits, FilterScene, LevelFilter, LevelLoad};
 pub use filter_stats::FilterStats;

@@ -3,11 +3,12 @@
 use std::{cell::RefCell, sync::Arc};
 
 use lsm_block::BlockKind;
+use lsm_fs::{FsFile, OpenOptions};
 use lsm_sst::{
     BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, TableLayout, data_block::DataBlock,
     index::IndexBlock,
 };
-use lsm_types::{FileKind, KeyHash, Location, Result, Slice};
+use lsm_types::{FileKind, IoError, KeyHash, Location, Result, Slice};
 
 use crate::{TableError, cache::CachedBlock, filters::TableFilters, table::TableInner};
 
@@ -176,13 +177,25 @@ impl TableInner {
 
     fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
         let id = self.descriptor.id;
-        let opened = self.env.descriptors.get(self.open_file, self.env.fs.as_ref(), &self.env.path(id));
-        let file = opened.map_err(|source| TableError::Open { table: id, source })?;
+        let file = self.file().map_err(|source| TableError::Open { table: id, source })?;
         lsm_types::ReadAt::read_exact_at(file.as_ref(), offset, bytes).map_err(|source| {
             let at = Location { kind: FileKind::Table, id: id.get(), offset };
             TableError::Read { at, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), source }
         })?;
         Ok(())
+    }
+
+    /// The open file.
+    fn file(&self) -> Result<Arc<dyn FsFile>, IoError> {
+        let path = || self.env.path(self.descriptor.id);
+        if !self.env.descriptors.is_pinned() {
+            return self.env.descriptors.get(self.open_file, self.env.fs.as_ref(), &path());
+        }
+        if let Some(file) = self.pinned_file.get() {
+            return Ok(file.clone());
+        }
+        let file = self.env.descriptors.make_room_for(|| self.env.fs.open(&path(), &OpenOptions::READ))?;
+        Ok(self.pinned_file.get_or_init(|| file).clone())
     }
 
     pub(crate) fn disagrees(&self, what: &'static str) -> TableError {

@@ -5,29 +5,45 @@ use std::{path::PathBuf, sync::Arc};
 use lsm_fs::{FsFile, OpenOptions};
 use lsm_manifest::TableDescriptor;
 use lsm_sst::Output;
-use lsm_types::Result;
+use lsm_types::{Result, TableId};
 
 use crate::{Table, TableEnv};
 
 /// A new file that is removed when nobody says that it stays.
 pub(crate) struct NewFile {
     env: Arc<TableEnv>,
+    table: TableId,
     path: PathBuf,
-    pub(crate) handle: Arc<dyn FsFile>,
+    /// `None` once it is synced: a job may stage more tables than the process may have files open.
+    handle: Option<Arc<dyn FsFile>>,
     kept: bool,
 }
 
 impl NewFile {
-    pub(crate) fn create(env: &Arc<TableEnv>, path: PathBuf) -> Result<Self> {
-        let handle = env.fs.open(&path, &OpenOptions::CREATE_NEW)?;
-        Ok(Self { env: env.clone(), path, handle, kept: false })
+    /// Creates the file of `table`, and gives the place where its bytes go.
+    pub(crate) fn create(env: &Arc<TableEnv>, table: TableId) -> Result<(Self, FileOutput)> {
+        let path = env.path(table);
+        let handle = env.descriptors.make_room_for(|| env.fs.open(&path, &OpenOptions::CREATE_NEW))?;
+        let output = FileOutput { handle: handle.clone(), offset: 0 };
+        Ok((Self { env: env.clone(), table, path, handle: Some(handle), kept: false }, output))
+    }
+
+    /// Makes the bytes durable through the handle that wrote them, and closes it: only this handle is sure to be told
+    /// of a write that did not arrive.
+    pub(crate) fn sync_and_close(&mut self) -> Result<()> {
+        match self.handle.take() {
+            Some(handle) => Ok(handle.sync(self.env.sync_file)?),
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
-            self.env.remove(&self.path);
+            // Closed first: some systems refuse to remove a file that is open.
+            drop(self.handle.take());
+            self.env.remove_unborn(self.table, &self.path);
         }
     }
 }
@@ -36,12 +52,6 @@ impl Drop for NewFile {
 pub(crate) struct FileOutput {
     handle: Arc<dyn FsFile>,
     offset: u64,
-}
-
-impl FileOutput {
-    pub(crate) fn new(handle: Arc<dyn FsFile>) -> Self {
-        Self { handle, offset: 0 }
-    }
 }
 
 impl Output for FileOutput {

@@ -1,4 +1,4 @@
-//! An open table: what reads hold on to, and what removes the file when nobody does any more.
+//! An open table: what reads hold on to, and what gives the file up when nobody does any more.
 
 use std::{
     cell::RefCell,
@@ -10,12 +10,13 @@ use std::{
 };
 
 use lsm_block::{FileIdentity, Handle};
+use lsm_fs::FsFile;
 use lsm_manifest::TableDescriptor;
 use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout};
 use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId};
 
 use crate::{
-    FilterStats, ReadMode, TableEnv, TableError,
+    FilterStats, ObsoleteFile, ReadMode, TableEnv, TableError,
     filter_stats::Event,
     filters::TableFilters,
     source::{CachedSource, CursorSource},
@@ -29,7 +30,8 @@ pub type TableCursor = lsm_sst::TableCursor<CursorSource>;
 
 /// A table. Handles are cheap to clone and share it; it is opened when somebody first reads it.
 ///
-/// When the last handle of a table that was marked obsolete goes, the file is removed.
+/// When the last handle of a table that was marked obsolete goes, the file is given to the environment's
+/// [`crate::Reclaim`].
 #[derive(Clone)]
 pub struct Table {
     inner: Arc<TableInner>,
@@ -42,6 +44,8 @@ pub(crate) struct TableInner {
     pub(crate) cache_file: u64,
     /// The file's number in the table of open files.
     pub(crate) open_file: u64,
+    /// The open file where descriptors are not shared.
+    pub(crate) pinned_file: OnceLock<Arc<dyn FsFile>>,
     opened: OnceLock<Opened>,
     is_obsolete: AtomicBool,
 }
@@ -54,9 +58,13 @@ struct Opened {
 
 impl Drop for TableInner {
     fn drop(&mut self) {
+        // Closed before it is removed: some systems refuse to remove a file that is open.
         self.env.descriptors.forget(self.open_file);
+        drop(self.pinned_file.take());
         if *self.is_obsolete.get_mut() {
-            self.env.remove(&self.env.path(self.descriptor.id));
+            let table = self.descriptor.id;
+            let (path, len) = (self.env.path(table), self.descriptor.file_len);
+            self.env.reclaim.release(ObsoleteFile { table, path, len });
         }
     }
 }
@@ -70,6 +78,7 @@ impl Table {
                 descriptor,
                 cache_file: env.cache.new_file(),
                 open_file: env.descriptors.new_file(),
+                pinned_file: OnceLock::new(),
                 opened: OnceLock::new(),
                 is_obsolete: AtomicBool::new(false),
             }),
@@ -100,7 +109,18 @@ impl Table {
 
     /// No version names the table any more: the file goes with the last handle.
     pub fn mark_obsolete(&self) {
-        self.inner.is_obsolete.store(true, Ordering::Release);
+        if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
+            self.inner.env.reclaim.note_obsolete(self.inner.descriptor.file_len);
+        }
+    }
+
+    /// Reads bytes of the file as they are; what is returned may be short at its end. For copies.
+    ///
+    /// # Errors
+    /// What opening or reading the file finds.
+    pub fn read_raw(&self, offset: u64, len: usize) -> Result<Slice> {
+        let left = self.inner.descriptor.file_len.saturating_sub(offset);
+        self.inner.read(offset, len.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 
     /// The newest version of `key` numbered below `before`; `hash` is that of `key`.

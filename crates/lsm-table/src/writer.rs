@@ -94,10 +94,9 @@ impl MultiWriter {
     /// # Errors
     /// What the file system says.
     pub fn end_table(&mut self) -> Result<()> {
-        let Some(open) = self.open.take() else { return Ok(()) };
+        let Some(mut open) = self.open.take() else { return Ok(()) };
         let (summary, _) = open.builder.finish()?;
-        // Through the handle that wrote it, before that is closed: only this says whether the writes arrived.
-        open.file.handle.sync(self.env.sync_file)?;
+        open.file.sync_and_close()?;
         if summary.filters_given_up > 0 {
             self.env.filters.note_given_up(summary.filters_given_up);
             let table = open.superblock.identity.file_id;
@@ -121,7 +120,7 @@ impl MultiWriter {
         let env = &self.env;
         let id = env.ids.next()?;
         let superblock = env.superblock(id);
-        let file = NewFile::create(env, env.path(id))?;
+        let (file, output) = NewFile::create(env, id)?;
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
         options.inputs.clone_from(&self.inputs);
         let scene = env.filters.scene();
@@ -131,7 +130,6 @@ impl MultiWriter {
             let extractor = extractor.clone();
             options.prefix_filter = filter.map(|filter| PrefixFilterOptions { filter, extractor });
         }
-        let output = FileOutput::new(file.handle.clone());
         let builder = TableBuilder::new(superblock.clone(), options, output)?;
         // At least one byte: a table is begun.
         Ok(OpenTable { builder, file, superblock, file_len: 1, until_estimate: ESTIMATE_EVERY })
