@@ -56,8 +56,12 @@ pub use options::{
 };
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
-pub use store::{FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, Store, TreeReport};
+pub use store::{
+    CloseHandle, DeletionHold, FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, ReclaimOptions,
+    ReclaimStats, Store, TreeReport, WeakStore,
+};
 pub use tree::{
-    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, WriteInfo,
+    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, WeakTree,
+    WriteInfo,
 };
 pub use view::View;

@@ -8,7 +8,7 @@ use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
 use lsm_types::{Bytewise, Clock, Comparator, PrefixExtractor, Random, Result, Slice, check_name};
 
-use crate::EngineError;
+use crate::{EngineError, ReclaimOptions};
 
 /// Bytes of block cache when none is given.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
@@ -59,6 +59,7 @@ pub struct StoreOptions {
     pub(crate) manifest_mirror: bool,
     pub(crate) file_id_block: u32,
     pub(crate) comparators: Vec<Arc<dyn Comparator>>,
+    pub(crate) reclaim: ReclaimOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -126,6 +127,7 @@ impl StoreOptions {
             manifest_mirror: true,
             file_id_block: 1024,
             comparators: Vec::new(),
+            reclaim: ReclaimOptions::default(),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         }
@@ -176,7 +178,8 @@ impl StoreOptions {
         self
     }
 
-    /// A table of open files to share. Default: one of 1,024 descriptors, or a quarter of what the process may open.
+    /// The open files, to be shared with other stores or [kept open](DescriptorCache::pinned). Default: a table of
+    /// 1,024 descriptors, or of a quarter of what the process may open.
     pub fn descriptors(mut self, descriptors: DescriptorCache) -> Self {
         self.descriptors = Some(descriptors);
         self
@@ -236,6 +239,12 @@ impl StoreOptions {
     /// Orders that trees of the store may use besides byte order.
     pub fn comparator(mut self, comparator: Arc<dyn Comparator>) -> Self {
         self.comparators.push(comparator);
+        self
+    }
+
+    /// How files that are not needed any more are removed. Default: see [`ReclaimOptions`].
+    pub fn reclaim(mut self, options: ReclaimOptions) -> Self {
+        self.reclaim = options;
         self
     }
 

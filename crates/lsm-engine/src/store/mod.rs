@@ -1,6 +1,7 @@
 //! A directory and everything in it: manifest, file numbers, caches, lock; for one tree or many.
 
 mod accept;
+mod closing;
 mod files;
 mod folders;
 mod ids;
@@ -12,6 +13,7 @@ mod open;
 mod orphans;
 mod place;
 mod rebuild;
+mod reclaim;
 mod report;
 
 use std::{
@@ -27,22 +29,26 @@ use lsm_compaction_executor::InstallError;
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, Version, VersionEdit};
-use lsm_table::{BlockCache, DecoderPool, DescriptorCache, TableEnv};
+use lsm_table::{BlockCache, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv};
 use lsm_types::{Clock, EditIndex, FileUuid, Result, TableId, TreeId};
 use parking_lot::Mutex;
 
+pub use closing::CloseHandle;
 pub use files::LostFile;
 pub(crate) use install::{Draft, Proposal};
 pub use orphans::FilesReport;
 pub(crate) use place::{place_tables, relocate_tables, run_age};
 pub use rebuild::{LeftOut, RebuildReport};
+pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
 
 use crate::{EngineError, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner};
 use accept::Pending;
+use closing::ClosedOnDrop;
 use ids::{FileIds, Grant};
 use install::Installs;
 use lock::DirectoryLock;
+use reclaim::Reclaimer;
 
 /// An open directory. Handles are cheap to clone and share it; it stays locked until the last handle, tree, view
 /// and iterator is gone.
@@ -69,8 +75,11 @@ pub(crate) struct StoreInner {
     report: OpenReport,
     trees: Mutex<BTreeMap<TreeId, Weak<TreeInner>>>,
     is_closed: AtomicBool,
-    /// Dropped last: nothing of ours touches the directory after it.
+    reclaimer: Reclaimer,
+    /// Dropped behind everything else: nothing of ours touches the directory after it.
     _lock: Option<DirectoryLock>,
+    /// Dropped last: says so.
+    closed: ClosedOnDrop,
 }
 
 impl Store {
@@ -100,6 +109,10 @@ impl Store {
     /// # Errors
     /// `ComparatorMismatch` and `OptionMismatch` when it was created otherwise; `AlreadyExists` when it is open.
     pub fn tree(&self, id: TreeId, options: &TreeOptions) -> Result<Tree> {
+        self.start_tree(id, options, false)
+    }
+
+    pub(crate) fn start_tree(&self, id: TreeId, options: &TreeOptions, owns_store: bool) -> Result<Tree> {
         options.validate()?;
         let mut trees = self.inner.trees.lock();
         if trees.get(&id).is_some_and(|tree| tree.strong_count() > 0) {
@@ -111,7 +124,7 @@ impl Store {
         };
         check_identity(&version.identity, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
-        let tree = Tree::start(id, self.inner.clone(), options, env, &version)?;
+        let tree = Tree::start(id, self.inner.clone(), owns_store, options, env, &version)?;
         trees.insert(id, Arc::downgrade(&tree.inner));
         Ok(tree)
     }
@@ -150,12 +163,83 @@ impl Store {
         self.inner.lift_fence()
     }
 
-    /// Notes that the database was closed in order and takes no further change.
+    /// Stops the jobs of all trees and waits for them, notes that the database was closed in order, and removes the
+    /// files that are not needed any more. No change is taken after it; reads go on until their handles are dropped.
     ///
     /// # Errors
     /// What the file system says; nothing is lost then, the next open only misses the note.
     pub fn close(&self) -> Result<()> {
+        self.inner.stop_trees();
         self.inner.close()
+    }
+
+    /// Tells when nothing can touch the directory any more.
+    pub fn close_handle(&self) -> CloseHandle {
+        self.inner.close_handle()
+    }
+
+    /// A handle that does not keep the store open.
+    pub fn downgrade(&self) -> WeakStore {
+        WeakStore { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Holds back the removal of files until the guard is dropped: for tools that copy the directory. Guards nest.
+    pub fn hold_deletions(&self) -> DeletionHold {
+        DeletionHold::new(self.inner.clone())
+    }
+
+    /// Files that are not needed any more.
+    pub fn reclaim_stats(&self) -> ReclaimStats {
+        self.inner.reclaimer.stats()
+    }
+
+    /// Files and bytes that the thread removes per second from now on, 0 for as many as it can.
+    pub fn set_reclaim_pace(&self, files_per_s: u64, bytes_per_s: u64) {
+        self.inner.reclaimer.set_pace(files_per_s, bytes_per_s);
+    }
+}
+
+/// A handle of a store that does not keep it open.
+#[derive(Clone)]
+pub struct WeakStore {
+    inner: Weak<StoreInner>,
+}
+
+impl WeakStore {
+    /// The store, unless everything that kept it open is gone.
+    pub fn upgrade(&self) -> Option<Store> {
+        self.inner.upgrade().map(|inner| Store { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakStore").finish_non_exhaustive()
+    }
+}
+
+/// Holds back the removal of files until it is dropped, and keeps the store open as long.
+pub struct DeletionHold {
+    store: Arc<StoreInner>,
+}
+
+impl DeletionHold {
+    /// Returns when no removal is under way.
+    pub(crate) fn new(store: Arc<StoreInner>) -> Self {
+        store.reclaimer.hold();
+        Self { store }
+    }
+}
+
+impl Drop for DeletionHold {
+    fn drop(&mut self) {
+        self.store.reclaimer.unhold();
+    }
+}
+
+impl std::fmt::Debug for DeletionHold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeletionHold").finish_non_exhaustive()
     }
 }
 
@@ -229,7 +313,28 @@ impl StoreInner {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.installs.get().map_or(Ok(()), Installs::close)
+        let noted = self.installs.get().map_or(Ok(()), Installs::close);
+        self.reclaimer.shut_down();
+        noted
+    }
+
+    pub(crate) fn close_handle(&self) -> CloseHandle {
+        self.closed.handle()
+    }
+
+    pub(crate) fn reclaimer(&self) -> &Reclaimer {
+        &self.reclaimer
+    }
+
+    /// Stops the jobs of all trees and waits until none is left.
+    fn stop_trees(&self) {
+        let trees: Vec<_> = self.trees.lock().values().filter_map(Weak::upgrade).collect();
+        for tree in &trees {
+            tree.stop.cancel();
+        }
+        for tree in &trees {
+            tree.wait_for_jobs();
+        }
     }
 
     fn version(&self, tree: TreeId) -> Option<Version> {
@@ -272,6 +377,7 @@ impl StoreInner {
             database: self.database,
             tree,
             ids: self.clone(),
+            reclaim: self.clone(),
             clock: self.options.clock.clone(),
             random: self.options.random.clone(),
             policy: options.tables.clone(),
@@ -309,6 +415,20 @@ impl lsm_table::FileIds for StoreInner {
 
     fn last_edit(&self) -> EditIndex {
         EditIndex::new(self.last_edit.load(Ordering::Acquire))
+    }
+}
+
+impl lsm_table::Reclaim for StoreInner {
+    fn note_obsolete(&self, len: u64) {
+        self.reclaimer.note_obsolete(len);
+    }
+
+    fn release(&self, file: ObsoleteFile) {
+        self.reclaimer.release(file);
+    }
+
+    fn retry(&self, file: ObsoleteFile) {
+        self.reclaimer.enqueue(file);
     }
 }
 

@@ -12,11 +12,12 @@ use std::{
 use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache};
-use lsm_types::{EditIndex, ErrorKind, FileUuid, KeyOrder, Result, TreeId};
+use lsm_types::{EditIndex, ErrorKind, FileUuid, KeyOrder, Result, TableId, TreeId};
 use parking_lot::Mutex;
 
 use super::{
-    DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Store, StoreInner,
+    ClosedOnDrop, DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Reclaimer, Store,
+    StoreInner,
     files::Survey,
     folders::{create_root, ensure_folder},
     lossy::{self, Remains},
@@ -257,6 +258,8 @@ fn assemble(
     mut report: OpenReport,
     lock: Option<DirectoryLock>,
 ) -> StoreInner {
+    let (Parts::Writable(catalog, _) | Parts::ReadOnly { catalog, .. }) = &parts;
+    let exported: Vec<TableId> = catalog.exported().collect();
     let (reserved, installs, read_only, pending) = match parts {
         Parts::Writable(catalog, journal) => {
             let reserved = catalog.reserved_ids();
@@ -283,6 +286,8 @@ fn assemble(
         report,
         trees: Mutex::new(BTreeMap::new()),
         is_closed: AtomicBool::new(false),
+        reclaimer: Reclaimer::new(options.fs.clone(), options.clock.clone(), options.reclaim, exported),
+        closed: ClosedOnDrop::default(),
         options,
         _lock: lock,
     }

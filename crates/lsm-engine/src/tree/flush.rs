@@ -52,6 +52,7 @@ impl Tree {
         let inner = &self.inner;
         inner.check_changeable()?;
         let _one_at_a_time = inner.flushing.lock();
+        inner.check_writable()?; // the tree may have been closed while this waited
         // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
         let kept = inner.holds.start_job();
         let view = inner.current.load_full();

@@ -10,7 +10,7 @@ mod verify;
 mod write;
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -27,7 +27,7 @@ pub use stats::{FilterLevelStats, LevelStats, TreeStats};
 pub use write::WriteInfo;
 
 use crate::{
-    EngineError, OpenReport, Token, TreeOptions, View,
+    CloseHandle, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View,
     holds::Holds,
     reader::{ReadPoint, Reader},
     store::StoreInner,
@@ -47,6 +47,8 @@ pub struct Tree {
 pub(crate) struct TreeInner {
     pub(crate) id: TreeId,
     pub(crate) store: Arc<StoreInner>,
+    /// Whether the store was opened for this tree and is closed with it.
+    owns_store: bool,
     pub(crate) order: KeyOrder,
     pub(crate) env: Arc<TableEnv>,
     pub(crate) table_target_bytes: u64,
@@ -100,12 +102,13 @@ impl Tree {
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one open")]
     pub fn open(options: TreeOptions) -> Result<Self> {
         let store = crate::Store::open_for(options.store.clone(), &options)?;
-        store.tree(TreeId::new(0), &options)
+        store.start_tree(TreeId::new(0), &options, true)
     }
 
     pub(crate) fn start(
         id: TreeId,
         store: Arc<StoreInner>,
+        owns_store: bool,
         options: &TreeOptions,
         env: Arc<TableEnv>,
         version: &Version,
@@ -117,6 +120,7 @@ impl Tree {
             inner: Arc::new(TreeInner {
                 id,
                 store,
+                owns_store,
                 order,
                 env,
                 table_target_bytes: options.table_target_bytes,
@@ -192,8 +196,8 @@ impl Tree {
         self.inner.current.load().sealed.len()
     }
 
-    /// Stops running jobs, waits for them, and ends the use of the tree. A tree that has its directory for itself
-    /// closes the directory, too, once every view and iterator is gone.
+    /// Stops running jobs, waits for them, and ends the use of the tree. A tree that has its directory for itself closes
+    /// the directory, too, once every view and iterator is gone: see [`Tree::close_handle`].
     ///
     /// What is not flushed is lost, as it would be in a crash: call [`Tree::flush`] before.
     ///
@@ -201,9 +205,42 @@ impl Tree {
     /// What dropping the handle would swallow.
     pub fn close(self) -> Result<()> {
         self.inner.stop.cancel();
-        drop(self.inner.flushing.lock());
-        drop(self.inner.compacting.write());
-        self.inner.store.close()
+        self.inner.wait_for_jobs();
+        if self.inner.owns_store { self.inner.store.close() } else { Ok(()) }
+    }
+
+    /// Tells when nothing can touch the directory any more.
+    pub fn close_handle(&self) -> CloseHandle {
+        self.inner.store.close_handle()
+    }
+
+    /// A handle that does not keep the tree open.
+    pub fn downgrade(&self) -> WeakTree {
+        WeakTree { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Holds back the removal of files until the guard is dropped: for tools that copy the directory. Guards nest.
+    pub fn hold_deletions(&self) -> DeletionHold {
+        DeletionHold::new(self.inner.store.clone())
+    }
+}
+
+/// A handle of a tree that does not keep it open.
+#[derive(Clone)]
+pub struct WeakTree {
+    inner: Weak<TreeInner>,
+}
+
+impl WeakTree {
+    /// The tree, unless everything that kept it open is gone.
+    pub fn upgrade(&self) -> Option<Tree> {
+        self.inner.upgrade().map(|inner| Tree { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakTree").finish_non_exhaustive()
     }
 }
 
@@ -212,6 +249,12 @@ impl TreeInner {
     #[inline]
     pub(crate) fn visible_end(&self) -> SeqNo {
         SeqNo::new(self.visible_end.load(Ordering::Acquire)).unwrap_or(SeqNo::LATEST)
+    }
+
+    /// Waits until no job runs. Jobs that begin afterwards find the tree stopped.
+    pub(crate) fn wait_for_jobs(&self) {
+        drop(self.flushing.lock());
+        drop(self.compacting.write());
     }
 
     fn check_retained(&self, before: SeqNo, pinned: &SuperVersion) -> Result<()> {

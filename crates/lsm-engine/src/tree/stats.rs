@@ -6,6 +6,7 @@ use lsm_table::FilterStats;
 use lsm_types::{Level, SeqNo};
 
 use super::Tree;
+use crate::ReclaimStats;
 
 /// Bytes moved since the tree was opened.
 #[derive(Debug, Default)]
@@ -95,6 +96,8 @@ pub struct TreeStats {
     pub bytes_compacted_out: u64,
     /// Filters that could not be built since then: their tables work without.
     pub filters_given_up: u64,
+    /// Files of the directory that are not needed any more.
+    pub reclaim: ReclaimStats,
 }
 
 impl TreeStats {
@@ -106,6 +109,11 @@ impl TreeStats {
     /// Bytes of all table files.
     pub fn file_bytes(&self) -> u64 {
         self.levels.iter().map(|level| level.file_bytes).sum()
+    }
+
+    /// Bytes of the directory taken by tables, and by files that readers or the queue still keep there.
+    pub fn disk_bytes(&self) -> u64 {
+        self.file_bytes() + self.reclaim.pinned_bytes + self.reclaim.queued_bytes
     }
 
     /// Runs that a read of an absent key may have to look into.
@@ -177,6 +185,7 @@ impl Tree {
             bytes_compacted_in: counters.compacted_in.load(Ordering::Relaxed),
             bytes_compacted_out: counters.compacted_out.load(Ordering::Relaxed),
             filters_given_up: self.inner.env.filters.given_up(),
+            reclaim: self.inner.store.reclaimer().stats(),
         }
     }
 }

@@ -1,0 +1,434 @@
+//! Removing the files that nobody needs any more: in the background, not too fast, and each exactly once.
+//!
+//! ```text
+//! edit durable -> published -> table marked obsolete -> last reader gone -> queue -> shrunk step by step -> unlinked
+//!                              counted as pinned                            counted as queued
+//! ```
+//!
+//! A file that never was part of a version and could not be removed at once comes straight into the queue. One thread
+//! per store empties it, begun with the first file and joined when the store closes; where no thread is wanted, or
+//! none can be had, whoever releases a file removes it. What fails is tried again, later and later. What is left when a
+//! store is gone is an orphan, which the next open sweeps.
+//!
+//! A large file is cut to nothing in steps, because removing it at once can hold up a disk for long. That is done only
+//! to a file with a single name that was never exported: another name would see the cut.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use lsm_fs::{Fs, NamespaceId, OpenOptions};
+use lsm_table::ObsoleteFile;
+use lsm_types::{Clock, IoError, IoKind, TableId};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+/// How files that are not needed any more are removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReclaimOptions {
+    /// Whether a thread of the store removes files. `None`: it does on the system's own file systems; on others, such
+    /// as one in memory, whoever lets go of a file removes it at once.
+    pub thread: Option<bool>,
+    /// Files removed per second by the thread, 0 for as many as it can.
+    pub files_per_s: u64,
+    /// Bytes removed per second by the thread, 0 for as many as it can.
+    pub bytes_per_s: u64,
+    /// Larger files are cut by this many bytes at a time before they are removed.
+    pub chunk_bytes: u64,
+    /// How long closing goes on removing files. The rest is left to the next open.
+    pub close_timeout: Duration,
+}
+
+impl Default for ReclaimOptions {
+    fn default() -> Self {
+        Self {
+            thread: None,
+            files_per_s: 0,
+            bytes_per_s: 0,
+            chunk_bytes: 64 << 20,
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Files that are not needed any more: what still lies on the disk, and what became of the others.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReclaimStats {
+    /// Files that no version names and some reader holds.
+    pub pinned_files: u64,
+    /// Their bytes.
+    pub pinned_bytes: u64,
+    /// Files waiting to be removed.
+    pub queued_files: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Files removed since the store was opened.
+    pub removed_files: u64,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// Attempts that failed; each is repeated.
+    pub errors: u64,
+    /// Guards that hold deletions back.
+    pub holds: usize,
+}
+
+/// A file in the queue.
+#[derive(Debug)]
+struct Waiting {
+    file: ObsoleteFile,
+    /// Bytes left of it.
+    len: u64,
+    attempts: u32,
+    /// Not to be tried before this moment of the clock.
+    not_before: u64,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Waiting>,
+    stats: ReclaimStats,
+    options: ReclaimOptions,
+    pacer: Pacer,
+    /// Somebody is at work on a file, without the lock.
+    is_busy: bool,
+    /// The thread is to end, or has ended: files are removed by whoever releases them.
+    is_closing: bool,
+}
+
+/// What removing files needs to know; shared with the thread.
+struct Shared {
+    fs: Arc<dyn Fs>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Something changed: a new file, a hold that is gone, a step that is done, the end.
+    changed: Condvar,
+    /// Tables whose files were given a second name by us.
+    exported: Mutex<HashSet<TableId>>,
+}
+
+/// Removes the files of one store.
+pub(crate) struct Reclaimer {
+    shared: Arc<Shared>,
+    wants_thread: bool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How a step went.
+enum Step {
+    Removed,
+    /// This many bytes fewer.
+    Shrunk(u64),
+    Failed(IoError),
+}
+
+/// What there is to do.
+enum Next {
+    Work(Waiting),
+    /// Nothing before so many nanoseconds have passed.
+    Later(u64),
+    Nothing,
+}
+
+impl Reclaimer {
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        options: ReclaimOptions,
+        exported: impl IntoIterator<Item = TableId>,
+    ) -> Self {
+        let is_system = fs.namespace_id() == Some(NamespaceId::SYSTEM);
+        let state = State { options, ..State::default() };
+        Self {
+            wants_thread: options.thread.unwrap_or(is_system),
+            shared: Arc::new(Shared {
+                fs,
+                clock,
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+                exported: Mutex::new(exported.into_iter().collect()),
+            }),
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// A file of so many bytes is obsolete and may still be read.
+    pub(crate) fn note_obsolete(&self, len: u64) {
+        let mut state = self.shared.state.lock();
+        state.stats.pinned_files += 1;
+        state.stats.pinned_bytes += len;
+    }
+
+    /// Takes over an obsolete file that nobody reads any more.
+    pub(crate) fn release(&self, file: ObsoleteFile) {
+        {
+            let stats = &mut self.shared.state.lock().stats;
+            stats.pinned_files = stats.pinned_files.saturating_sub(1);
+            stats.pinned_bytes = stats.pinned_bytes.saturating_sub(file.len);
+        }
+        self.enqueue(file);
+    }
+
+    /// Takes over a file that is to go.
+    pub(crate) fn enqueue(&self, file: ObsoleteFile) {
+        let mut state = self.shared.state.lock();
+        state.stats.queued_files += 1;
+        state.stats.queued_bytes += file.len;
+        let len = file.len;
+        state.queue.push_back(Waiting { file, len, attempts: 0, not_before: 0 });
+        let by_thread = self.wants_thread && !state.is_closing;
+        drop(state);
+        if by_thread && self.ensure_thread() {
+            self.shared.changed.notify_all();
+        } else {
+            self.shared.drain(None);
+        }
+    }
+
+    /// Begins the thread unless it is there; `false` when there is none to be had.
+    fn ensure_thread(&self) -> bool {
+        let mut thread = self.thread.lock();
+        if thread.is_some() {
+            return true;
+        }
+        if self.shared.state.lock().is_closing {
+            return false;
+        }
+        let shared = self.shared.clone();
+        let spawned = std::thread::Builder::new().name("lsm-reclaim".to_owned()).spawn(move || shared.work());
+        match spawned {
+            Ok(handle) => *thread = Some(handle),
+            Err(error) => tracing::warn!(%error, "no thread to remove files; they are removed in place"),
+        }
+        thread.is_some()
+    }
+
+    /// Holds deletions back, one guard more; returns when none is under way.
+    pub(crate) fn hold(&self) {
+        let mut state = self.shared.state.lock();
+        state.stats.holds += 1;
+        while state.is_busy {
+            self.shared.changed.wait(&mut state);
+        }
+    }
+
+    /// One guard less. The last one lets the queue go on.
+    pub(crate) fn unhold(&self) {
+        let mut state = self.shared.state.lock();
+        state.stats.holds = state.stats.holds.saturating_sub(1);
+        if state.stats.holds > 0 || state.queue.is_empty() {
+            return;
+        }
+        let by_thread = self.wants_thread && !state.is_closing;
+        drop(state);
+        if by_thread && self.ensure_thread() {
+            self.shared.changed.notify_all();
+        } else {
+            self.shared.drain(None);
+        }
+    }
+
+    /// The files of these tables have, or are about to have, a second name: they are only ever unlinked from now on.
+    pub(crate) fn mark_exported(&self, tables: impl IntoIterator<Item = TableId>) {
+        self.shared.exported.lock().extend(tables);
+    }
+
+    pub(crate) fn stats(&self) -> ReclaimStats {
+        self.shared.state.lock().stats
+    }
+
+    /// Changes the pace from now on.
+    pub(crate) fn set_pace(&self, files_per_s: u64, bytes_per_s: u64) {
+        let mut state = self.shared.state.lock();
+        state.options.files_per_s = files_per_s;
+        state.options.bytes_per_s = bytes_per_s;
+        state.pacer = Pacer::default();
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends the thread, and removes what is left as long as the close timeout allows. What is released later is
+    /// removed by whoever releases it.
+    pub(crate) fn shut_down(&self) {
+        let timeout = {
+            let mut state = self.shared.state.lock();
+            state.is_closing = true;
+            for waiting in &mut state.queue {
+                waiting.not_before = 0;
+            }
+            state.options.close_timeout
+        };
+        self.shared.changed.notify_all();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that removes files panicked");
+        }
+        let budget = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = self.shared.clock.monotonic_nanos().saturating_add(budget);
+        self.shared.drain(Some(deadline));
+        let left = self.stats().queued_files;
+        if left > 0 {
+            tracing::info!(left, "obsolete files are left to the next open");
+        }
+    }
+}
+
+impl Drop for Reclaimer {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+impl std::fmt::Debug for Reclaimer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reclaimer").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The thread.
+    fn work(&self) {
+        let mut state = self.state.lock();
+        while !state.is_closing {
+            let now = self.clock.monotonic_nanos();
+            match state.next(now, true) {
+                Next::Work(waiting) => state = self.carry_out(state, waiting),
+                Next::Later(nanos) => {
+                    let _ = self.changed.wait_for(&mut state, Duration::from_nanos(nanos));
+                }
+                Next::Nothing => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    /// Removes what can be removed now, without minding the pace, until `deadline`.
+    fn drain(&self, deadline: Option<u64>) {
+        let mut state = self.state.lock();
+        loop {
+            let now = self.clock.monotonic_nanos();
+            if deadline.is_some_and(|deadline| now > deadline) {
+                return;
+            }
+            // Whoever is at work already comes back for what is in the queue.
+            let Next::Work(waiting) = state.next(now, false) else { return };
+            state = self.carry_out(state, waiting);
+        }
+    }
+
+    /// One step on a file, without the lock.
+    fn carry_out<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        mut waiting: Waiting,
+    ) -> MutexGuard<'a, State> {
+        state.is_busy = true;
+        let chunk = state.options.chunk_bytes.max(1);
+        drop(state);
+        let step = self.step(&waiting, chunk);
+        let now = self.clock.monotonic_nanos();
+        let mut state = self.state.lock();
+        state.is_busy = false;
+        match step {
+            Step::Removed => {
+                self.exported.lock().remove(&waiting.file.table);
+                state.charge(now, 1, waiting.len);
+                state.stats.queued_files = state.stats.queued_files.saturating_sub(1);
+                state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(waiting.len);
+                state.stats.removed_files += 1;
+                state.stats.removed_bytes += waiting.file.len;
+            }
+            Step::Shrunk(by) => {
+                state.charge(now, 0, by);
+                state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(by);
+                waiting.len -= by;
+                state.queue.push_front(waiting);
+            }
+            Step::Failed(error) => {
+                tracing::warn!(%error, table = %waiting.file.table, "an obsolete file could not be removed");
+                state.stats.errors += 1;
+                waiting.not_before = now.saturating_add(back_off(waiting.attempts));
+                waiting.attempts = waiting.attempts.saturating_add(1);
+                state.queue.push_back(waiting);
+            }
+        }
+        self.changed.notify_all();
+        state
+    }
+
+    fn step(&self, waiting: &Waiting, chunk: u64) -> Step {
+        if let Some(by) = self.shrink(waiting, chunk) {
+            return Step::Shrunk(by);
+        }
+        match self.fs.remove_file(&waiting.file.path) {
+            Err(error) if error.kind != IoKind::NotFound => Step::Failed(error),
+            _ => Step::Removed,
+        }
+    }
+
+    /// Cuts a large file by `chunk` bytes; `None` when it has to go in one step. The number of names is looked at
+    /// through the handle that cuts, and while no checkpoint can be linking.
+    fn shrink(&self, waiting: &Waiting, chunk: u64) -> Option<u64> {
+        if waiting.len <= chunk || self.exported.lock().contains(&waiting.file.table) {
+            return None;
+        }
+        let file = self.fs.open(&waiting.file.path, &OpenOptions::WRITE).ok()?;
+        let found = file.metadata().ok()?;
+        if found.nlink != Some(1) || found.len != waiting.len {
+            return None;
+        }
+        file.set_len(waiting.len - chunk).ok().map(|()| chunk)
+    }
+}
+
+impl State {
+    /// What can be done at `now`; with `paced`, no sooner than the pace allows.
+    fn next(&mut self, now: u64, paced: bool) -> Next {
+        if self.is_busy || self.stats.holds > 0 {
+            return Next::Nothing;
+        }
+        let Some(due) = self.queue.iter().map(|waiting| waiting.not_before).min() else {
+            return Next::Nothing;
+        };
+        let from = if paced { due.max(self.pacer.free_at) } else { due };
+        if from > now {
+            return Next::Later(from - now);
+        }
+        let first = self.queue.iter().position(|waiting| waiting.not_before <= now);
+        first.and_then(|at| self.queue.remove(at)).map_or(Next::Nothing, Next::Work)
+    }
+
+    fn charge(&mut self, now: u64, files: u64, bytes: u64) {
+        self.pacer.charge(now, (files, self.options.files_per_s), (bytes, self.options.bytes_per_s));
+    }
+}
+
+/// Says when the next step may begin: steps pay afterwards for what they did.
+#[derive(Clone, Copy, Default, Debug)]
+struct Pacer {
+    free_at: u64,
+}
+
+impl Pacer {
+    /// Charges amounts against their rates per second, 0 standing for no limit.
+    fn charge(&mut self, now: u64, files: (u64, u64), bytes: (u64, u64)) {
+        let nanos = nanos_for(files).max(nanos_for(bytes));
+        self.free_at = self.free_at.max(now).saturating_add(nanos);
+    }
+}
+
+fn nanos_for((amount, per_s): (u64, u64)) -> u64 {
+    const SECOND: u128 = 1_000_000_000;
+    let nanos = (u128::from(amount) * SECOND).checked_div(per_s.into()).unwrap_or(0);
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+/// 10 ms after the first failure, twice as long after each further one, at most 10 s.
+fn back_off(attempts: u32) -> u64 {
+    const FIRST: u64 = 10_000_000;
+    const MOST: u64 = 10_000_000_000;
+    FIRST.checked_shl(attempts.min(20)).unwrap_or(MOST).min(MOST)
+}
