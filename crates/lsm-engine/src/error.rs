@@ -136,6 +136,18 @@ pub enum EngineError {
         /// Name stored with the tree.
         stored: String,
     },
+    /// Something has the name that a checkpoint was to get.
+    #[error("something exists where the checkpoint was to go; give another target")]
+    TargetExists,
+    /// Another checkpoint to the same target is under way, or one that died cannot be told from it.
+    #[error("a checkpoint to this target is under way, or one that died left its staging directory")]
+    TargetBusy,
+    /// A directory that a checkpoint would clear holds something that is not ours.
+    #[error("the staging directory holds {name}, which is not ours; nothing in it was removed")]
+    ForeignFile {
+        /// The first name that is not ours.
+        name: String,
+    },
     /// Changes are refused: an earlier one may or may not be on disk, and the manifest that would say so cannot be
     /// written. Every further change tries again.
     #[error(
@@ -185,7 +197,10 @@ impl Fault for EngineError {
             Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
             Self::OptionMismatch { .. } => ErrorKind::OptionMismatch,
-            Self::AlreadyExists | Self::TreeInUse { .. } => ErrorKind::AlreadyExists,
+            Self::AlreadyExists | Self::TreeInUse { .. } | Self::TargetExists | Self::TargetBusy => {
+                ErrorKind::AlreadyExists
+            }
+            Self::ForeignFile { .. } => ErrorKind::NotOurs,
             Self::NotFound => ErrorKind::NotFound,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::MissingFiles { .. } => ErrorKind::MissingFiles,

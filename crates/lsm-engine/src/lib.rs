@@ -29,11 +29,13 @@
 //! ```
 
 mod batch;
+mod checkpoint;
 mod error;
 mod get;
 mod holds;
 mod memtables;
 mod options;
+mod pin;
 mod prefix_scan;
 mod range;
 mod reader;
@@ -43,6 +45,7 @@ mod tree;
 mod view;
 
 pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
+pub use checkpoint::{CheckpointFile, CheckpointInfo, CheckpointOptions, CopyMethod, StagingGc, gc_staging};
 pub use error::EngineError;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
@@ -54,6 +57,7 @@ pub use options::{
     CompactOptions, DEFAULT_CACHE_BYTES, FileClass, FlushOptions, OpenMode, OrphanPolicy, StoreOptions,
     Token, TreeOptions,
 };
+pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{

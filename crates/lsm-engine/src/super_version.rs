@@ -4,7 +4,14 @@
 //! tables, and the numbers by which a read decides early. Two super versions share the chunks that no edit
 //! between them touched, so an install costs what it changes.
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering as AtomicOrdering},
+    },
+};
 
 use lsm_manifest::{Chunk, Run, Version};
 use lsm_table::{Table, TableList};
@@ -194,6 +201,8 @@ pub(crate) struct SuperVersion {
     pub(crate) runs: Arc<[ReadRun]>,
     /// `max_seqno_from[i]`: largest number in `runs[i..]`; one longer than `runs`.
     max_seqno_from: Arc<[SeqNo]>,
+    /// When the next one took its place, by the clock's monotonic nanoseconds; 0 before that.
+    replaced_at: AtomicU64,
 }
 
 impl SuperVersion {
@@ -221,7 +230,8 @@ impl SuperVersion {
             }
         }
         let max_seqno_from = suffix_max(&runs);
-        Some(Self { active, sealed, version, runs: runs.into(), max_seqno_from })
+        let replaced_at = AtomicU64::new(0);
+        Some(Self { active, sealed, version, runs: runs.into(), max_seqno_from, replaced_at })
     }
 
     /// The same tables under other memtables.
@@ -236,6 +246,7 @@ impl SuperVersion {
             version: self.version.clone(),
             runs: self.runs.clone(),
             max_seqno_from: self.max_seqno_from.clone(),
+            replaced_at: AtomicU64::new(0),
         }
     }
 
@@ -245,6 +256,23 @@ impl SuperVersion {
         let runs =
             levels.flat_map(|(level, runs)| runs.runs().iter().map(move |_| level)).zip(self.runs.iter());
         runs.flat_map(|(level, run)| run.tables().map(move |table| (level, table)))
+    }
+
+    /// Notes that the next super version took the place of this one at `now`.
+    pub(crate) fn note_replaced(&self, now: u64) {
+        self.replaced_at.store(now.max(1), AtomicOrdering::Relaxed);
+    }
+
+    /// When that was; `None` for the newest one.
+    pub(crate) fn replaced_at(&self) -> Option<u64> {
+        Some(self.replaced_at.load(AtomicOrdering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Bytes of the files and memtables it keeps.
+    pub(crate) fn pinned_bytes(&self) -> (u64, u64) {
+        let files = self.version.levels.iter().map(|(_, level)| level.file_bytes()).sum();
+        let sealed = self.sealed.iter().map(|sealed| sealed.entries.bytes()).sum::<u64>();
+        (files, self.active.entries.bytes() + sealed)
     }
 
     /// Largest number in the runs from `index` on.

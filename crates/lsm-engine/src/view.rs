@@ -1,6 +1,6 @@
 //! Memtables and files at one moment, read at one bound.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lsm_types::{Result, SeqNo};
 
@@ -40,7 +40,19 @@ impl View {
 
     /// Bytes of the files the view pins.
     pub fn pinned_file_bytes(&self) -> u64 {
-        self.pinned.version.levels.iter().map(|(_, level)| level.file_bytes()).sum()
+        self.pinned.pinned_bytes().0
+    }
+
+    /// Bytes of the memtables the view pins.
+    pub fn pinned_memtable_bytes(&self) -> u64 {
+        self.pinned.pinned_bytes().1
+    }
+
+    /// For how long flushes and compactions have been ahead of what the view pins: only since then does it keep
+    /// anything that would be gone without it. Zero while it pins the newest state.
+    pub fn pinned_for(&self) -> Duration {
+        let now = self.tree.store.clock().monotonic_nanos();
+        self.pinned.replaced_at().map_or(Duration::ZERO, |at| Duration::from_nanos(now.saturating_sub(at)))
     }
 }
 

@@ -99,6 +99,25 @@ impl Journal {
         Self::begin(env, options, next, &statement, sweep)
     }
 
+    /// Begins the manifest of a copy of a database, in a directory that holds no manifest yet; the files that `catalog`
+    /// names may be there already.
+    ///
+    /// * `last_edit`: the last edit of the original that `catalog` includes, so that files of the original do not look
+    ///   newer than the manifest of the copy.
+    ///
+    /// # Errors
+    /// What the file system says. What was written stays, to be removed with the directory.
+    pub fn fork(
+        env: JournalEnv,
+        options: JournalOptions,
+        database: FileUuid,
+        last_edit: EditIndex,
+        catalog: &Catalog,
+    ) -> Result<Self, JournalError> {
+        let statement = Statement { database, last_edit, catalog };
+        Self::begin(env, options, Generation::new(1), &statement, Sweep::new(options.keep_generations))
+    }
+
     /// Recovers the database in the directory and begins to write: [`Recovery::read`] and [`Recovery::start`] for
     /// callers with nothing to check between the two.
     pub fn recover(

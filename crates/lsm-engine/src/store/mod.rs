@@ -36,13 +36,18 @@ use parking_lot::Mutex;
 pub use closing::CloseHandle;
 pub use files::LostFile;
 pub(crate) use install::{Draft, Proposal};
+pub(crate) use open::journal_options;
 pub use orphans::FilesReport;
 pub(crate) use place::{place_tables, relocate_tables, run_age};
 pub use rebuild::{LeftOut, RebuildReport};
 pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
 
-use crate::{EngineError, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner};
+use crate::{
+    EngineError, StoreOptions, Tree, TreeOptions,
+    options::{DEFAULT_LEVEL_COUNT, SyncPolicy},
+    tree::TreeInner,
+};
 use accept::Pending;
 use closing::ClosedOnDrop;
 use ids::{FileIds, Grant};
@@ -54,7 +59,7 @@ use reclaim::Reclaimer;
 /// and iterator is gone.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<StoreInner>,
+    pub(crate) inner: Arc<StoreInner>,
 }
 
 pub(crate) struct StoreInner {
@@ -274,6 +279,44 @@ impl StoreInner {
         &self.report
     }
 
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    pub(crate) fn fs(&self) -> &Arc<dyn Fs> {
+        &self.options.fs
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn database(&self) -> FileUuid {
+        self.database
+    }
+
+    pub(crate) fn sync_policy(&self) -> SyncPolicy {
+        self.options.sync
+    }
+
+    /// `None` for a store that is only read.
+    pub(crate) fn installs(&self) -> Option<&Installs> {
+        self.installs.get()
+    }
+
+    pub(crate) fn check_open_for_writing(&self) -> Result<()> {
+        self.check_not_read_only()?;
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(EngineError::Closed.into());
+        }
+        Ok(())
+    }
+
+    /// The trees that are open.
+    pub(crate) fn open_trees(&self) -> Vec<Arc<TreeInner>> {
+        self.trees.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         self.installs.get().is_none()
     }
@@ -328,7 +371,7 @@ impl StoreInner {
 
     /// Stops the jobs of all trees and waits until none is left.
     fn stop_trees(&self) {
-        let trees: Vec<_> = self.trees.lock().values().filter_map(Weak::upgrade).collect();
+        let trees = self.open_trees();
         for tree in &trees {
             tree.stop.cancel();
         }
@@ -341,7 +384,7 @@ impl StoreInner {
         self.with_catalog(|catalog| catalog.tree(tree).cloned())
     }
 
-    fn with_catalog<T>(&self, read: impl FnOnce(&Catalog) -> T) -> T {
+    pub(crate) fn with_catalog<T>(&self, read: impl FnOnce(&Catalog) -> T) -> T {
         static NOTHING: std::sync::LazyLock<Catalog> = std::sync::LazyLock::new(Catalog::default);
         match (self.installs.get(), &self.read_only) {
             (Some(installs), _) => installs.with_catalog(read),

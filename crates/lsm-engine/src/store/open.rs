@@ -302,7 +302,7 @@ fn journal_env(options: &StoreOptions) -> JournalEnv {
     }
 }
 
-fn journal_options(options: &StoreOptions) -> JournalOptions {
+pub(crate) fn journal_options(options: &StoreOptions) -> JournalOptions {
     JournalOptions {
         sync: options.sync.manifest,
         sync_dir: options.sync.directory,

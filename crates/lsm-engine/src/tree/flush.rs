@@ -49,19 +49,7 @@ impl Tree {
     /// `NoSpace`, `Io`, `Cancelled`: nothing changed, the call can be repeated. `InstallOutcomeUnknown`: the
     /// change may be on disk; the next call states the truth anew and writes again. `Fenced`: that is not possible.
     pub fn flush(&self, options: &FlushOptions) -> Result<FlushReport> {
-        let inner = &self.inner;
-        inner.check_changeable()?;
-        let _one_at_a_time = inner.flushing.lock();
-        inner.check_writable()?; // the tree may have been closed while this waited
-        // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
-        let kept = inner.holds.start_job();
-        let view = inner.current.load_full();
-        if view.sealed.is_empty() {
-            return Ok(inner.report(FlushReport::default()));
-        }
-        let (staged, report) = inner.write_memtables(&view, &kept.retention, options)?;
-        inner.install_flush(&view, staged)?;
-        Ok(inner.report(report))
+        self.inner.flush(options, false)
     }
 }
 
@@ -72,6 +60,24 @@ struct Staged {
 }
 
 impl TreeInner {
+    /// * `keep_all`: drop nothing, so that no reader sees less history afterwards.
+    pub(crate) fn flush(self: &Arc<Self>, options: &FlushOptions, keep_all: bool) -> Result<FlushReport> {
+        self.check_changeable()?;
+        let _one_at_a_time = self.flushing.lock();
+        self.check_writable()?; // the tree may have been closed while this waited
+        // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
+        let kept = self.holds.start_job();
+        let view = self.current.load_full();
+        if view.sealed.is_empty() {
+            return Ok(self.report(FlushReport::default()));
+        }
+        let everything = Retention::above(SeqNo::ZERO);
+        let retention = if keep_all { &everything } else { &kept.retention };
+        let (staged, report) = self.write_memtables(&view, retention, options)?;
+        self.install_flush(&view, staged)?;
+        Ok(self.report(report))
+    }
+
     fn write_memtables(
         self: &Arc<Self>,
         view: &Arc<SuperVersion>,
@@ -167,6 +173,17 @@ impl TreeInner {
         let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| &sealed.entries);
         let in_memory = sealed.chain([&pinned.active.entries]).filter_map(|entries| entries.seqnos());
         in_memory.map(|(min, _)| min).min().unwrap_or(SeqNo::LATEST).min(max_seqno.next())
+    }
+
+    /// The lowest number that is in no table yet.
+    pub(crate) fn min_unflushed(&self) -> Option<SeqNo> {
+        let pinned = self.current.load();
+        let sealed = pinned.sealed.iter().map(|sealed| &sealed.entries);
+        sealed
+            .chain([&pinned.active.entries])
+            .filter_map(|entries| entries.seqnos())
+            .map(|(min, _)| min)
+            .min()
     }
 
     fn report(&self, mut report: FlushReport) -> FlushReport {

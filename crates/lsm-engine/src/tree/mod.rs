@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
 use lsm_table::TableEnv;
-use lsm_types::{KeyOrder, Result, SeqNo, TreeId};
+use lsm_types::{Comparator, KeyOrder, Result, SeqNo, TreeId};
 use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
@@ -50,6 +50,7 @@ pub(crate) struct TreeInner {
     /// Whether the store was opened for this tree and is closed with it.
     owns_store: bool,
     pub(crate) order: KeyOrder,
+    pub(crate) comparator: Arc<dyn Comparator>,
     pub(crate) env: Arc<TableEnv>,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
@@ -122,6 +123,7 @@ impl Tree {
                 store,
                 owns_store,
                 order,
+                comparator: options.comparator.clone(),
                 env,
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),

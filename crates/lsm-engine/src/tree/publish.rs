@@ -64,7 +64,7 @@ pub(crate) struct Published {
 
 impl TreeInner {
     /// Freezes the active memtable and puts an empty one in its place.
-    pub(super) fn seal(&self, token: Option<Token>) -> Option<Sealed> {
+    pub(crate) fn seal(&self, token: Option<Token>) -> Option<Sealed> {
         let mut publisher = self.publisher.lock();
         let current = self.current.load_full();
         let entries = &current.active.entries;
@@ -80,8 +80,21 @@ impl TreeInner {
         let sealed = SealedMemtable { id, entries: entries.clone(), token, max_seqno };
         let all = std::iter::once(Arc::new(sealed)).chain(current.sealed.iter().cloned()).collect();
         let active = publisher.new_memtable(&self.order, self.holds.write_floor());
-        self.current.store(Arc::new(current.with_memtables(active, all)));
+        self.replace(&current, current.with_memtables(active, all));
         Some(Sealed { id, bytes: entries.bytes(), min_seqno, max_seqno })
+    }
+
+    /// Takes over memtables of another tree, as if they had been sealed here.
+    pub(crate) fn adopt(&self, sealed: Arc<[Arc<SealedMemtable>]>) {
+        let _one_at_a_time = self.publisher.lock();
+        let current = self.current.load_full();
+        self.replace(&current, current.with_memtables(current.active.clone(), sealed));
+    }
+
+    /// Lets reads see `next` from now on.
+    fn replace(&self, current: &SuperVersion, next: SuperVersion) {
+        self.current.store(Arc::new(next));
+        current.note_replaced(self.store.clock().monotonic_nanos());
     }
 
     /// Publishes a durable version: tables, and the memtables they replace, change in one step.
@@ -106,7 +119,7 @@ impl TreeInner {
             |id| publisher.tables.get(&id).cloned(),
         )
         .ok_or(EVERY_TABLE_HAS_A_HANDLE)?;
-        self.current.store(Arc::new(next));
+        self.replace(&current, next);
         let removed: Vec<Table> =
             change.removed.iter().filter_map(|id| publisher.tables.remove(id)).collect();
         drop(publisher);

@@ -1,10 +1,14 @@
 //! What the tests of the engine share.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part, and should fail where it fails"
+)]
 
 use std::{cmp::Ordering, ops::Bound};
 
-use lsm_engine::TablePolicy;
-use lsm_types::{Bytewise, Comparator, SeqNo, Slice};
+use lsm_engine::{FlushOptions, Reader, TablePolicy, Tree};
+use lsm_types::{Bytewise, Comparator, Error, SeqNo, Slice};
 
 /// A sequence number.
 pub(crate) fn at(raw: u64) -> SeqNo {
@@ -63,4 +67,19 @@ impl Comparator for ReverseByPrefix {
     fn prefix_bounds(&self, prefix: &[u8]) -> Option<(Bound<Slice>, Bound<Slice>)> {
         Bytewise.prefix_bounds(prefix).map(|(lower, upper)| (upper, lower))
     }
+}
+
+/// All entries that a reader sees.
+pub(crate) fn contents(reader: &impl Reader) -> Result<Pairs, Error> {
+    let owned = |(key, value): (Slice, Slice)| (key.to_vec(), value.to_vec());
+    reader.iter().pairs().map(|pair| pair.map(owned)).collect()
+}
+
+/// Keys and values.
+pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Seals and flushes.
+pub(crate) fn flush(tree: &Tree) {
+    tree.seal(None);
+    tree.flush(&FlushOptions::default()).unwrap();
 }
