@@ -57,7 +57,9 @@ impl std::ops::Deref for Pinned {
 /// Keys that may not be written are simply not there.
 pub trait Reader {
     /// Calls `read` with what the read looks at.
-    fn with_read_point<T>(&self, read: impl FnOnce(ReadPoint<'_>) -> Result<T>) -> Result<T>;
+    ///
+    /// A second time when the first failed because a file is gone, and there is something newer to look at.
+    fn with_read_point<T>(&self, read: impl FnMut(ReadPoint<'_>) -> Result<T>) -> Result<T>;
 
     /// A view that sees what this reader sees now.
     fn to_view(&self) -> View;
@@ -81,7 +83,11 @@ pub trait Reader {
     /// What `read` makes of the value of `key`, which is only borrowed.
     fn get_with<T>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         let key = key.as_ref();
-        self.with_read_point(|point| Ok(point.find(key)?.map(|found| read(found.value.as_bytes()))))
+        let mut read = Some(read);
+        self.with_read_point(|point| {
+            let found = point.find(key)?;
+            Ok(found.and_then(|found| read.take().map(|read| read(found.value.as_bytes()))))
+        })
     }
 
     /// Replaces the content of `out` by the value of `key`; `false`, and `out` empty, when there is none.

@@ -57,7 +57,7 @@ impl View {
 }
 
 impl Reader for View {
-    fn with_read_point<T>(&self, read: impl FnOnce(ReadPoint<'_>) -> Result<T>) -> Result<T> {
+    fn with_read_point<T>(&self, mut read: impl FnMut(ReadPoint<'_>) -> Result<T>) -> Result<T> {
         read(ReadPoint { view: &self.pinned, before: self.before, order: &self.tree.order })
     }
 

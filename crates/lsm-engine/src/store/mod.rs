@@ -4,6 +4,7 @@ mod accept;
 mod closing;
 mod files;
 mod folders;
+mod guards;
 mod ids;
 mod install;
 mod lineage;
@@ -14,6 +15,7 @@ mod orphans;
 mod place;
 mod rebuild;
 mod reclaim;
+mod refresh;
 mod report;
 
 use std::{
@@ -35,6 +37,7 @@ use parking_lot::Mutex;
 
 pub use closing::CloseHandle;
 pub use files::LostFile;
+pub use guards::{DeletionHold, WeakStore};
 pub(crate) use install::{Draft, Proposal};
 pub(crate) use open::journal_options;
 pub use orphans::FilesReport;
@@ -70,7 +73,7 @@ pub(crate) struct StoreInner {
     /// Empty in a store that is only read.
     installs: OnceLock<Installs>,
     /// The state of a store that is only read.
-    read_only: Option<Catalog>,
+    read_only: Option<Mutex<Catalog>>,
     /// What has to be accepted before the store can be written.
     pending: Mutex<Option<Box<Pending>>>,
     last_edit: AtomicU64,
@@ -201,50 +204,6 @@ impl Store {
     /// Files and bytes that the thread removes per second from now on, 0 for as many as it can.
     pub fn set_reclaim_pace(&self, files_per_s: u64, bytes_per_s: u64) {
         self.inner.reclaimer.set_pace(files_per_s, bytes_per_s);
-    }
-}
-
-/// A handle of a store that does not keep it open.
-#[derive(Clone)]
-pub struct WeakStore {
-    inner: Weak<StoreInner>,
-}
-
-impl WeakStore {
-    /// The store, unless everything that kept it open is gone.
-    pub fn upgrade(&self) -> Option<Store> {
-        self.inner.upgrade().map(|inner| Store { inner })
-    }
-}
-
-impl std::fmt::Debug for WeakStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WeakStore").finish_non_exhaustive()
-    }
-}
-
-/// Holds back the removal of files until it is dropped, and keeps the store open as long.
-pub struct DeletionHold {
-    store: Arc<StoreInner>,
-}
-
-impl DeletionHold {
-    /// Returns when no removal is under way.
-    pub(crate) fn new(store: Arc<StoreInner>) -> Self {
-        store.reclaimer.hold();
-        Self { store }
-    }
-}
-
-impl Drop for DeletionHold {
-    fn drop(&mut self) {
-        self.store.reclaimer.unhold();
-    }
-}
-
-impl std::fmt::Debug for DeletionHold {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeletionHold").finish_non_exhaustive()
     }
 }
 
@@ -388,7 +347,7 @@ impl StoreInner {
         static NOTHING: std::sync::LazyLock<Catalog> = std::sync::LazyLock::new(Catalog::default);
         match (self.installs.get(), &self.read_only) {
             (Some(installs), _) => installs.with_catalog(read),
-            (None, Some(catalog)) => read(catalog),
+            (None, Some(catalog)) => read(&catalog.lock()),
             (None, None) => read(&NOTHING),
         }
     }

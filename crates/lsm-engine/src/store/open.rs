@@ -166,8 +166,24 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
         let parts = Parts::ReadOnly { catalog, pending: None };
         return Ok(Store { inner: Arc::new(assemble(options, database, furthest, parts, report, None)) });
     }
-    let read = || -> Result<(Recovery, FilesReport)> {
-        let found = Recovery::read(&env, options.recovery_mode, &orders(&options))?;
+    let (recovery, files) = read_beside_writer(&options, place)?;
+    let database = recovery.database();
+    let last_edit = recovery.last_edit();
+    let (catalog, manifest) = recovery.into_parts();
+    let report =
+        OpenReport { manifest: Some(manifest), files, manifest_us: clock.us(), ..OpenReport::default() };
+    let parts = Parts::ReadOnly { catalog, pending: None };
+    Ok(Store { inner: Arc::new(assemble(options, database, last_edit, parts, report, None)) })
+}
+
+/// The state of a directory in which somebody may write.
+pub(super) fn read_beside_writer(
+    options: &StoreOptions,
+    place: Place<'_>,
+) -> Result<(Recovery, FilesReport)> {
+    let env = journal_env(options);
+    retry_beside_writer(|| {
+        let found = Recovery::read(&env, options.recovery_mode, &orders(options))?;
         let recovery = found.ok_or(EngineError::NotFound)?;
         let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
         if options.check_files {
@@ -176,15 +192,7 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
         let kept = survey.strays.iter().map(|stray| stray.id).collect();
         let Survey { lost, foreign, .. } = survey;
         Ok((recovery, FilesReport { kept, foreign, lost, ..FilesReport::default() }))
-    };
-    let (recovery, files) = retry_beside_writer(read)?;
-    let database = recovery.database();
-    let last_edit = recovery.last_edit();
-    let (catalog, manifest) = recovery.into_parts();
-    let report =
-        OpenReport { manifest: Some(manifest), files, manifest_us: clock.us(), ..OpenReport::default() };
-    let parts = Parts::ReadOnly { catalog, pending: None };
-    Ok(Store { inner: Arc::new(assemble(options, database, last_edit, parts, report, None)) })
+    })
 }
 
 /// A writer may remove tables, or make new ones, between the look at the manifest and that at the folder: what does
@@ -277,7 +285,7 @@ fn assemble(
         database,
         ids: FileIds::new(reserved, options.file_id_block),
         installs,
-        read_only,
+        read_only: read_only.map(Mutex::new),
         pending: Mutex::new(pending),
         last_edit: AtomicU64::new(last_edit.get()),
         cache: options.cache.clone().unwrap_or_else(|| BlockCache::new(DEFAULT_CACHE_BYTES)),

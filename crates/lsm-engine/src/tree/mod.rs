@@ -216,6 +216,16 @@ impl Tree {
         self.inner.store.close_handle()
     }
 
+    /// Looks for what a writer has installed since, when the store was opened for reading only; returns whether there
+    /// was anything. Reads do so by themselves when a file they need is gone; views and iterators that were made before
+    /// stay with what they pin, and fail then.
+    ///
+    /// # Errors
+    /// What reading the manifest finds; the tree shows what it showed before.
+    pub fn refresh(&self) -> Result<bool> {
+        self.inner.store.refresh()
+    }
+
     /// A handle that does not keep the tree open.
     pub fn downgrade(&self) -> WeakTree {
         WeakTree { inner: Arc::downgrade(&self.inner) }
@@ -253,6 +263,12 @@ impl TreeInner {
         SeqNo::new(self.visible_end.load(Ordering::Acquire)).unwrap_or(SeqNo::LATEST)
     }
 
+    /// A write of this number is there to be read.
+    pub(crate) fn note_written(&self, seqno: Option<SeqNo>) {
+        let end = seqno.map_or(SeqNo::ZERO, SeqNo::next);
+        self.visible_end.fetch_max(end.get(), Ordering::AcqRel);
+    }
+
     /// Waits until no job runs. Jobs that begin afterwards find the tree stopped.
     pub(crate) fn wait_for_jobs(&self) {
         drop(self.flushing.lock());
@@ -283,9 +299,17 @@ impl TreeInner {
 }
 
 impl Reader for Tree {
-    fn with_read_point<T>(&self, read: impl FnOnce(ReadPoint<'_>) -> Result<T>) -> Result<T> {
+    fn with_read_point<T>(&self, mut read: impl FnMut(ReadPoint<'_>) -> Result<T>) -> Result<T> {
         let pinned = self.inner.current.load();
-        read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order })
+        match read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order }) {
+            Err(error) if self.inner.store.is_read_only() => {
+                drop(pinned);
+                self.inner.store.look_again(error)?;
+                let pinned = self.inner.current.load();
+                read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order })
+            }
+            outcome => outcome,
+        }
     }
 
     fn to_view(&self) -> View {

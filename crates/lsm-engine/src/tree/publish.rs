@@ -132,6 +132,25 @@ impl TreeInner {
         Ok(())
     }
 
+    /// Shows a version that somebody else has installed. Tables that it does not name are let go of, not removed.
+    pub(crate) fn show(&self, version: &Version) -> Result<()> {
+        let mut publisher = self.publisher.lock();
+        let mut known = std::mem::take(&mut publisher.tables);
+        for (_, descriptor) in version.levels.tables() {
+            let kept = known.remove(&descriptor.id).filter(|table| table.descriptor() == descriptor);
+            let table = kept.unwrap_or_else(|| Table::new(&self.env, descriptor.clone()));
+            publisher.tables.insert(descriptor.id, table);
+        }
+        let current = self.current.load_full();
+        let (active, sealed) = (current.active.clone(), current.sealed.clone());
+        let open = |id| publisher.tables.get(&id).cloned();
+        let version = Arc::new(version.clone());
+        let next = SuperVersion::new(active, sealed, version, None, &self.order, open);
+        self.replace(&current, next.ok_or(EVERY_TABLE_HAS_A_HANDLE)?);
+        self.note_written(self.current.load().version.max_seqno);
+        Ok(())
+    }
+
     /// As [`TreeInner::publish`]; a tree that cannot show what is durable stops.
     pub(crate) fn publish_or_stop(&self, version: &Version, change: Published) {
         if let Err(error) = self.publish(version, change) {
