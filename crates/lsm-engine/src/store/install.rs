@@ -213,19 +213,19 @@ impl Installs {
                 Ok(Some((next, change)))
             });
             match step {
-                Ok(None) => accepted.push((proposal, ticket)),
+                Ok(None) => accepted.push((proposal, ticket, None)),
                 Ok(Some((next, next_change))) => {
                     edit = next;
-                    change = Some(next_change);
-                    accepted.push((proposal, ticket));
+                    change = Some(next_change.clone());
+                    accepted.push((proposal, ticket, Some(next_change)));
                 }
                 Err(error) => ticket.settle(Err(InstallError::NotApplied(error))),
             }
         }
-        if let Some(change) = change
-            && let Err(error) = self.append(state, &edit, change)
+        if change.is_some()
+            && let Err(error) = self.append(state, &edit)
         {
-            for (proposal, ticket) in accepted {
+            for (proposal, ticket, _) in accepted {
                 if matches!(error, InstallError::Unknown(_)) {
                     state.doubtful.extend(proposal.outputs);
                 }
@@ -233,7 +233,11 @@ impl Installs {
             }
             return;
         }
-        for (proposal, ticket) in accepted {
+        // Step by step: whoever publishes brings the handles of its own tables, and knows of no later ones.
+        for (proposal, ticket, change) in accepted {
+            if let Some(change) = change {
+                state.catalog.commit(change);
+            }
             (proposal.publish)(&state.catalog);
             ticket.settle(Ok(()));
         }
@@ -246,10 +250,9 @@ impl Installs {
         }
     }
 
-    fn append(&self, state: &mut State, edit: &VersionEdit, change: Change) -> Outcome {
+    fn append(&self, state: &mut State, edit: &VersionEdit) -> Outcome {
         match state.journal.append(&[edit]) {
             Ok(last) => {
-                state.catalog.commit(change);
                 self.last_edit.store(last.get(), Ordering::Release);
                 Ok(())
             }

@@ -12,9 +12,12 @@ impl StoreInner {
     /// open for writing: there is no other writer.
     pub(crate) fn refresh(&self) -> Result<bool> {
         let Some(read_only) = &self.read_only else { return Ok(false) };
+        if self.options.recovery_mode.is_lossy() {
+            return Ok(false); // it shows what could be saved, and that was looked for once
+        }
         let mut known = read_only.lock();
         let place = Place { fs: self.fs().as_ref(), root: &self.root };
-        let recovery = open::read_beside_writer(&self.options, place)?;
+        let (recovery, _) = open::read_beside_writer(&self.options, place)?;
         if recovery.database() != self.database {
             return Err(EngineError::NotFound.into());
         }
