@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod checkpoint;
 mod compact;
 mod demo;
 mod get;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Merges tables, for less space and faster reads.
     Compact(compact::Compact),
+    /// Makes a copy that is a database of its own and shares table files where it can.
+    Checkpoint(checkpoint::Checkpoint),
     /// Shows levels, tables and what they cost.
     Stats(stats::Stats),
     /// Reads and checks every block of every table.
@@ -51,6 +54,7 @@ impl Command {
             Self::Delete(command) => command.run(output),
             Self::Scan(command) => command.run(output),
             Self::Compact(command) => command.run(output),
+            Self::Checkpoint(command) => command.run(output),
             Self::Stats(command) => command.run(output),
             Self::Verify(command) => command.run(output),
             Self::Table(command) => command.run(output),

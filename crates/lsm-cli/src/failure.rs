@@ -49,6 +49,8 @@ pub(crate) enum Failure {
     NotTheDemo { path: PathBuf },
     #[error("cannot open the table {}", path.display())]
     OpenTable { path: PathBuf, source: Error },
+    #[error("cannot make the checkpoint {}", target.display())]
+    Checkpoint { target: PathBuf, source: Error },
     #[error("the engine reports a problem")]
     Engine(#[source] Error),
     #[error("cannot {what} {}", path.display())]
@@ -92,7 +94,11 @@ impl Failure {
     /// The exit code of the program.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::OpenTable { source, .. } | Self::Engine(source) if source.is_corruption() => DAMAGED,
+            Self::OpenTable { source, .. } | Self::Checkpoint { source, .. } | Self::Engine(source)
+                if source.is_corruption() =>
+            {
+                DAMAGED
+            }
             Self::ReadBack { .. } | Self::ScanCount { .. } => DAMAGED,
             Self::Open { .. }
             | Self::OpenTable { .. }
@@ -124,6 +130,16 @@ impl Failure {
                 ErrorClass::Corrupt => "`lsm verify DB` shows what else in its database is damaged",
                 ErrorClass::Io => "check the path and the rights on the file",
                 _ => "give a table file: `tables/*.sst` below a database",
+            },
+            Self::Checkpoint { source, .. } => match source.kind() {
+                ErrorKind::AlreadyExists => "give a directory that does not exist yet",
+                ErrorKind::InvalidArgument => {
+                    "give a directory outside of the database, and an earlier checkpoint"
+                }
+                ErrorKind::NotOurs => {
+                    "look into the staging directory beside the target, and give another target"
+                }
+                kind => return advice_on_work(kind).map(str::to_owned),
             },
             Self::Engine(error) => return advice_on_work(error.kind()).map(str::to_owned),
             Self::File { .. } | Self::Folder { .. } => "check the path and the rights on the file",
