@@ -432,3 +432,104 @@ fn back_off(attempts: u32) -> u64 {
     const MOST: u64 = 10_000_000_000;
     FIRST.checked_shl(attempts.min(20)).unwrap_or(MOST).min(MOST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lsm_fs::{MemFs, SystemClock};
+    use std::path::{Path, PathBuf};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[track_caller]
+    fn check_pace(steps: &[(u64, u64, u64)], rates: (u64, u64), expected: u64) {
+        let mut pacer = Pacer::default();
+        for (now, files, bytes) in steps {
+            pacer.charge(*now, (*files, rates.0), (*bytes, rates.1));
+        }
+        assert_eq!(pacer.free_at, expected);
+    }
+
+    /// Proves D-66: the slower of the two rates decides, and what was not used is not saved up.
+    #[test]
+    fn steps_pay_for_what_they_did() {
+        check_pace(&[(5, 1, 1_000)], (0, 0), 5);
+        check_pace(&[(0, 1, 0), (0, 1, 0)], (4, 0), SECOND / 2);
+        check_pace(&[(0, 1, 300)], (4, 100), 3 * SECOND);
+        check_pace(&[(0, 1, 0), (10 * SECOND, 1, 0)], (1, 0), 11 * SECOND);
+        check_pace(&[(0, 1, u64::MAX)], (1, 1), u64::MAX);
+    }
+
+    /// Proves D-66.
+    #[test]
+    fn failures_are_repeated_later_and_later() {
+        let waits: Vec<_> = (0..14).map(back_off).collect();
+        assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!((waits[0], waits[13], back_off(u32::MAX)), (10_000_000, 10 * SECOND, 10 * SECOND));
+    }
+
+    fn file(fs: &MemFs, number: u64, len: u64) -> ObsoleteFile {
+        let path = PathBuf::from(format!("/{number}"));
+        fs.open(&path, &OpenOptions::CREATE_NEW).unwrap().set_len(len).unwrap();
+        ObsoleteFile { table: TableId::new(number), path, len }
+    }
+
+    /// Proves D-66: a pace set to nearly nothing holds the queue back, and can be lifted; closing does not wait for it.
+    #[test]
+    fn the_pace_can_be_changed_and_does_not_hold_up_closing() {
+        for lift in [true, false] {
+            let fs = Arc::new(MemFs::new());
+            let options = ReclaimOptions { thread: Some(true), bytes_per_s: 1, ..ReclaimOptions::default() };
+            let reclaimer = Reclaimer::new(fs.clone(), Arc::new(SystemClock::new()), options, []);
+            for number in 0..4 {
+                reclaimer.note_obsolete(1_000_000);
+                reclaimer.release(file(&fs, number, 1_000_000));
+            }
+            let wait = |done: &dyn Fn(&State) -> bool| {
+                let mut state = reclaimer.shared.state.lock();
+                while !done(&state) {
+                    reclaimer.shared.changed.wait(&mut state);
+                }
+            };
+            wait(&|state| state.stats.removed_files == 1);
+            assert_eq!(reclaimer.stats().queued_files, 3, "the next is due in eleven days");
+            if lift {
+                reclaimer.set_pace(0, 0);
+                wait(&|state| state.stats.removed_files == 4);
+            }
+            reclaimer.shut_down();
+            assert_eq!((reclaimer.stats().queued_files, reclaimer.stats().removed_bytes), (0, 4_000_000));
+            assert!(fs.read_dir(Path::new("/")).unwrap().is_empty());
+            // Whoever lets go of a file later removes it.
+            reclaimer.enqueue(file(&fs, 9, 10));
+            assert!(fs.read_dir(Path::new("/")).unwrap().is_empty());
+        }
+    }
+
+    /// Proves D-65, D-66: a large file shrinks by steps, one with a second name or a changed length goes at once.
+    #[test]
+    fn large_files_shrink_unless_somebody_shares_them() {
+        let fs = Arc::new(MemFs::new());
+        let options = ReclaimOptions { chunk_bytes: 300, ..ReclaimOptions::default() };
+        let reclaimer = Reclaimer::new(fs.clone(), Arc::new(SystemClock::new()), options, [TableId::new(7)]);
+        let steps = |file: ObsoleteFile| {
+            let mut waiting = Waiting { len: file.len, file, attempts: 0, not_before: 0 };
+            let mut lens = Vec::new();
+            while let Step::Shrunk(by) = reclaimer.shared.step(&waiting, 300) {
+                waiting.len -= by;
+                lens.push(fs.metadata(&waiting.file.path).unwrap().len);
+            }
+            assert!(!fs.exists(&waiting.file.path).unwrap());
+            lens
+        };
+        assert_eq!(steps(file(&fs, 1, 1_000)), [700, 400, 100]);
+        assert_eq!(steps(file(&fs, 2, 300)), [0; 0]);
+        assert_eq!(steps(file(&fs, 7, 1_000)), [0; 0], "it was exported");
+        let linked = file(&fs, 3, 1_000);
+        fs.hard_link(&linked.path, Path::new("/other")).unwrap();
+        assert_eq!(steps(linked), [0; 0]);
+        assert_eq!(fs.metadata(Path::new("/other")).unwrap().len, 1_000);
+        let changed = ObsoleteFile { len: 2_000, ..file(&fs, 4, 1_000) };
+        assert_eq!(steps(changed), [0; 0]);
+    }
+}
