@@ -212,8 +212,7 @@ impl PinnedFiles {
         let copy = crate::Store::open(store)?;
         let tree = copy.tree(self.tree.id, &how)?;
         tree.inner.adopt(self.pinned.sealed.clone());
-        let mut flush = FlushOptions::default();
-        flush.cancel = options.cancel.clone();
+        let flush = FlushOptions { cancel: options.cancel.clone() };
         tree.inner.flush(&flush, true)?;
         copy.close()
     }

@@ -183,7 +183,7 @@ fn method_of(fs: &SimFs, options: &CheckpointOptions) -> (CopyMethod, u64) {
     let info = tree.checkpoint(TARGET, options).unwrap();
     let target = options.fs.clone().unwrap_or_else(|| Arc::new(fs.clone()));
     check_copy(&Tree::open(options_at(target, TARGET)).unwrap(), &expected);
-    let method = info.files[0].method;
+    let method = info.files.first().unwrap().method;
     assert_eq!(info.bytes_by(method), info.bytes());
     (method, info.fallbacks / info.files.len() as u64)
 }

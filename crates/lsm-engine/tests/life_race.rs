@@ -126,6 +126,6 @@ fn nothing_that_is_held_goes_and_nothing_else_stays() {
     let closed = tree.close_handle();
     let live = tree.stats().tables();
     tree.close().unwrap();
-    assert!(closed.wait_closed_for(Duration::from_secs(60)));
+    assert!(closed.wait_closed_for(Duration::from_mins(1)));
     assert_eq!(fs.read_dir(Path::new("/data/db/tables")).unwrap().len(), live);
 }

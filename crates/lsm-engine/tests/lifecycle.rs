@@ -359,7 +359,7 @@ fn closed_is_when_nothing_is_left() {
     });
     let weak = tree.downgrade();
     let (mut iterator, view, pin) = (tree.iter().pairs(), tree.view(), tree.pin());
-    let (hold, held) = (tree.hold_deletions(), tree.hold(at(1_000)).unwrap());
+    let (deletions, history) = (tree.hold_deletions(), tree.hold(at(1_000)).unwrap());
     iterator.next().unwrap().unwrap();
     compact(&tree);
     tree.close().unwrap();
@@ -373,7 +373,7 @@ fn closed_is_when_nothing_is_left() {
     let upgraded = weak.upgrade().unwrap();
     assert_eq!(upgraded.insert("late", "", at(2_000)).unwrap_err().kind(), ErrorKind::Closed);
     drop(upgraded);
-    let kept: [Box<dyn std::any::Any>; 3] = [Box::new(view), Box::new(held), Box::new(hold)];
+    let kept: [Box<dyn std::any::Any>; 3] = [Box::new(view), Box::new(history), Box::new(deletions)];
     for (step, one) in kept.into_iter().enumerate() {
         assert!(still_open(), "step {step}");
         drop(one);

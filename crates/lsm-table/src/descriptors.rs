@@ -92,9 +92,9 @@ impl DescriptorCache {
 
 impl std::fmt::Debug for DescriptorCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.is_pinned {
-            true => f.write_str("DescriptorCache(pinned)"),
-            false => write!(f, "DescriptorCache({} of {})", self.open.len(), self.open.capacity()),
+        if self.is_pinned {
+            return f.write_str("DescriptorCache(pinned)");
         }
+        write!(f, "DescriptorCache({} of {})", self.open.len(), self.open.capacity())
     }
 }

@@ -3,7 +3,7 @@
 use crate::tool::Place;
 
 fn rows(numbers: std::ops::Range<u32>) -> String {
-    numbers.map(|number| format!("key-{number:05}\tvalue {number}\n")).collect()
+    numbers.map(|number| format!("key-{number:05}\tvalue {number}\n")).collect::<Vec<_>>().concat()
 }
 
 #[test]

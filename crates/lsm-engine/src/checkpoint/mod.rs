@@ -206,8 +206,7 @@ impl StoreInner {
             let in_memory = trees.iter().filter_map(|tree| tree.min_unflushed());
             return Ok(in_memory.min().map_or(end, |min| min.min(end)));
         }
-        let mut flush = FlushOptions::default();
-        flush.cancel = options.cancel.clone();
+        let flush = FlushOptions { cancel: options.cancel.clone() };
         for tree in trees {
             tree.seal(None);
             tree.flush(&flush, true)?;
@@ -255,7 +254,7 @@ impl StoreInner {
         }
         let name = FileName::Table(table.id);
         let to = name.path(root);
-        let (method, fallbacks) = if known.link(means, table, &to)? {
+        let (method, fallbacks) = if known.link(means, table, &to) {
             (CopyMethod::Reused, 0)
         } else {
             means.transfer(&name.path(self.root()), &to, cancel)?
@@ -322,16 +321,16 @@ struct Known {
 
 impl Known {
     /// Links the file of `table` from the earlier checkpoint, if the very same file is there.
-    fn link(&self, means: &Means<'_>, table: &TableDescriptor, to: &Path) -> Result<bool> {
-        let is_same = |known: &&Arc<TableDescriptor>| {
+    fn link(&self, means: &Means<'_>, table: &TableDescriptor, to: &Path) -> bool {
+        let is_same = |known: &Arc<TableDescriptor>| {
             (known.uuid, known.file_len, known.digest) == (table.uuid, table.file_len, table.digest)
         };
-        if self.files.get(&table.id).filter(is_same).is_none() {
-            return Ok(false);
+        if !self.files.get(&table.id).is_some_and(is_same) {
+            return false;
         }
         let from = FileName::Table(table.id).path(&self.dir);
         // Its owner may have done anything with it meanwhile.
         let is_whole = means.target.metadata(&from).is_ok_and(|found| found.len == table.file_len);
-        Ok(is_whole && means.target.hard_link(&from, to).is_ok())
+        is_whole && means.target.hard_link(&from, to).is_ok()
     }
 }
