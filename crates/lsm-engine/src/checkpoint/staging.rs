@@ -97,15 +97,17 @@ impl Staging {
     /// # Errors
     /// What the file system says; the target does not exist then, or, where it cannot be taken back either, is complete.
     pub(crate) fn publish(mut self) -> Result<()> {
-        self.fs.rename(&self.path, &self.target)?;
-        self.is_published = true;
         let parent = parent_of(&self.target);
-        if let Err(error) = self.fs.sync_dir(parent, self.sync) {
+        let renamed = self.fs.rename(&self.path, &self.target);
+        let Err(error) = renamed.and_then(|()| self.fs.sync_dir(parent, self.sync)) else {
+            self.is_published = true;
+            return Ok(());
+        };
+        if !self.fs.exists(&self.path).unwrap_or(true) {
             // Taken back by its name first: a target must never be seen half removed.
             self.is_published = self.fs.rename(&self.target, &self.path).is_err();
-            return Err(error.into());
         }
-        Ok(())
+        Err(error.into())
     }
 }
 
