@@ -66,10 +66,9 @@ impl SegmentTask for Whole<'_> {
         let gather = job.outside.clone();
         let outside = Outside::new(move || gather(), job.order.clone());
         let mut survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
-        let mut writer =
-            MultiWriter::new(&job.env, job.output.canonical, job.level_count)
-                .dest(job.output.dest)
-                .replacing(job.input_ids());
+        let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
+            .dest(job.output.dest)
+            .replacing(job.input_ids());
         let mut cutter = Cutter::new(&job.output, &job.order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, control)?;

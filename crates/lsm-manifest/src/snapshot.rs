@@ -49,7 +49,13 @@ impl Catalog {
             let (tree, _, _) = self.place(id)?;
             Some(Step::Tree(tree, TreeEdit::ExportTable { id }))
         });
-        reserved.into_iter().chain(without_sync).chain(created).map(Step::Database).chain(contents).chain(exported)
+        reserved
+            .into_iter()
+            .chain(without_sync)
+            .chain(created)
+            .map(Step::Database)
+            .chain(contents)
+            .chain(exported)
     }
 }
 

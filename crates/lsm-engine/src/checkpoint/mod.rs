@@ -237,7 +237,7 @@ impl StoreInner {
             Ok(edit)
         });
         let publish = Box::new(|_: &Catalog| {});
-        self.install(Proposal { build, publish }).map_err(InstallError::into_error)
+        self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)
     }
 
     /// Brings one table into the checkpoint at `root`.

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use lsm_compaction_executor::Cancel;
 use lsm_fs::{Capability, Fs, OpenOptions, SyncLevel};
-use lsm_journal::FileName;
 use lsm_manifest::TableDescriptor;
 use lsm_types::{IoError, IoKind, ReadAt, Result};
 
@@ -106,8 +105,7 @@ pub(crate) fn check_len(fs: &dyn Fs, path: &Path, table: &TableDescriptor) -> Re
     if found == table.file_len {
         return Ok(());
     }
-    let file = FileName::Table(table.id).to_string();
-    Err(EngineError::FileLengthMismatch { file, expected: table.file_len, found }.into())
+    Err(EngineError::FileLengthMismatch { table: table.id, expected: table.file_len, found }.into())
 }
 
 /// Whether an error says that this way is closed, rather than that something is wrong.

@@ -222,8 +222,8 @@ impl Installs {
                 Err(error) => ticket.settle(Err(InstallError::NotApplied(error))),
             }
         }
-        if change.is_some()
-            && let Err(error) = self.append(state, &edit)
+        if let Some(change) = change
+            && let Err(error) = self.append(state, &edit, change)
         {
             for (proposal, ticket, _) in accepted {
                 if matches!(error, InstallError::Unknown(_)) {
@@ -250,7 +250,8 @@ impl Installs {
         }
     }
 
-    fn append(&self, state: &mut State, edit: &VersionEdit) -> Outcome {
+    /// Makes the edit durable; the catalog is the caller's to bring up to it.
+    fn append(&self, state: &mut State, edit: &VersionEdit, change: Change) -> Outcome {
         match state.journal.append(&[edit]) {
             Ok(last) => {
                 self.last_edit.store(last.get(), Ordering::Release);
@@ -266,7 +267,6 @@ impl Installs {
                     self.raise(state, error.clone());
                     return Err(InstallError::Unknown(error));
                 }
-                state.catalog = with_edit;
                 self.last_edit.store(state.journal.last_edit().get(), Ordering::Release);
                 Ok(())
             }

@@ -16,8 +16,8 @@ use lsm_types::{EditIndex, ErrorKind, FileUuid, KeyOrder, Result, TableId, TreeI
 use parking_lot::Mutex;
 
 use super::{
-    ClosedOnDrop, DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Reclaimer, Store,
-    StoreInner,
+    ClosedOnDrop, DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Reclaimer,
+    Store, StoreInner,
     files::Survey,
     folders::{create_root, ensure_folder},
     lossy::{self, Remains},
