@@ -252,7 +252,7 @@ impl Subject for TreeSubject {
 
     fn random_op(&self, dice: &mut Dice) -> Op {
         let len = |dice: &mut Dice| if dice.one_in(8) { dice.below(1_200) } else { dice.below(60) } as u16;
-        match dice.below(20) {
+        match dice.below(22) {
             0..=5 => Op::Put(dice.below(KEYS), len(dice)),
             6..=7 => Op::Delete(dice.below(KEYS)),
             8..=9 => {
@@ -262,9 +262,9 @@ impl Subject for TreeSubject {
             }
             10..=12 => Op::Seal,
             13..=15 => Op::Flush,
-            16 => Op::Compact,
-            17 => Op::CompactAll,
-            18 => Op::Reopen,
+            16..=17 => Op::Compact,
+            18..=19 => Op::CompactAll,
+            20 => Op::Reopen,
             _ => Op::Close,
         }
     }
