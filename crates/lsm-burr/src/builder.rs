@@ -8,9 +8,8 @@ use crate::{Bits, BuildError, HashId, Stats, Structure, list};
 
 /// Keys up to which a list of fingerprints is the smaller structure.
 const LIST_KEYS: usize = 256;
-/// Seeds that are tried for a filter that keeps its bound of weight; nearly every second one does.
-const LIGHT_SEEDS: u64 = 4;
-/// Seeds that are tried before the keys are listed.
+/// Seeds that are tried before the keys are listed, or a filter heavier than its bound is taken. Of those that may be
+/// heavier, nearly every second one is not.
 const SEEDS: u64 = 8;
 
 /// Builds filters from 64-bit hashes.
@@ -93,7 +92,7 @@ impl Builder {
             let (structure, layers) = (Structure::Membership, tower::LAYERS);
             let order = Order { structure, bits: self.bits, hash_id: self.hash_id, seed, layers };
             match self.tower.build(&self.hashes, order, out, write_stash) {
-                Ok(stats) if seed + 1 >= LIGHT_SEEDS || !tower::is_heavy(&stats, self.bits) => return stats,
+                Ok(stats) if seed + 1 >= seeds || !tower::is_heavy(&stats, self.bits) => return stats,
                 Err(Fallen::Repeats) if !distinct => {
                     self.make_distinct();
                     distinct = true;

@@ -22,11 +22,12 @@ const ATTEMPTS: u8 = 16;
 const MIDDLE_ATTEMPTS: u8 = 4;
 /// Slots that such a layer leaves empty if it does well; twice as many are usual.
 const EMPTY_AT_BEST: usize = 12;
-/// Keys from which on a filter's weight is bounded, and that bound over its bits, in 1/65536 of a bit.
-const BOUND_KEYS: u64 = 32 << 10;
-const BOUND_STEPS: u64 = 2621;
-/// Slots that all layers of such a filter leave empty at least, for most seeds.
-const EMPTY_USUALLY: u64 = 48;
+/// What a filter may weigh over its bits and 64 bytes, per key in 1/65536 of a bit: 0.04 bits from 32 Ki keys on; the
+/// least for fewer keys is 0.05. `docs/adr/0005-what-a-filter-weighs.md` has all bounds.
+const OVER_LARGE: u64 = 2621;
+const OVER_SMALL: u64 = 3277;
+/// Slots that all layers of a filter leave empty at least, for most seeds, beside one in 1024.
+const EMPTY_USUALLY: u64 = 16;
 /// Leftovers that are kept as they are whatever the number of keys.
 const STASH_SMALL: usize = 24;
 
@@ -180,20 +181,23 @@ pub(crate) fn projected_len(keys: usize, bits: Bits) -> usize {
     Header::len(Structure::Membership, LAYERS) + (blocks * usize::from(bits.whole()) + wide) * 8 + thresholds
 }
 
-/// Whether another seed may well give a filter that keeps its bound where this one does not: from 32 Ki keys on, 0.04
-/// bits per key and 64 bytes over the bits themselves. A bound that leaves no room for the slots that always stay empty
-/// is out of reach.
+/// Whether another seed may well give a filter that keeps its bound where this one does not. A bound that leaves no room
+/// for the slots that always stay empty is out of reach.
 pub(crate) fn is_heavy(stats: &Stats, bits: Bits) -> bool {
     let keys = u64::from(stats.keys);
-    if keys < BOUND_KEYS {
-        return false;
-    }
     let steps = u64::from(bits.whole()) << 16 | u64::from(bits.fraction());
-    let bound = ((keys * (steps + BOUND_STEPS)) >> 16) / 8 + 64;
+    let over = match keys {
+        ..1024 => return false,
+        1024..3072 => steps * 13 / 100,
+        3072..8192 => (steps * 4 / 100).max(OVER_SMALL),
+        8192..32_768 => (steps * 15 / 1000).max(OVER_SMALL),
+        _ => OVER_LARGE,
+    };
+    let bound = ((keys * (steps + over)) >> 16) / 8 + 64;
     let block = (8 * steps) >> 16;
     let fixed = Header::len(stats.structure, LAYERS) as u64 + stats.slots / 512;
     let slots = bound.saturating_sub(fixed) / block.max(1) * BAND as u64;
-    stats.len as u64 > bound && slots >= keys + EMPTY_USUALLY
+    stats.len as u64 > bound && slots >= keys + keys / 1024 + EMPTY_USUALLY
 }
 
 #[cfg(test)]
