@@ -15,7 +15,7 @@ use std::{
 };
 
 use common::{at, small_tables};
-use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions};
+use lsm_engine::{CompactOptions, FlushOptions, Reader, ReclaimOptions, Tree, TreeOptions};
 use lsm_types::{Error, ErrorKind};
 
 /// A mounted file system; unmounted when it drops.
@@ -56,9 +56,14 @@ fn run(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
+/// Files go when they are not needed any more, not a moment later: they are counted.
+fn at_once() -> ReclaimOptions {
+    ReclaimOptions { thread: Some(false), ..ReclaimOptions::default() }
+}
+
 fn options(path: &Path) -> TreeOptions {
     TreeOptions::new(path)
-        .store(|store| store.manifest_rotate_min(2_000))
+        .store(|store| store.manifest_rotate_min(2_000).reclaim(at_once()))
         .tables(small_tables())
         .table_target_bytes(100_000)
 }
