@@ -24,12 +24,14 @@ mod ids;
 mod io;
 mod kind;
 mod limits;
+mod merge_operator;
 mod ports;
 mod range_tombstone;
 mod seqno;
 mod slice;
 
 pub mod columns;
+pub mod operators;
 pub mod reader;
 pub mod varint;
 
@@ -44,6 +46,7 @@ pub use limits::{
     MAX_ENTRY_LEN, MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_entry, check_key, check_name,
     check_value_len,
 };
+pub use merge_operator::{MergeError, MergeOperator};
 pub use ports::{Clock, Random};
 pub use range_tombstone::RangeTombstone;
 pub use reader::ByteReader;
