@@ -29,6 +29,7 @@ mod ports;
 mod range_tombstone;
 mod seqno;
 mod slice;
+mod tombstone_index;
 
 pub mod columns;
 pub mod operators;
@@ -48,7 +49,8 @@ pub use limits::{
 };
 pub use merge_operator::{MergeError, MergeOperator};
 pub use ports::{Clock, Random};
-pub use range_tombstone::RangeTombstone;
+pub use range_tombstone::{RangeTombstone, join_tombstones};
 pub use reader::ByteReader;
 pub use seqno::SeqNo;
 pub use slice::Slice;
+pub use tombstone_index::{Stretch, TombstoneIndex};
