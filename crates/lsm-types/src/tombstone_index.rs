@@ -106,6 +106,12 @@ impl TombstoneIndex {
         (0..=self.cuts.all.len()).map(Stretch)
     }
 
+    /// The stretches from the one that starts at or spans `cut` on.
+    pub fn stretches_from(&self, cut: &Cut) -> impl Iterator<Item = Stretch> + use<> {
+        let first = self.cuts.all.partition_point(|other| other.compare(cut, &self.order).is_le());
+        (first..=self.cuts.all.len()).map(Stretch)
+    }
+
     /// The cuts around a stretch, left and right.
     pub fn around(&self, stretch: Stretch) -> (&Cut, &Cut) {
         let cut = |at: usize| self.cuts.all.get(at);
