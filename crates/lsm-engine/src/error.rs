@@ -54,6 +54,11 @@ pub enum EngineError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// Keys with a common prefix are not neighbours in this tree.
+    #[error(
+        "the tree's comparator does not keep keys with a common prefix together, so they cannot be removed at once"
+    )]
+    ScatteredPrefix,
     /// The tree was created with another comparator.
     #[error("the tree is ordered by `{stored}`, but was opened with `{supplied}`")]
     ComparatorMismatch {
@@ -149,7 +154,7 @@ impl Fault for EngineError {
             Self::MissingFiles { .. } => ErrorKind::MissingFiles,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced => ErrorKind::Fenced,
-            Self::ReadOnly => ErrorKind::Unsupported,
+            Self::ReadOnly | Self::ScatteredPrefix => ErrorKind::Unsupported,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Bug { .. } => ErrorKind::Bug,

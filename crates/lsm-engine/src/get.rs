@@ -28,6 +28,11 @@ impl FoundValue<'_> {
         }
     }
 
+    /// The same value, lent by nobody.
+    pub(crate) fn into_owned<'b>(self) -> FoundValue<'b> {
+        FoundValue::Table(self.into_slice())
+    }
+
     /// Whether the value shares a block that stays alive with it.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Self::Table(_))
@@ -45,6 +50,9 @@ pub(crate) fn find<'a>(
     order: &KeyOrder,
 ) -> Result<Option<Candidate<FoundValue<'a>>>> {
     let mut read = PointResolver::new(before);
+    if let Some(delete) = view.covering(key, before, order)? {
+        read.cover(delete);
+    }
     if let Some(entry) = view.active.entries.get(key, before) {
         read.offer(Candidate {
             seqno: entry.seqno,

@@ -29,6 +29,8 @@
 //! ```
 
 mod batch;
+mod coverage;
+mod deletes;
 mod error;
 mod get;
 mod holds;

@@ -5,10 +5,10 @@ use std::{iter::FusedIterator, ops::Bound};
 use lsm_iter::{Merge, Visible};
 use lsm_memtable::MemCursor;
 use lsm_table::{ReadMode, RunCursor};
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 use parking_lot::RawMutex;
 
-use crate::{View, super_version::ReadRun};
+use crate::{View, coverage::ViewCoverage, super_version::ReadRun};
 
 /// A key with its value, as a scan yields it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,17 +114,25 @@ impl EntryCursor for Source {
     fn settle(&mut self) -> Result<()> {
         each!(self, cursor => cursor.settle())
     }
+
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        each!(self, cursor => cursor.skip(to, than))
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        each!(self, cursor => cursor.skip_back(to, than))
+    }
 }
 
 /// One end of a scan.
 struct End {
-    walk: Visible<Merge<Source>>,
+    walk: Visible<Merge<Source>, ViewCoverage>,
     /// Whether the walk stands on the entry yielded last; otherwise nothing was yielded from this end yet.
     started: bool,
 }
 
 impl End {
-    fn new(view: &View, bounds: &(Bound<Slice>, Bound<Slice>)) -> Self {
+    fn new(view: &View, bounds: &(Bound<Slice>, Bound<Slice>)) -> Result<Self> {
         let order = &view.tree.order;
         let pinned = &view.pinned;
         let active = std::iter::once(&pinned.active.entries);
@@ -136,11 +144,27 @@ impl End {
                 pinned
                     .runs
                     .iter()
+                    .filter(|run| run.has_entries())
                     .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
             )
             .collect();
         let merge = Merge::new(order.clone(), sources);
-        Self { walk: Visible::new(merge, order.clone(), view.before, bounds.clone()), started: false }
+        let coverage = ViewCoverage::new(pinned, order)?;
+        let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
+        Ok(Self { walk, started: false })
+    }
+
+    /// The end in `slot`, set up when it is used first.
+    #[inline]
+    fn of<'a>(
+        slot: &'a mut Option<Box<Self>>,
+        view: &View,
+        bounds: &(Bound<Slice>, Bound<Slice>),
+    ) -> Result<&'a mut Self> {
+        match slot {
+            Some(end) => Ok(end),
+            None => Ok(slot.insert(Box::new(Self::new(view, bounds)?))),
+        }
     }
 }
 
@@ -221,7 +245,7 @@ impl Range {
     /// Moves the front by one visible key; `false` when that meets the back or the end.
     #[inline]
     fn step_front(&mut self) -> Result<bool> {
-        let end = self.front.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds)));
+        let end = End::of(&mut self.front, &self.view, &self.bounds)?;
         if std::mem::replace(&mut end.started, true) {
             end.walk.move_next()?;
         } else {
@@ -235,7 +259,7 @@ impl Range {
     /// Moves the back by one visible key; `false` when that meets the front or the start.
     #[inline]
     fn step_back(&mut self) -> Result<bool> {
-        let end = self.back.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds)));
+        let end = End::of(&mut self.back, &self.view, &self.bounds)?;
         if std::mem::replace(&mut end.started, true) {
             end.walk.move_prev()?;
         } else {

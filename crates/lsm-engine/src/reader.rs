@@ -9,6 +9,7 @@ use crate::{
     Entry, Range, View,
     get::{self, FoundValue},
     super_version::SuperVersion,
+    tree::TreeInner,
 };
 
 /// Where and at which bound a read looks.
@@ -17,11 +18,34 @@ pub struct ReadPoint<'a> {
     pub(crate) view: &'a SuperVersion,
     pub(crate) before: SeqNo,
     pub(crate) order: &'a KeyOrder,
+    /// The tree, for reads of its newest state.
+    pub(crate) newest: Option<&'a TreeInner>,
 }
 
 impl<'a> ReadPoint<'a> {
     fn find(&self, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
-        get::find(self.view, key, self.before, self.order)
+        let found = get::find(self.view, key, self.before, self.order)?;
+        match self.newest {
+            // A range tombstone came meanwhile, which what was pinned does not show, and perhaps a newer entry after
+            // it, which the memtable does show.
+            Some(tree) if tree.has_deletes_since(self.view) => self.find_again(tree, key),
+            _ => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn find_again(&self, tree: &TreeInner, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
+        loop {
+            let view = tree.current.load_full();
+            let found = get::find(&view, key, self.before, self.order)?.map(|found| Candidate {
+                seqno: found.seqno,
+                kind: found.kind,
+                value: found.value.into_owned(),
+            });
+            if !tree.has_deletes_since(&view) {
+                return Ok(found);
+            }
+        }
     }
 }
 

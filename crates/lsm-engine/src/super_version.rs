@@ -10,7 +10,10 @@ use lsm_manifest::{Chunk, Run, Version};
 use lsm_table::{Table, TableList};
 use lsm_types::{KeyOrder, SeqNo, TableId};
 
-use crate::memtables::{ActiveMemtable, SealedMemtable};
+use crate::{
+    deletes::RunDeletes,
+    memtables::{ActiveMemtable, SealedMemtable},
+};
 
 /// Neighbouring tables of a run with what a search needs side by side.
 #[derive(Debug)]
@@ -20,6 +23,9 @@ pub(crate) struct ReadChunk {
     /// The largest keys.
     uppers: Fences,
     tables: Box<[Table]>,
+    /// Those with range tombstones.
+    deleting: Box<[Table]>,
+    /// Largest number of an entry.
     max_seqno: SeqNo,
 }
 
@@ -33,9 +39,11 @@ impl ReadChunk {
             source.tables().iter().map(|descriptor| table(descriptor.id)).collect();
         let tables = tables?;
         let uppers = Fences::new(tables.iter().filter_map(Table::max_key), order);
-        let max_seqno =
-            source.tables().iter().map(|descriptor| descriptor.seqnos.max).max().unwrap_or_default();
-        Some(Self { source: source.clone(), uppers, tables, max_seqno })
+        let entries = source.tables().iter().filter_map(|descriptor| descriptor.point_seqnos);
+        let max_seqno = entries.map(|numbers| numbers.max).max().unwrap_or_default();
+        let deletes = |table: &&Table| table.descriptor().counts.range_tombstones > 0;
+        let deleting = tables.iter().filter(deletes).cloned().collect();
+        Some(Self { source: source.clone(), uppers, tables, deleting, max_seqno })
     }
 }
 
@@ -45,7 +53,7 @@ pub(crate) struct ReadRun {
     /// The largest key of each chunk.
     uppers: Arc<Fences>,
     chunks: Arc<[Arc<ReadChunk>]>,
-    /// Largest number in the run.
+    /// Largest number of an entry of the run.
     pub(crate) max_seqno: SeqNo,
 }
 
@@ -67,6 +75,11 @@ impl ReadRun {
     /// All tables, in key order.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
         self.chunks.iter().flat_map(|chunk| chunk.tables.iter())
+    }
+
+    /// Whether there are entries; a run of range tombstones only has none.
+    pub(crate) fn has_entries(&self) -> bool {
+        self.first().and_then(|first| self.table(first)).is_some_and(|table| table.min_key().is_some())
     }
 
     /// The position in `chunk` when there is a table.
@@ -192,8 +205,12 @@ pub(crate) struct SuperVersion {
     pub(crate) version: Arc<Version>,
     /// All runs in the order in which reads look: level 0 newest first, then level by level.
     pub(crate) runs: Arc<[ReadRun]>,
-    /// `max_seqno_from[i]`: largest number in `runs[i..]`; one longer than `runs`.
+    /// `max_seqno_from[i]`: largest number of an entry in `runs[i..]`; one longer than `runs`.
     max_seqno_from: Arc<[SeqNo]>,
+    /// Of the runs those with range tombstones.
+    pub(crate) deletes: Arc<[RunDeletes]>,
+    /// Grows with each range tombstone that is written.
+    pub(crate) delete_count: u64,
 }
 
 impl SuperVersion {
@@ -221,7 +238,18 @@ impl SuperVersion {
             }
         }
         let max_seqno_from = suffix_max(&runs);
-        Some(Self { active, sealed, version, runs: runs.into(), max_seqno_from })
+        let deleting = |run: &ReadRun| {
+            RunDeletes::new(run.chunks.iter().flat_map(|chunk| chunk.deleting.iter().cloned()), order)
+        };
+        let deletes = runs.iter().filter_map(deleting).collect();
+        let delete_count = previous.map_or(0, |previous| previous.delete_count);
+        Some(Self { active, sealed, version, runs: runs.into(), max_seqno_from, deletes, delete_count })
+    }
+
+    /// The same with another set of range tombstones in the active memtable.
+    pub(crate) fn with_deletes(&self, active: Arc<ActiveMemtable>) -> Self {
+        let delete_count = self.delete_count + 1;
+        Self { delete_count, ..self.with_memtables(active, self.sealed.clone()) }
     }
 
     /// The same tables under other memtables.
@@ -236,6 +264,8 @@ impl SuperVersion {
             version: self.version.clone(),
             runs: self.runs.clone(),
             max_seqno_from: self.max_seqno_from.clone(),
+            deletes: self.deletes.clone(),
+            delete_count: self.delete_count,
         }
     }
 

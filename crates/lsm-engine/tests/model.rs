@@ -18,6 +18,7 @@ enum Op {
     Put { key: u8, len: u8, late: u8 },
     Delete { key: u8 },
     Batch(Vec<(u8, bool)>),
+    DeleteRange { from: u8, to: u8, kinds: u8, late: u8 },
     Seal,
     Flush,
     Compact,
@@ -34,6 +35,8 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (0_u8..12, any::<u8>(), 0_u8..4).prop_map(|(key, len, late)| Op::Put { key, len, late }),
         5 => (0_u8..12).prop_map(|key| Op::Delete { key }),
         3 => prop::collection::vec((0_u8..12, any::<bool>()), 0..6).prop_map(Op::Batch),
+        4 => (0_u8..14, 0_u8..14, 0_u8..9, 0_u8..3)
+            .prop_map(|(from, to, kinds, late)| Op::DeleteRange { from, to, kinds, late }),
         3 => Just(Op::Seal),
         3 => Just(Op::Flush),
         3 => Just(Op::Compact),
@@ -117,6 +120,7 @@ impl World {
                 self.history.delete(&key(number), seqno);
             }
             Op::Batch(writes) => self.batch(&tree, &writes),
+            Op::DeleteRange { from, to, kinds, late } => self.delete_range(&tree, (from, to), kinds, late),
             Op::Seal => drop(tree.seal(None)),
             Op::Flush => drop(tree.flush(&FlushOptions::default()).unwrap()),
             Op::Compact => {
@@ -160,6 +164,25 @@ impl World {
             self.history.write(entry.key, at(seqno), entry.kind, entry.value);
         }
         self.next = used.end.get();
+    }
+
+    /// `kinds` says which of the nine forms the bounds have.
+    fn delete_range(&mut self, tree: &Tree, (from, to): (u8, u8), kinds: u8, late: u8) {
+        let seqno = at(self.next.saturating_sub(u64::from(late)).max(1));
+        self.next += 1;
+        let bound = |kind: u8, key: Vec<u8>| match kind % 3 {
+            0 => Bound::Included(key),
+            1 => Bound::Excluded(key),
+            _ => Bound::Unbounded,
+        };
+        let (lower, upper) = (bound(kinds, key(from)), bound(kinds / 3, key(to)));
+        match tree.remove_range((lower.clone(), upper.clone()), seqno) {
+            Ok(_) => {
+                let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+                self.history.delete_range(bounds, seqno, &self.order);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::BelowSnapshot),
+        }
     }
 
     /// Every bound that may be read answers from the history; every other one is refused.

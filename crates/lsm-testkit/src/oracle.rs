@@ -23,6 +23,17 @@ pub struct Version {
 pub struct History {
     /// By key, in byte order; the versions of a key in the order of writing.
     keys: BTreeMap<Vec<u8>, Vec<Version>>,
+    /// Deletes of ranges, in the order of writing.
+    ranges: Vec<RangeDelete>,
+}
+
+/// A delete of all keys between two bounds.
+#[derive(Clone, Debug)]
+struct RangeDelete {
+    lower: Bound<Vec<u8>>,
+    upper: Bound<Vec<u8>>,
+    order: KeyOrder,
+    seqno: SeqNo,
 }
 
 impl History {
@@ -48,17 +59,37 @@ impl History {
         self.write(key, seqno, Kind::Tombstone, &[]);
     }
 
+    /// Adds a delete of the keys between two bounds, in the order of `order`.
+    pub fn delete_range(&mut self, bounds: (Bound<&[u8]>, Bound<&[u8]>), seqno: SeqNo, order: &KeyOrder) {
+        let (lower, upper) = (bounds.0.map(<[u8]>::to_vec), bounds.1.map(<[u8]>::to_vec));
+        self.ranges.push(RangeDelete { lower, upper, order: order.clone(), seqno });
+    }
+
+    /// The newest delete of a range with `key` in it that a read sees which sees numbers below `before`: it hides
+    /// what is strictly older.
+    fn range_deleted(&self, key: &[u8], before: SeqNo) -> Option<SeqNo> {
+        let holds = |delete: &&RangeDelete| {
+            let bounds = (delete.lower.as_ref().map(Vec::as_slice), delete.upper.as_ref().map(Vec::as_slice));
+            is_between(bounds, key, &delete.order)
+        };
+        let seen = self.ranges.iter().filter(|delete| delete.seqno < before);
+        seen.filter(holds).map(|delete| delete.seqno).max()
+    }
+
     /// Forgets every write numbered at or above `from`: what a crash does that lost them.
     pub fn forget_from(&mut self, from: SeqNo) {
         for versions in self.keys.values_mut() {
             versions.retain(|version| version.seqno < from);
         }
+        self.ranges.retain(|delete| delete.seqno < from);
     }
 
     /// What a read of `key` sees that sees numbers below `before`.
     pub fn get(&self, key: &[u8], before: SeqNo) -> Option<&[u8]> {
         let versions = self.keys.get(key)?;
-        let seen = versions.iter().filter(|version| version.seqno < before);
+        let deleted = self.range_deleted(key, before);
+        let survives = |version: &&Version| deleted.is_none_or(|delete| delete <= version.seqno);
+        let seen = versions.iter().filter(|version| version.seqno < before).filter(survives);
         let newest = seen.max_by_key(|version| version.seqno)?;
         match newest.kind {
             Kind::Tombstone | Kind::WeakTombstone => None,
@@ -73,20 +104,10 @@ impl History {
         before: SeqNo,
         order: &KeyOrder,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let above = |key: &[u8]| match bounds.0 {
-            Bound::Unbounded => true,
-            Bound::Included(lower) => order.compare(lower, key).is_le(),
-            Bound::Excluded(lower) => order.compare(lower, key).is_lt(),
-        };
-        let below = |key: &[u8]| match bounds.1 {
-            Bound::Unbounded => true,
-            Bound::Included(upper) => order.compare(key, upper).is_le(),
-            Bound::Excluded(upper) => order.compare(key, upper).is_lt(),
-        };
         let mut seen: Vec<_> = self
             .keys
             .keys()
-            .filter(|key| above(key) && below(key))
+            .filter(|key| is_between(bounds, key, order))
             .filter_map(|key| Some((key.clone(), self.get(key, before)?.to_vec())))
             .collect();
         seen.sort_by(|(a, _), (b, _)| order.compare(a, b));
@@ -102,4 +123,18 @@ impl History {
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.keys.keys().map(Vec::as_slice)
     }
+}
+
+fn is_between(bounds: (Bound<&[u8]>, Bound<&[u8]>), key: &[u8], order: &KeyOrder) -> bool {
+    let above = match bounds.0 {
+        Bound::Unbounded => true,
+        Bound::Included(lower) => order.compare(lower, key).is_le(),
+        Bound::Excluded(lower) => order.compare(lower, key).is_lt(),
+    };
+    let below = match bounds.1 {
+        Bound::Unbounded => true,
+        Bound::Included(upper) => order.compare(key, upper).is_le(),
+        Bound::Excluded(upper) => order.compare(key, upper).is_lt(),
+    };
+    above && below
 }

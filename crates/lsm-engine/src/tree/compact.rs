@@ -1,6 +1,6 @@
 //! Asking a strategy, and carrying out what it wants.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
@@ -11,7 +11,7 @@ use lsm_compaction_planner::{
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
-use lsm_types::{Cut, KeyOrder, Level, Result};
+use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result};
 
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
@@ -131,9 +131,11 @@ impl TreeInner {
             order: self.order.clone(),
             retention: kept.retention.clone(),
             outside: Arc::new({
-                let (tree, view, inputs) = (self.clone(), view.clone(), plan.inputs.clone());
-                move || tree.outside_of(&view, &inputs)
+                let (tree, inputs) = (self.clone(), plan.inputs.clone());
+                // The newest state: what was written below the watermark since the plan was made is in it.
+                move || tree.outside_of(&tree.current.load_full(), &inputs)
             }),
+            tombstones: self.tombstones_outside(view, &plan.inputs)?,
             env: self.env.clone(),
             cancel: self.stop.either(&options.cancel),
             failpoints: failpoints.clone(),
@@ -161,10 +163,25 @@ impl TreeInner {
         Ok(parts.collect::<Result<Vec<Vec<Table>>, ExecutorError>>()?)
     }
 
+    /// Range tombstones of tables that are not inputs and reach keys of the job.
+    fn tombstones_outside(&self, view: &SuperVersion, inputs: &Inputs) -> Result<Vec<RangeTombstone>> {
+        let mut found = Vec::new();
+        let Some((start, end)) = hull(inputs, &self.order) else { return Ok(found) };
+        let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
+        let tables = view.deletes.iter().flat_map(|run| run.tables());
+        for table in tables.filter(|table| !ids.contains(&table.id())) {
+            if let Some(index) = table.tombstones()? {
+                let reaching = index.tombstones().iter();
+                found.extend(reaching.filter_map(|tombstone| tombstone.clip(&start, &end, &self.order)));
+            }
+        }
+        Ok(found)
+    }
+
     /// What is not an input and may hold keys of the job: tables of any level, and all memtables.
     fn outside_of(&self, view: &SuperVersion, inputs: &Inputs) -> Vec<OutsideContainer> {
         let Some((start, end)) = hull(inputs, &self.order) else { return Vec::new() };
-        let ids: std::collections::HashSet<_> = inputs.tables().map(|table| table.id).collect();
+        let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
         let runs = view.version.levels.iter().flat_map(|(_, level)| level.runs());
         let tables = runs.flat_map(|run| run.tables.covering(&start, &end, &self.order));
         let outside = tables.filter(|table| !ids.contains(&table.id)).map(|table| OutsideContainer {
@@ -173,8 +190,8 @@ impl TreeInner {
             min_seqno: table.seqnos.min,
             max_seqno: table.seqnos.max,
         });
-        let sealed = view.sealed.iter().map(|sealed| outside_memtable(&sealed.entries));
-        outside.chain(sealed).chain(std::iter::once(outside_memtable(&view.active.entries))).collect()
+        let sealed = view.sealed.iter().map(|sealed| outside_memtable(sealed.seqnos()));
+        outside.chain(sealed).chain(std::iter::once(outside_memtable(view.active.seqnos()))).collect()
     }
 
     fn relocate(self: &Arc<Self>, inputs: &Inputs, dest: Level, lease: Lease) -> Result<()> {

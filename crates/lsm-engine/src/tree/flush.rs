@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use lsm_compaction_executor::{
-    DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, StreamControl,
+    Deletes, DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, StreamControl,
     write_survivors,
 };
 use lsm_compaction_planner::{Cutter, OutputSpec};
 use lsm_iter::{Merge, Retention, Survivors};
 use lsm_manifest::{TreeEdit, VersionEdit, Watermark};
 use lsm_table::{MultiWriter, Table};
-use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo};
+use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo, TombstoneIndex};
 
 use super::{Tree, TreeInner, publish::Published};
 use crate::{
@@ -80,9 +80,14 @@ impl TreeInner {
         let mut merge =
             Merge::new(self.order.clone(), view.sealed.iter().map(|sealed| sealed.entries.cursor()));
         merge.seek_first()?;
+        let tombstones: Vec<_> =
+            view.sealed.iter().flat_map(|sealed| sealed.deletes.tombstones().cloned()).collect();
+        let cover = TombstoneIndex::new(tombstones.clone(), self.order.clone());
+        let mut deletes =
+            Deletes::collect(tombstones, retention.watermark(), || outside_of_flush(view), &self.order);
         let outside = {
             let view = view.clone();
-            Outside::new(move || outside_of_flush(&view), self.order.clone())
+            Outside::new(move || outside_of_flush(&view), cover, self.order.clone())
         };
         // Numbers stay: the bottom of the tree is the business of compaction.
         let retention = retention.clone().zeroing_below(SeqNo::ZERO);
@@ -92,15 +97,15 @@ impl TreeInner {
         let mut cutter = Cutter::new(&output, &self.order);
         let cancel = self.stop.either(&options.cancel);
         let control = StreamControl { cancel: &cancel, failpoints: &NoFailpoints };
-        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, control)?;
+        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
         let mut area = StagingArea::new();
         area.add(writer.finish()?);
         area.seal(&self.env, &NoFailpoints)?;
         cancel.check()?;
-        let floor = survivors.floor();
+        let floor = survivors.floor().max(deletes.floor());
         let (_, _, dropped) = survivors.into_parts();
         let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
-        let raw = view.sealed.iter().map(|sealed| sealed.entries.bytes()).sum();
+        let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
         self.counters.flushed(raw, bytes);
         let report = FlushReport {
             memtables: view.sealed.len(),
@@ -160,8 +165,8 @@ impl TreeInner {
     /// are in tables: what is left in memory limits it.
     fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
         let pinned = self.current.load();
-        let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| &sealed.entries);
-        let in_memory = sealed.chain([&pinned.active.entries]).filter_map(|entries| entries.seqnos());
+        let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| sealed.seqnos());
+        let in_memory = sealed.chain([pinned.active.seqnos()]).flatten();
         in_memory.map(|(min, _)| min).min().unwrap_or(SeqNo::LATEST).min(max_seqno.next())
     }
 
@@ -183,15 +188,15 @@ fn outside_of_flush(view: &SuperVersion) -> Vec<OutsideContainer> {
         min_seqno: table.seqnos.min,
         max_seqno: table.seqnos.max,
     });
-    tables.chain(std::iter::once(outside_memtable(&view.active.entries))).collect()
+    tables.chain(std::iter::once(outside_memtable(view.active.seqnos()))).collect()
 }
 
 /// A memtable outside a job, open at its upper end when it takes writes.
-pub(super) fn outside_memtable(entries: &crate::memtables::Memtable) -> OutsideContainer {
+pub(super) fn outside_memtable(seqnos: Option<(SeqNo, SeqNo)>) -> OutsideContainer {
     OutsideContainer {
         start: Cut::Start,
         end: Cut::End,
-        min_seqno: entries.seqnos().map_or(SeqNo::LATEST, |(min, _)| min),
+        min_seqno: seqnos.map_or(SeqNo::LATEST, |(min, _)| min),
         max_seqno: SeqNo::LATEST,
     }
 }

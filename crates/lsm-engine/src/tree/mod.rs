@@ -4,6 +4,7 @@ mod compact;
 mod flush;
 mod hold;
 mod publish;
+mod range_delete;
 mod stats;
 mod write;
 
@@ -55,6 +56,8 @@ pub(crate) struct TreeInner {
     pub(crate) holds: Holds,
     /// One above the highest number ever written; 0 for an empty tree.
     visible_end: AtomicU64,
+    /// That of the newest super version, once it is published.
+    pub(crate) delete_count: AtomicU64,
     pub(crate) busy: BusyTables,
     /// One flush at a time, in the order of sealing.
     flushing: Mutex<()>,
@@ -121,6 +124,7 @@ impl Tree {
                 publisher: Mutex::new(publisher),
                 holds: Holds::default(),
                 visible_end: AtomicU64::new(visible_end),
+                delete_count: AtomicU64::new(0),
                 busy: BusyTables::default(),
                 flushing: Mutex::new(()),
                 compacting: RwLock::new(()),
@@ -132,10 +136,15 @@ impl Tree {
 
     /// A view of everything written so far.
     pub fn view(&self) -> View {
-        // The memtables are pinned first: whatever carries a number below the bound read afterwards is in them, or
-        // in tables, already.
-        let pinned = self.inner.current.load_full();
-        View::new(self.inner.clone(), pinned, self.inner.visible_end())
+        loop {
+            let before = self.inner.visible_end();
+            let pinned = self.inner.current.load_full();
+            // While the bound stays, no write has returned in between: what lies below it is in what was pinned, range
+            // tombstones included. What the watermark lets go lies below it, too.
+            if before == self.inner.visible_end() {
+                return View::new(self.inner.clone(), pinned, before);
+            }
+        }
     }
 
     /// A view of writes numbered below `before`.
@@ -174,8 +183,8 @@ impl Tree {
     /// Bytes of all memtables, sealed ones included.
     pub fn memtable_bytes(&self) -> u64 {
         let pinned = self.inner.current.load();
-        let sealed: u64 = pinned.sealed.iter().map(|sealed| sealed.entries.bytes()).sum();
-        pinned.active.entries.bytes() + sealed
+        let sealed: u64 = pinned.sealed.iter().map(|sealed| sealed.bytes()).sum();
+        pinned.active.bytes() + sealed
     }
 
     /// Number of memtables waiting for their flush.
@@ -227,7 +236,8 @@ impl TreeInner {
 impl Reader for Tree {
     fn with_read_point<T>(&self, read: impl FnOnce(ReadPoint<'_>) -> Result<T>) -> Result<T> {
         let pinned = self.inner.current.load();
-        read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order })
+        let newest = Some(&*self.inner);
+        read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order, newest })
     }
 
     fn to_view(&self) -> View {

@@ -10,6 +10,7 @@ use lsm_types::{KeyOrder, Result, SeqNo, TableId};
 use super::{Sealed, TreeInner};
 use crate::{
     EngineError, Token,
+    deletes::MemDeletes,
     memtables::{ActiveMemtable, Memtable, SealedMemtable},
     super_version::SuperVersion,
 };
@@ -48,7 +49,7 @@ impl Publisher {
         self.next_memtable += 1;
         let entries = Memtable::new(order.clone(), MemtableConfig::default());
         entries.refuse_below(write_floor);
-        Arc::new(ActiveMemtable { id, entries: Arc::new(entries) })
+        Arc::new(ActiveMemtable { id, entries: Arc::new(entries), deletes: MemDeletes::default() })
     }
 }
 
@@ -67,21 +68,22 @@ impl TreeInner {
     pub(super) fn seal(&self, token: Option<Token>) -> Option<Sealed> {
         let mut publisher = self.publisher.lock();
         let current = self.current.load_full();
-        let entries = &current.active.entries;
-        if entries.is_empty() {
+        let active = &current.active;
+        if active.is_empty() {
             return None;
         }
         // Freezing waits for the write that is under way. Writers that come now find the memtable frozen and try
         // again until the next one is published, a few instructions further down.
-        entries.freeze();
-        let (min_seqno, max_seqno) = entries.seqnos().unwrap_or((SeqNo::ZERO, SeqNo::ZERO));
-        let id = current.active.id;
+        active.entries.freeze();
+        let (min_seqno, max_seqno) = active.seqnos().unwrap_or((SeqNo::ZERO, SeqNo::ZERO));
+        let (id, bytes) = (active.id, active.bytes());
         let token = token.map(|token| token.as_slice().clone());
-        let sealed = SealedMemtable { id, entries: entries.clone(), token, max_seqno };
+        let (entries, deletes) = (active.entries.clone(), active.deletes.clone());
+        let sealed = SealedMemtable { id, entries, deletes, token, max_seqno };
         let all = std::iter::once(Arc::new(sealed)).chain(current.sealed.iter().cloned()).collect();
         let active = publisher.new_memtable(&self.order, self.holds.write_floor());
         self.current.store(Arc::new(current.with_memtables(active, all)));
-        Some(Sealed { id, bytes: entries.bytes(), min_seqno, max_seqno })
+        Some(Sealed { id, bytes, min_seqno, max_seqno })
     }
 
     /// Publishes a durable version: tables, and the memtables they replace, change in one step.
