@@ -66,8 +66,8 @@ pub trait EntryCursor {
     /// looking at each; says whether it moved.
     ///
     /// Only such entries are passed over. How far it gets is the cursor's choice: a table whose numbers are all
-    /// smaller goes to the cut, others stay where they are. A cursor without entry stays so, unless it has a
-    /// [`EntryCursor::bound`].
+    /// smaller goes to the cut, others stay where they are, and a merge of both also misses what the former holds
+    /// further on. A cursor without entry stays so, unless it has a [`EntryCursor::bound`].
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
         let _ = (to, than);
         Ok(false)

@@ -1,7 +1,10 @@
 //! Sorted rows in memory and a cursor over them, lazy or failing on demand.
 use std::{cell::Cell, cmp::Ordering, fmt, rc::Rc, sync::Arc};
 
-use lsm_types::{Comparator, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, Result, SeqNo};
+use lsm_types::{
+    Comparator, Cut, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, MergeError, MergeOperator,
+    Result, SeqNo, Slice,
+};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -245,4 +248,65 @@ impl EntryCursor for Memory {
         }
         Ok(())
     }
+
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let Some(from) = self.at else { return Ok(false) };
+        let left = |row: &Row| row.seqno < than && !to.is_left_of(&row.key, &self.order);
+        let count = self.rows[from..].iter().take_while(|row| left(row)).count();
+        self.leap(from, Some(from + count))
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let Some(from) = self.at else { return Ok(false) };
+        let right = |row: &Row| row.seqno < than && to.is_left_of(&row.key, &self.order);
+        let count = self.rows[..=from].iter().rev().take_while(|row| right(row)).count();
+        self.leap(from, (from + 1).checked_sub(count + 1))
+    }
+}
+
+impl Memory {
+    /// Lands on `target`; says whether that is not `from`.
+    fn leap(&mut self, from: usize, target: Option<usize>) -> Result<bool> {
+        if target == Some(from) {
+            return Ok(false);
+        }
+        self.jump(|_| target, None)?;
+        Ok(true)
+    }
+}
+
+/// Joins the parts of values and operands with `+`; a part of `13` cannot be folded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Join {
+    pub(crate) composes: bool,
+}
+
+impl Join {
+    fn join<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Result<Slice, MergeError> {
+        let parts: Vec<&[u8]> = parts.collect();
+        let joined = parts.join(&b"+"[..]);
+        if joined.split(|&byte| byte == b'+').any(|part| part == b"13") {
+            return Err(MergeError::Refused { problem: "unlucky".into() });
+        }
+        Ok(Slice::from(joined))
+    }
+}
+
+impl MergeOperator for Join {
+    fn name(&self) -> &'static str {
+        "test.join"
+    }
+
+    fn full_merge(&self, _: &[u8], base: Option<&[u8]>, operands: &[&[u8]]) -> Result<Slice> {
+        Ok(Self::join(base.into_iter().chain(operands.iter().copied()))?)
+    }
+
+    fn compose(&self, _: &[u8], operands: &[&[u8]]) -> Option<Slice> {
+        Self::join(operands.iter().copied()).ok().filter(|_| self.composes)
+    }
+}
+
+/// No operator, one that composes, and one that does not.
+pub(crate) fn operators() -> [Option<Arc<dyn MergeOperator>>; 3] {
+    [None, Some(Arc::new(Join { composes: true })), Some(Arc::new(Join { composes: false }))]
 }
