@@ -5,7 +5,9 @@ use std::sync::Arc;
 use lsm_compaction_planner::OutputSpec;
 use lsm_iter::Retention;
 use lsm_table::{Table, TableEnv};
-use lsm_types::{Cut, KeyOrder, KeyRange, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex};
+use lsm_types::{
+    Cut, KeyOrder, KeyRange, MergeOperator, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex,
+};
 
 use crate::{Cancel, Failpoints, Lease, OutsideContainer};
 
@@ -19,6 +21,8 @@ pub struct Job {
     pub level_count: u8,
     /// Order of keys.
     pub order: KeyOrder,
+    /// Folds operands; without one they stay. Its panics end the job.
+    pub operator: Option<Arc<dyn MergeOperator>>,
     /// Which history has to stay readable.
     pub retention: Retention,
     /// Lists what is not an input and may hold keys of the job.

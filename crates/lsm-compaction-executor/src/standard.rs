@@ -70,7 +70,8 @@ impl SegmentTask for Whole<'_> {
         merge.seek_first()?;
         let gather = job.outside.clone();
         let outside = Outside::new(move || gather(), cover, job.order.clone());
-        let mut survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
+        let survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
+        let mut survivors = survivors.folding(job.operator.clone());
         let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count);
         let mut cutter = Cutter::new(&job.output, &job.order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
@@ -79,8 +80,9 @@ impl SegmentTask for Whole<'_> {
         let tables = writer.finish()?;
         job.failpoints.hit("sync.file")?;
         let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
+        let (folds_failed, weak_mismatches) = (survivors.folds_failed(), survivors.weak_mismatches());
         let (_, _, mut dropped) = survivors.into_parts();
         dropped.range_deleted += unread.entries;
-        Ok(SegmentOutput { tables, entries, dropped, floor })
+        Ok(SegmentOutput { tables, entries, dropped, folds_failed, weak_mismatches, floor })
     }
 }

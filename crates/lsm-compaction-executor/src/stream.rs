@@ -21,6 +21,8 @@ pub struct DropCounts {
     pub annihilated: u64,
     /// Hidden by a range tombstone.
     pub range_deleted: u64,
+    /// Gone into the result of a merge operator.
+    pub folded: u64,
 }
 
 impl DropCounts {
@@ -29,11 +31,12 @@ impl DropCounts {
         self.evicted += other.evicted;
         self.annihilated += other.annihilated;
         self.range_deleted += other.range_deleted;
+        self.folded += other.folded;
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.shadowed + self.evicted + self.annihilated + self.range_deleted
+        self.shadowed + self.evicted + self.annihilated + self.range_deleted + self.folded
     }
 }
 
@@ -44,6 +47,7 @@ impl DropSink for DropCounts {
             DropReason::Evicted => self.evicted += 1,
             DropReason::Annihilated => self.annihilated += 1,
             DropReason::RangeDeleted => self.range_deleted += 1,
+            DropReason::Folded => self.folded += 1,
             _ => self.shadowed += 1,
         }
     }

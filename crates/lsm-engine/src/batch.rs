@@ -57,6 +57,16 @@ impl TreeBatch {
         self.push(Kind::Tombstone, key.as_ref(), &[])
     }
 
+    /// Deletes `key` for good together with the one put below: see [`crate::Tree::remove_weak`].
+    pub fn remove_weak(&mut self, key: impl AsRef<[u8]>) -> Result<&mut Self> {
+        self.push(Kind::WeakTombstone, key.as_ref(), &[])
+    }
+
+    /// Adds an operand for the merge operator to `key`.
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<&mut Self> {
+        self.push(Kind::MergeOperand, key.as_ref(), operand.as_ref())
+    }
+
     fn push(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> Result<&mut Self> {
         check_entry(key, value.len())?;
         let start = self.bytes.len();
@@ -102,6 +112,25 @@ impl TreeBatch {
             let value = rest.get(..operation.value_len as usize).unwrap_or_default();
             BatchEntry { kind: operation.kind, key, value }
         })
+    }
+
+    /// The operations that have an effect when all carry one number, by key: of several on a key the last.
+    ///
+    /// # Errors
+    /// `AmbiguousBatch` when one of several operations on a key is a merge.
+    pub(crate) fn reduced(&self) -> Result<Vec<BatchEntry<'_>>> {
+        let mut entries: Vec<BatchEntry<'_>> = self.iter().collect();
+        entries.sort_by_key(|entry| entry.key); // stable: the last one stays the last
+        let is_merge = |entry: &BatchEntry<'_>| entry.kind == Kind::MergeOperand;
+        let mixed = |pair: &&[BatchEntry<'_>]| pair.iter().any(is_merge);
+        let same_key = entries.chunk_by(|a, b| a.key == b.key).filter(|entries| entries.len() > 1);
+        if let Some(entry) = same_key.filter(mixed).find_map(<[_]>::first) {
+            return Err(EngineError::AmbiguousBatch { key: entry.key.into() }.into());
+        }
+        entries.reverse();
+        entries.dedup_by_key(|entry| entry.key); // keeps the first of each, which was the last
+        entries.reverse();
+        Ok(entries)
     }
 }
 

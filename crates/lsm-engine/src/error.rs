@@ -1,6 +1,6 @@
 //! What the engine itself refuses or finds broken.
 
-use lsm_types::{ErrorKind, Fault, SeqNo, TreeId};
+use lsm_types::{ErrorKind, Fault, SeqNo, Slice, TreeId};
 
 /// Errors of the engine's own rules; errors of the layers below pass through unchanged.
 #[non_exhaustive]
@@ -38,6 +38,17 @@ pub enum EngineError {
         /// Its size with the operation that was refused.
         bytes: usize,
     },
+    /// Operations of a batch with one number would depend on their order.
+    #[error(
+        "the batch has several operations on the key {key:?}, one of them a merge; in a batch with one number their order is lost"
+    )]
+    AmbiguousBatch {
+        /// The key.
+        key: Slice,
+    },
+    /// The merge operator panicked.
+    #[error("the merge operator panicked")]
+    OperatorPanicked,
     /// An option makes no sense.
     #[error("option `{option}`: {problem}")]
     InvalidConfig {
@@ -66,6 +77,14 @@ pub enum EngineError {
         stored: String,
         /// Name of the comparator given.
         supplied: String,
+    },
+    /// The operands of the tree were written for another merge operator.
+    #[error("the tree's operands are for the merge operator `{stored}`, but it was opened with {}", supplied.as_deref().unwrap_or("none"))]
+    OperatorMismatch {
+        /// Name stored with the tree.
+        stored: String,
+        /// Name of the operator given, if one was.
+        supplied: Option<String>,
     },
     /// The tree was created with another option.
     #[error(
@@ -144,10 +163,12 @@ impl Fault for EngineError {
             Self::BelowSnapshot { .. } => ErrorKind::BelowSnapshot,
             Self::SnapshotBelowRetention { .. } => ErrorKind::SnapshotBelowRetention,
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
+            Self::AmbiguousBatch { .. } => ErrorKind::AmbiguousBatch,
+            Self::OperatorPanicked => ErrorKind::MergeFailed,
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } => ErrorKind::ComparatorMismatch,
-            Self::OptionMismatch { .. } => ErrorKind::OptionMismatch,
+            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } => ErrorKind::OptionMismatch,
             Self::AlreadyExists | Self::TreeInUse { .. } => ErrorKind::AlreadyExists,
             Self::NotFound => ErrorKind::NotFound,
             Self::Locked { .. } => ErrorKind::Locked,

@@ -32,9 +32,11 @@ mod batch;
 mod coverage;
 mod deletes;
 mod error;
+mod fold;
 mod get;
 mod holds;
 mod memtables;
+mod operator;
 mod options;
 mod range;
 mod reader;
@@ -49,8 +51,8 @@ pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failp
 pub use lsm_journal::{RecoveryMode, RecoveryReport};
 pub use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
 pub use options::{
-    CompactOptions, DEFAULT_CACHE_BYTES, FlushOptions, OpenMode, OrphanPolicy, StoreOptions, Token,
-    TreeOptions,
+    CompactOptions, DEFAULT_CACHE_BYTES, FlushOptions, NameMismatch, OpenMode, OrphanPolicy, StoreOptions,
+    Token, TreeOptions, WeakDeletes,
 };
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};

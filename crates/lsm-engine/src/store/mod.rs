@@ -19,7 +19,7 @@ use std::{
 use lsm_compaction_executor::InstallError;
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
-use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, Version, VersionEdit};
+use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, Version, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache, TableEnv};
 use lsm_types::{Clock, EditIndex, FileUuid, Result, TableId, TreeId};
 use parking_lot::Mutex;
@@ -29,7 +29,9 @@ pub(crate) use install::{Draft, Proposal};
 pub use open::OpenReport;
 pub(crate) use place::{place_tables, relocate_tables, run_age};
 
-use crate::{EngineError, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner};
+use crate::{
+    EngineError, NameMismatch, StoreOptions, Tree, TreeOptions, options::DEFAULT_LEVEL_COUNT, tree::TreeInner,
+};
 use ids::{FileIds, Grant};
 use install::Installs;
 use lock::DirectoryLock;
@@ -93,7 +95,8 @@ impl Store {
             Some(version) => version,
             None => self.inner.create_tree(id, options)?,
         };
-        check_identity(&version.identity, options)?;
+        check_names(&version, options)?;
+        self.inner.name_operator(id, &version, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
         let tree = Tree::start(id, self.inner.clone(), options, env, &version)?;
         trees.insert(id, Arc::downgrade(&tree.inner));
@@ -122,6 +125,21 @@ impl Store {
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }
+}
+
+/// Holds what is stored about a tree against what it is opened with.
+fn check_names(stored: &Version, options: &TreeOptions) -> Result<()> {
+    check_identity(&stored.identity, options)?;
+    let Some(name) = &stored.merge_operator else { return Ok(()) };
+    let supplied = options.merge_operator.as_ref().map(|operator| operator.name().to_owned());
+    if supplied.as_ref() == Some(name) {
+        return Ok(());
+    }
+    if options.on_name_mismatch == NameMismatch::Error {
+        return Err(EngineError::OperatorMismatch { stored: name.clone(), supplied }.into());
+    }
+    tracing::warn!(stored = %name, ?supplied, "operands were written for another merge operator");
+    Ok(())
 }
 
 fn check_identity(stored: &TreeIdentity, options: &TreeOptions) -> Result<()> {
@@ -206,6 +224,22 @@ impl StoreInner {
             installs.set_order(id, order);
         }
         self.version(id).ok_or_else(|| EngineError::Bug { invariant: "a created tree exists" }.into())
+    }
+
+    /// Stores the name of the merge operator where it is not stored yet.
+    fn name_operator(&self, id: TreeId, version: &Version, options: &TreeOptions) -> Result<()> {
+        let name = options.merge_operator.as_ref().map(|operator| operator.name());
+        let Some(name) = name.filter(|name| version.merge_operator.as_deref() != Some(name)) else {
+            return Ok(());
+        };
+        if self.is_read_only() {
+            return Ok(());
+        }
+        let mut edit = VersionEdit::default();
+        edit.push(id, TreeEdit::MergeOperator(name.to_owned()));
+        let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
+        let publish = Box::new(|_: &Catalog| {});
+        self.install(Proposal { build, publish }).map_err(InstallError::into_error)
     }
 
     fn table_env(self: &Arc<Self>, tree: TreeId, options: &TreeOptions) -> TableEnv {

@@ -66,7 +66,7 @@ pub(super) fn open(mut options: StoreOptions, tree: Option<&TreeOptions>) -> Res
     if let Some((tree, version)) =
         tree.and_then(|tree| Some((tree, recovery.catalog().tree(TreeId::new(0))?)))
     {
-        super::check_identity(&version.identity, tree)?;
+        super::check_names(version, tree)?;
     }
     let database = recovery.database();
     let orphans = files::check(place, recovery.catalog(), database, recovery.high_water())?;

@@ -129,6 +129,7 @@ impl TreeInner {
             inputs: self.open_inputs(&plan.inputs)?,
             level_count: view.version.levels.count(),
             order: self.order.clone(),
+            operator: self.operator.clone(),
             retention: kept.retention.clone(),
             outside: Arc::new({
                 let (tree, inputs) = (self.clone(), plan.inputs.clone());
@@ -151,6 +152,8 @@ impl TreeInner {
         report.bytes_out = done.bytes;
         report.entries_in = job.input_entries();
         report.entries_out = done.entries;
+        report.folds_failed = done.folds_failed;
+        report.weak_mismatches = done.weak_mismatches;
         Ok(report)
     }
 

@@ -33,6 +33,8 @@ pub struct FlushReport {
     pub entries: u64,
     /// Entries not written because no reader needs them.
     pub dropped: u64,
+    /// Keys whose operands were kept because the merge operator failed on them.
+    pub folds_failed: u64,
     /// Every write numbered below this that had returned when its memtable was sealed is durable.
     pub durable_seqno: SeqNo,
     /// The caller's log position up to which everything is durable.
@@ -91,7 +93,8 @@ impl TreeInner {
         };
         // Numbers stay: the bottom of the tree is the business of compaction.
         let retention = retention.clone().zeroing_below(SeqNo::ZERO);
-        let mut survivors = Survivors::new(merge, retention, outside, DropCounts::default());
+        let survivors = Survivors::new(merge, retention, outside, DropCounts::default());
+        let mut survivors = survivors.folding(self.operator.clone());
         let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
         let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count());
         let mut cutter = Cutter::new(&output, &self.order);
@@ -103,6 +106,7 @@ impl TreeInner {
         area.seal(&self.env, &NoFailpoints)?;
         cancel.check()?;
         let floor = survivors.floor().max(deletes.floor());
+        let folds_failed = survivors.folds_failed();
         let (_, _, dropped) = survivors.into_parts();
         let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
         let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
@@ -113,6 +117,7 @@ impl TreeInner {
             bytes,
             entries,
             dropped: dropped.total(),
+            folds_failed,
             ..FlushReport::default()
         };
         Ok((Staged { area, floor }, report))

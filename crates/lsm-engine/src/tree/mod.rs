@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
 use lsm_table::TableEnv;
-use lsm_types::{KeyOrder, Result, SeqNo, TreeId};
+use lsm_types::{KeyOrder, MergeOperator, Result, SeqNo, TreeId};
 use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
@@ -26,8 +26,9 @@ pub use stats::{LevelStats, TreeStats, VerifyReport};
 pub use write::WriteInfo;
 
 use crate::{
-    EngineError, OpenReport, Token, TreeOptions, View,
+    EngineError, OpenReport, Token, TreeOptions, View, WeakDeletes,
     holds::Holds,
+    operator::Contained,
     reader::{ReadPoint, Reader},
     store::StoreInner,
     super_version::SuperVersion,
@@ -47,6 +48,10 @@ pub(crate) struct TreeInner {
     pub(crate) id: TreeId,
     pub(crate) store: Arc<StoreInner>,
     pub(crate) order: KeyOrder,
+    /// Folds merge operands; never panics.
+    pub(crate) operator: Option<Arc<dyn MergeOperator>>,
+    /// Weak deletes are written as ordinary ones.
+    strict_weak_deletes: bool,
     pub(crate) env: Arc<TableEnv>,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
@@ -111,6 +116,8 @@ impl Tree {
         version: &Version,
     ) -> Result<Self> {
         let order = KeyOrder::new(options.comparator.clone());
+        let contain = |operator: &Arc<_>| Arc::new(Contained(Arc::clone(operator))) as Arc<dyn MergeOperator>;
+        let operator = options.merge_operator.as_ref().map(contain);
         let (publisher, current) = Publisher::start(version, &env, &order)?;
         let visible_end = version.max_seqno.map_or(0, |seqno| seqno.next().get());
         Ok(Self {
@@ -118,6 +125,8 @@ impl Tree {
                 id,
                 store,
                 order,
+                operator,
+                strict_weak_deletes: options.weak_deletes == WeakDeletes::Strict,
                 env,
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),
@@ -237,7 +246,13 @@ impl Reader for Tree {
     fn with_read_point<T>(&self, read: impl FnOnce(ReadPoint<'_>) -> Result<T>) -> Result<T> {
         let pinned = self.inner.current.load();
         let newest = Some(&*self.inner);
-        read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order, newest })
+        read(ReadPoint {
+            view: &pinned,
+            before: SeqNo::LATEST,
+            order: &self.inner.order,
+            newest,
+            operator: self.inner.operator.as_deref(),
+        })
     }
 
     fn to_view(&self) -> View {

@@ -43,6 +43,12 @@ pub struct LevelStats {
     pub entries: u64,
     /// Tombstones of all kinds.
     pub tombstones: u64,
+    /// Those of weak deletes.
+    pub weak_tombstones: u64,
+    /// Those of weak deletes that stand directly above a put of their key, so that a merge can drop both.
+    pub reclaimable_weak_tombstones: u64,
+    /// Merge operands.
+    pub merge_operands: u64,
     /// Keys and values before encoding.
     pub raw_bytes: u64,
 }
@@ -118,11 +124,17 @@ impl Tree {
                 file_bytes: runs.file_bytes(),
                 entries: 0,
                 tombstones: 0,
+                weak_tombstones: 0,
+                reclaimable_weak_tombstones: 0,
+                merge_operands: 0,
                 raw_bytes: 0,
             };
             for table in runs.tables() {
                 stats.entries += table.counts.entries;
                 stats.tombstones += table.counts.tombstones + table.counts.weak_tombstones;
+                stats.weak_tombstones += table.counts.weak_tombstones;
+                stats.reclaimable_weak_tombstones += table.counts.reclaimable_weak_tombstones;
+                stats.merge_operands += table.counts.operands;
                 stats.raw_bytes += table.sizes.raw_keys + table.sizes.raw_values;
             }
             stats
