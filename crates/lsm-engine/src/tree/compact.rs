@@ -77,6 +77,7 @@ impl TreeInner {
         self.check_writable()?;
         let started = self.store.clock().monotonic_nanos();
         let shape = TreeShape::new(self.order.clone());
+        let covered = self.remove_covered()?;
         for _ in 0..PLANNING_ROUNDS {
             // Busy before levels: a job that ends in between leaves its inputs busy and gone, never free and there.
             let busy = self.busy.snapshot();
@@ -84,7 +85,10 @@ impl TreeInner {
             let planning = PlanView::new(&view.version.levels, &busy, &shape);
             let plan = strategy.plan(&planning);
             let Some(inputs) = plan.inputs() else {
-                return Ok(CompactionReport::nothing(Outcome::Idle));
+                let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
+                let mut report = CompactionReport::nothing(outcome);
+                report.tables_in = covered;
+                return Ok(report);
             };
             validate(&plan, &planning).map_err(ExecutorError::Refused)?;
             failpoints.hit("plan.done")?;
@@ -230,7 +234,11 @@ impl TreeInner {
         outcome.map_err(InstallError::into_error)
     }
 
-    fn install(self: &Arc<Self>, request: InstallRequest, added: Vec<Table>) -> Result<(), InstallError> {
+    pub(super) fn install(
+        self: &Arc<Self>,
+        request: InstallRequest,
+        added: Vec<Table>,
+    ) -> Result<(), InstallError> {
         let tree = self.id;
         let removed = request.remove.clone();
         let order = self.order.clone();

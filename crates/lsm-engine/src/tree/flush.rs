@@ -168,7 +168,7 @@ impl TreeInner {
 
     /// The bound below which every write is durable once memtables up to `through`, with numbers up to `max_seqno`,
     /// are in tables: what is left in memory limits it.
-    fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
+    pub(super) fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
         let pinned = self.current.load();
         let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| sealed.seqnos());
         let in_memory = sealed.chain([pinned.active.seqnos()]).flatten();

@@ -1,5 +1,6 @@
 //! One LSM tree with explicit sequence numbers: the caller numbers writes and decides what is visible.
 
+mod clear;
 mod compact;
 mod flush;
 mod hold;
@@ -22,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
+pub(crate) use range_delete::{check_prefix, span};
 pub use stats::{LevelStats, TreeStats, VerifyReport};
 pub use write::WriteInfo;
 
@@ -66,6 +68,9 @@ pub(crate) struct TreeInner {
     pub(crate) busy: BusyTables,
     /// One flush at a time, in the order of sealing.
     flushing: Mutex<()>,
+    /// The watermark, and the address of the version, when tables were last looked for that lie under range tombstones.
+    /// An address that is used again costs a look that is put off to the next change, nothing else.
+    looked_for_covered: Mutex<Option<(SeqNo, usize)>>,
     /// Compactions hold it shared, exclusive operations alone.
     compacting: RwLock<()>,
     /// Raised when the tree closes; every job is a child of it.
@@ -136,6 +141,7 @@ impl Tree {
                 delete_count: AtomicU64::new(0),
                 busy: BusyTables::default(),
                 flushing: Mutex::new(()),
+                looked_for_covered: Mutex::new(None),
                 compacting: RwLock::new(()),
                 stop: Cancel::new(),
                 counters: stats::Counters::default(),

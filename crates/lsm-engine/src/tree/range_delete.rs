@@ -9,7 +9,9 @@ use lsm_memtable::MemtableError;
 use lsm_types::{Cut, EntryRef, RangeTombstone, Result, SeqNo, check_key};
 
 use super::{Tree, TreeInner, WriteInfo};
-use crate::{EngineError, memtables::ActiveMemtable, super_version::SuperVersion};
+use crate::{
+    EngineError, TreeBatch, batch::RangeKeys, memtables::ActiveMemtable, super_version::SuperVersion,
+};
 
 impl Tree {
     /// Deletes, at `seqno`, every key within `range`, whatever it holds: a read above `seqno` sees no entry there that
@@ -39,6 +41,15 @@ impl Tree {
     }
 }
 
+/// Refuses a prefix that says nothing, and one that no key can have.
+pub(crate) fn check_prefix(prefix: &[u8]) -> Result<()> {
+    if prefix.is_empty() {
+        let problem = "an empty prefix is the prefix of every key; remove the range `..` instead";
+        return Err(EngineError::InvalidArgument { argument: "prefix", problem }.into());
+    }
+    check_key(prefix)
+}
+
 /// The cuts of `range`.
 pub(crate) fn span<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> Result<(Cut, Cut)> {
     let checked = |bound: Bound<&K>| -> Result<()> {
@@ -53,6 +64,12 @@ pub(crate) fn span<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> Result<(Cut, 
     Ok((Cut::from_lower(lower.map(AsRef::as_ref)), Cut::from_upper(upper.map(AsRef::as_ref))))
 }
 
+/// Bytes of a tombstone and its keys.
+fn bytes_of(tombstone: &RangeTombstone) -> u64 {
+    let keys = [&tombstone.start, &tombstone.end].into_iter().filter_map(Cut::key);
+    keys.map(|key| key.len() as u64).sum::<u64>() + size_of::<RangeTombstone>() as u64
+}
+
 impl TreeInner {
     /// Whether a range tombstone was written that `view` does not show.
     #[inline]
@@ -62,11 +79,7 @@ impl TreeInner {
 
     /// The cuts around the keys that start with `prefix`.
     pub(crate) fn prefix_span(&self, prefix: &[u8]) -> Result<(Cut, Cut)> {
-        if prefix.is_empty() {
-            let problem = "an empty prefix is the prefix of every key; remove the range `..` instead";
-            return Err(EngineError::InvalidArgument { argument: "prefix", problem }.into());
-        }
-        check_key(prefix)?;
+        check_prefix(prefix)?;
         let bounds = self.order.comparator().prefix_bounds(prefix).ok_or(EngineError::ScatteredPrefix)?;
         span(&bounds)
     }
@@ -82,6 +95,22 @@ impl TreeInner {
             return Ok(WriteInfo { bytes_added: 0, memtable_bytes });
         }
         self.write_tombstones(std::iter::empty(), &[tombstone], seqno)
+    }
+
+    /// The deletes of ranges in `batch`, numbered from `base` on; those of no key are left out.
+    pub(super) fn batch_tombstones(&self, batch: &TreeBatch, base: SeqNo) -> Result<Vec<RangeTombstone>> {
+        let mut tombstones = Vec::with_capacity(batch.ranges().len());
+        for range in batch.ranges() {
+            let (start, end) = match &range.keys {
+                RangeKeys::Between(start, end) => (start.clone(), end.clone()),
+                RangeKeys::Prefix(prefix) => self.prefix_span(prefix)?,
+            };
+            let out_of_range = EngineError::SeqNoOutOfRange { seqno: base, what: "the base of this batch" };
+            let seqno = base.checked_add(range.at as u64).ok_or(out_of_range)?;
+            tombstones.push(RangeTombstone { start, end, seqno });
+        }
+        tombstones.retain(|tombstone| tombstone.is_valid(&self.order));
+        Ok(tombstones)
     }
 
     /// Writes entries and range tombstones, with numbers up to `last`, into one memtable: all or none.
@@ -110,7 +139,7 @@ impl TreeInner {
                         deletes: active.deletes.with(tombstones, &self.order),
                     });
                     let memtable_bytes = next.bytes();
-                    let added = added as u64 + next.deletes.bytes().saturating_sub(active.deletes.bytes());
+                    let added = added as u64 + tombstones.iter().map(bytes_of).sum::<u64>();
                     let next = current.with_deletes(next);
                     let count = next.delete_count;
                     self.current.store(Arc::new(next));

@@ -49,6 +49,8 @@ pub struct LevelStats {
     pub reclaimable_weak_tombstones: u64,
     /// Merge operands.
     pub merge_operands: u64,
+    /// Range tombstones; one that lies in several tables counts in each.
+    pub range_tombstones: u64,
     /// Keys and values before encoding.
     pub raw_bytes: u64,
 }
@@ -127,6 +129,7 @@ impl Tree {
                 weak_tombstones: 0,
                 reclaimable_weak_tombstones: 0,
                 merge_operands: 0,
+                range_tombstones: 0,
                 raw_bytes: 0,
             };
             for table in runs.tables() {
@@ -135,6 +138,7 @@ impl Tree {
                 stats.weak_tombstones += table.counts.weak_tombstones;
                 stats.reclaimable_weak_tombstones += table.counts.reclaimable_weak_tombstones;
                 stats.merge_operands += table.counts.operands;
+                stats.range_tombstones += table.counts.range_tombstones;
                 stats.raw_bytes += table.sizes.raw_keys + table.sizes.raw_values;
             }
             stats

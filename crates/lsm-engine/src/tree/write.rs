@@ -105,13 +105,18 @@ impl TreeInner {
         };
         let out_of_range = EngineError::SeqNoOutOfRange { seqno: base, what: "the base of this batch" };
         let last = base.checked_add(last as u64).filter(|last| last.is_write()).ok_or(out_of_range)?;
-        let numbered = batch.iter().enumerate().map(|(at, entry)| EntryRef {
+        let numbered = batch.numbered().map(|(at, entry)| EntryRef {
             key: entry.key,
             seqno: base.checked_add(at as u64).unwrap_or(last),
             kind: self.written_kind(entry.kind),
             value: entry.value,
         });
-        self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
+        let tombstones = self.batch_tombstones(batch, base)?;
+        if tombstones.is_empty() {
+            self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
+        } else {
+            self.write_tombstones(numbered, &tombstones, last)?;
+        }
         Ok(base..last.next())
     }
 
