@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Bound, path::Path, sync::Arc};
 
 use common::{at, small_tables};
 use lsm_compaction_planner::Leveled;
@@ -58,11 +58,19 @@ fn workload(rounds: u64, seed: u64) -> Run {
     let opened = fs.len();
     let mut durable = vec![Durable { point: opened, bound: at(next) }];
     let leveled = Leveled { l0_threshold: 2, table_target_bytes: 1_500, ..Leveled::default() };
+    let order = KeyOrder::bytewise();
     for round in 0..rounds {
         for _ in 0..12 {
             let (number, seqno) = (roll(&mut dice, 40), at(next));
             next += 1;
-            if roll(&mut dice, 5) == 0 {
+            let fate = roll(&mut dice, 16);
+            if fate == 0 {
+                let other = number + roll(&mut dice, 8);
+                tree.remove_range(key(number)..key(other), seqno).unwrap();
+                let bounds = (key(number), key(other));
+                let bounds = (Bound::Included(bounds.0.as_slice()), Bound::Excluded(bounds.1.as_slice()));
+                history.delete_range(bounds, seqno, &order);
+            } else if fate < 4 {
                 tree.remove(key(number), seqno).unwrap();
                 history.delete(&key(number), seqno);
             } else {
@@ -82,6 +90,34 @@ fn workload(rounds: u64, seed: u64) -> Run {
             tree.major_compact(&CompactOptions::default()).unwrap();
         }
     }
+    // Deletes that free space at once: of a range, wider than its tables; of a range with its history; of all, twice.
+    for step in 0..4 {
+        let (lower, upper) = (key(5 * step), key(5 * step + 13));
+        let inner = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
+        let bounds = if step < 2 { inner } else { (Bound::Unbounded, Bound::Unbounded) };
+        match step {
+            0 => tree.drop_range::<&[u8]>(bounds, at(next)).unwrap(),
+            1 => tree.purge_range::<&[u8]>(bounds, at(next)).unwrap(),
+            _ => tree.clear(at(next)).unwrap(),
+        }
+        history.delete_range(bounds, at(next), &order);
+        durable.push(Durable { point: fs.len(), bound: at(next + 1) });
+        next += 4;
+        for number in 0..20 {
+            tree.insert(key(number), [7; 60], at(next)).unwrap();
+            history.put(&key(number), at(next), &[7; 60]);
+            next += 1;
+        }
+        tree.seal(None);
+        tree.flush(&FlushOptions::default()).unwrap();
+        durable.push(Durable { point: fs.len(), bound: at(next) });
+    }
+    // What is newer than the clear is durable with it.
+    tree.insert("newer", "x", at(next + 9)).unwrap();
+    history.put(b"newer", at(next + 9), b"x");
+    tree.clear(at(next)).unwrap();
+    history.delete_range((Bound::Unbounded, Bound::Unbounded), at(next), &order);
+    durable.push(Durable { point: fs.len(), bound: at(next + 10) });
     tree.close().unwrap();
     Run { fs, history, durable, opened }
 }
@@ -158,7 +194,7 @@ fn check_workload(rounds: u64, seed: u64, strategy: &Strategy) {
     assert!(images > 200, "only {images} images");
 }
 
-/// Proves D-14, D-23, D-28, D-32, D-39, D-41, D-46, E-4, E-114, I-2, C-147, C-167, C-169.
+/// Proves D-14, D-23, D-28, D-32, D-39, D-41, D-46, D-93, E-4, E-114, E-128, E-129, I-2, C-147, C-167, C-169.
 #[test]
 fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
     check_workload(7, 1, &Strategy::GATE);
