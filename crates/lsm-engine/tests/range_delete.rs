@@ -3,7 +3,14 @@
 
 mod common;
 
-use std::{ops::Bound, path::Path, sync::Arc};
+use std::{
+    ops::Bound,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use common::{LengthFirst, Reverse, at, small_tables};
 use lsm_compaction_planner::{CompactionStrategy, Leveled, MoveDown, Plan, PlanView, PullDown, Settings};
@@ -533,6 +540,91 @@ fn a_clear_leaves_nothing_but_what_is_newer() {
     assert_eq!(keys(&tree), ["newer", "newer2"]);
 }
 
+/// Byte order, counting its comparisons.
+struct Counting(Arc<AtomicU64>);
+
+impl Comparator for Counting {
+    fn name(&self) -> &'static str {
+        "test.counting"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        a.cmp(b)
+    }
+}
+
+/// Comparisons that walks over a tree take in which `count` entries lie under one tombstone, forward and back.
+fn cost_of_walks(count: u64, settle: fn(&Tree)) -> [u64; 2] {
+    let counter = Arc::new(AtomicU64::new(0));
+    let options = options(&Arc::new(MemFs::new())).comparator(Arc::new(Counting(counter.clone())));
+    let tree = Tree::open(options.table_target_bytes(40_000)).unwrap();
+    for number in 0..count {
+        tree.insert(format!("k{number:06}"), "old", at(number)).unwrap();
+    }
+    for key in ["a", "z"] {
+        tree.insert(key, "x", at(count)).unwrap();
+    }
+    settle(&tree);
+    tree.remove_range("k".."l", at(count + 1)).unwrap();
+    settle(&tree);
+    // A newer entry in the middle of what is deleted is not passed over. In the same memtable it would make the walk
+    // look at each of its entries.
+    if tree.stats().tables() + tree.sealed_count() > 0 {
+        tree.insert(format!("k{:06}", count / 2), "new", at(count + 2)).unwrap();
+    } else {
+        tree.insert("l", "x", at(count)).unwrap();
+    }
+    assert_eq!(tree.count().unwrap(), 3);
+    let walk = |steps: &mut dyn FnMut() -> usize| {
+        let before = counter.load(Ordering::Relaxed);
+        assert_eq!(steps(), 3);
+        counter.load(Ordering::Relaxed) - before
+    };
+    [walk(&mut || tree.iter().count()), walk(&mut || tree.iter().rev().count())]
+}
+
+/// Proves E-38.
+#[test]
+fn scans_jump_over_what_is_deleted() {
+    let down: fn(&Tree) = |tree| {
+        flush(tree);
+        let down = MoveDown { from: Level::new(0), to: Level::new(6) };
+        let _ = tree.compact(&down, &CompactOptions::default());
+    };
+    for settle in [PLACES[0], PLACES[1], PLACES[2], down] {
+        for (few, many) in cost_of_walks(1_000, settle).into_iter().zip(cost_of_walks(20_000, settle)) {
+            assert!(many < few + few / 2 + 200, "{few} comparisons over 1,000 entries, {many} over 20,000");
+        }
+    }
+}
+
+/// Proves E-38, E-39.
+#[test]
+fn tables_that_are_wholly_deleted_are_not_opened() {
+    let memory = Arc::new(MemFs::new());
+    let tree = Tree::open(options(&memory)).unwrap();
+    for number in 0..410 {
+        tree.insert(format!("{number:03}"), noise(number, 200), at(1)).unwrap();
+    }
+    flush(&tree);
+    tree.remove_range("001".."405", at(5)).unwrap();
+    flush(&tree);
+    tree.close().unwrap();
+    // All tables are destroyed but for the first and the last one, and that of the delete, the newest.
+    let entries = memory.read_dir(Path::new("/db/tables")).unwrap();
+    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
+    names.sort();
+    assert!(names.len() > 10);
+    for name in &names[1..names.len() - 2] {
+        let file = memory.open(&Path::new("/db/tables").join(name), &OpenOptions::WRITE).unwrap();
+        file.write_at(0, &vec![0x5A; file.len().unwrap() as usize]).unwrap();
+    }
+    let tree = Tree::open(options(&memory)).unwrap();
+    assert_eq!(keys(&tree), ["000", "405", "406", "407", "408", "409"]);
+    assert!((1..405).all(|number| !tree.contains_key(format!("{number:03}")).unwrap()));
+}
+
 /// Proves E-22.
 #[test]
 fn in_a_batch_a_range_delete_hides_what_comes_before_it() {
@@ -557,6 +649,24 @@ fn in_a_batch_a_range_delete_hides_what_comes_before_it() {
     tree.set_gc_watermark(at(11));
     assert_eq!(tree.apply(&batch, at(10)).unwrap_err().kind(), ErrorKind::BelowSnapshot);
     assert!(tree.view().is_empty().unwrap());
+}
+
+/// Proves E-23.
+#[test]
+fn with_one_number_a_range_delete_may_not_follow_what_it_deletes() {
+    let tree = tree();
+    tree.insert("k1", "old", at(1)).unwrap();
+    let mut batch = TreeBatch::new();
+    batch.remove("k1").unwrap().insert("a", "x").unwrap();
+    batch.remove_range("k".."l").unwrap().insert("k2", "new").unwrap();
+    tree.apply_shared(&batch, at(5)).unwrap();
+    assert_eq!(keys(&tree), ["a", "k2"]);
+    batch.remove_prefix("k").unwrap();
+    assert_eq!(tree.apply_shared(&batch, at(6)).unwrap_err().kind(), ErrorKind::AmbiguousBatch);
+    let mut batch = TreeBatch::new();
+    batch.merge("k", "x").unwrap().remove_range("k"..).unwrap();
+    assert_eq!(tree.apply_shared(&batch, at(6)).unwrap_err().kind(), ErrorKind::AmbiguousBatch);
+    assert_eq!(keys(&tree), ["a", "k2"], "nothing is applied on error");
 }
 
 /// Proves E-41.

@@ -94,23 +94,47 @@ impl TreeInner {
             let memtable_bytes = self.current.load().active.bytes();
             return Ok(WriteInfo { bytes_added: 0, memtable_bytes });
         }
-        self.write_tombstones(std::iter::empty(), &[tombstone], seqno)
+        self.write_tombstones(std::iter::empty(), &[(0, tombstone)], seqno)
     }
 
-    /// The deletes of ranges in `batch`, numbered from `base` on; those of no key are left out.
-    pub(super) fn batch_tombstones(&self, batch: &TreeBatch, base: SeqNo) -> Result<Vec<RangeTombstone>> {
+    /// The deletes of ranges in `batch`, each with how many operations come before it and the number that `number` gives
+    /// it for that; those of no key are left out.
+    pub(super) fn batch_tombstones(
+        &self,
+        batch: &TreeBatch,
+        number: impl Fn(usize) -> SeqNo,
+    ) -> Result<Vec<(usize, RangeTombstone)>> {
         let mut tombstones = Vec::with_capacity(batch.ranges().len());
         for range in batch.ranges() {
             let (start, end) = match &range.keys {
                 RangeKeys::Between(start, end) => (start.clone(), end.clone()),
                 RangeKeys::Prefix(prefix) => self.prefix_span(prefix)?,
             };
-            let out_of_range = EngineError::SeqNoOutOfRange { seqno: base, what: "the base of this batch" };
-            let seqno = base.checked_add(range.at as u64).ok_or(out_of_range)?;
-            tombstones.push(RangeTombstone { start, end, seqno });
+            tombstones.push((range.at, RangeTombstone { start, end, seqno: number(range.at) }));
         }
-        tombstones.retain(|tombstone| tombstone.is_valid(&self.order));
+        tombstones.retain(|(_, tombstone)| tombstone.is_valid(&self.order));
         Ok(tombstones)
+    }
+
+    /// Refuses a batch that deletes what it has written before: with one number for both the write would stay.
+    pub(super) fn check_shared(
+        &self,
+        batch: &TreeBatch,
+        tombstones: &[(usize, RangeTombstone)],
+    ) -> Result<(), EngineError> {
+        if tombstones.is_empty() {
+            return Ok(());
+        }
+        let written = batch.numbered().filter(|(_, entry)| !entry.kind.is_tombstone());
+        for (at, entry) in written {
+            let deletes = |(later, tombstone): &(usize, RangeTombstone)| {
+                at < *later && tombstone.covers(entry.key, &self.order)
+            };
+            if tombstones.iter().any(deletes) {
+                return Err(EngineError::AmbiguousBatch { key: entry.key.into() });
+            }
+        }
+        Ok(())
     }
 
     /// Writes entries and range tombstones, with numbers up to `last`, into one memtable: all or none.
@@ -119,10 +143,11 @@ impl TreeInner {
     pub(super) fn write_tombstones<'e>(
         &self,
         entries: impl Iterator<Item = EntryRef<'e>> + Clone,
-        tombstones: &[RangeTombstone],
+        tombstones: &[(usize, RangeTombstone)],
         last: SeqNo,
     ) -> Result<WriteInfo> {
         self.check_writable()?;
+        let tombstones: Vec<RangeTombstone> = tombstones.iter().map(|(_, one)| one.clone()).collect();
         loop {
             let publisher = self.publisher.lock();
             let bound = self.holds.write_floor();
@@ -136,7 +161,7 @@ impl TreeInner {
                     let next = Arc::new(ActiveMemtable {
                         id: active.id,
                         entries: active.entries.clone(),
-                        deletes: active.deletes.with(tombstones, &self.order),
+                        deletes: active.deletes.with(&tombstones, &self.order),
                     });
                     let memtable_bytes = next.bytes();
                     let added = added as u64 + tombstones.iter().map(bytes_of).sum::<u64>();

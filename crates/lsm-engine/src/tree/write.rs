@@ -75,8 +75,9 @@ impl Tree {
     /// transaction. Of several puts and deletes of a key the last one counts.
     ///
     /// # Errors
-    /// As [`Tree::apply`]; `AmbiguousBatch` when one of several operations on a key is a merge: with one number their
-    /// order would be lost.
+    /// As [`Tree::apply`]; `AmbiguousBatch` when one of several operations on a key is a merge, or when a delete of a
+    /// range comes after a write of one of its keys: with one number their order would be lost. What comes after such
+    /// a delete stays.
     pub fn apply_shared(&self, batch: &TreeBatch, seqno: SeqNo) -> Result<WriteInfo> {
         self.inner.apply_shared(batch, seqno)
     }
@@ -111,7 +112,7 @@ impl TreeInner {
             kind: self.written_kind(entry.kind),
             value: entry.value,
         });
-        let tombstones = self.batch_tombstones(batch, base)?;
+        let tombstones = self.batch_tombstones(batch, |at| base.checked_add(at as u64).unwrap_or(last))?;
         if tombstones.is_empty() {
             self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
         } else {
@@ -124,8 +125,10 @@ impl TreeInner {
         if !seqno.is_write() {
             return Err(EngineError::SeqNoOutOfRange { seqno, what: "a write" }.into());
         }
+        let tombstones = self.batch_tombstones(batch, |_| seqno)?;
+        self.check_shared(batch, &tombstones)?;
         let entries = batch.reduced()?;
-        if entries.is_empty() {
+        if entries.is_empty() && tombstones.is_empty() {
             self.check_writable()?;
             return Ok(WriteInfo { bytes_added: 0, memtable_bytes: self.current.load().active.bytes() });
         }
@@ -135,6 +138,9 @@ impl TreeInner {
             kind: self.written_kind(entry.kind),
             value: entry.value,
         });
+        if !tombstones.is_empty() {
+            return self.write_tombstones(numbered, &tombstones, seqno);
+        }
         self.with_memtable(seqno, |memtable| memtable.insert_batch(numbered.clone()))
     }
 
