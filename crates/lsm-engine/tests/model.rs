@@ -3,38 +3,80 @@
 
 mod common;
 
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
-use common::{LengthFirst, Reverse, at, small_tables};
+use common::{at, small_tables};
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{CompactOptions, FlushOptions, HoldGuard, Reader, Tree, TreeBatch, TreeOptions, View};
 use lsm_fs::MemFs;
-use lsm_testkit::oracle::History;
-use lsm_types::{Bytewise, Comparator, ErrorKind, KeyOrder, SeqNo};
+use lsm_testkit::{
+    comparators::{LengthFirst, Reverse, SuffixFirst},
+    operators::{Join, REFUSED},
+    oracle::History,
+};
+use lsm_types::{Bytewise, Comparator, ErrorKind, KeyOrder, Kind, MergeOperator, SeqNo};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Put { key: u8, len: u8, late: u8 },
-    Delete { key: u8 },
-    Batch(Vec<(u8, bool)>),
-    DeleteRange { from: u8, to: u8, kinds: u8, late: u8 },
+    Put {
+        key: u8,
+        len: u8,
+        late: u8,
+    },
+    Delete {
+        key: u8,
+    },
+    Batch(Vec<(u8, u8)>),
+    DeleteRange {
+        from: u8,
+        to: u8,
+        kinds: u8,
+        late: u8,
+    },
+    Merge {
+        key: u8,
+        late: u8,
+        refused: bool,
+    },
+    /// One of the keys that are only deleted weakly; a second put before that is a delete.
+    Weak {
+        key: u8,
+        kind: Kind,
+    },
     Seal,
     Flush,
     Compact,
     Major,
-    Watermark { back: u8 },
-    Hold { back: u8 },
+    Watermark {
+        back: u8,
+    },
+    Hold {
+        back: u8,
+    },
     Release,
     TakeView,
     Reopen,
 }
 
+const KEYS: u8 = 14;
+/// Keys from here on are only deleted weakly.
+const WEAK_FROM: u8 = 10;
+
+fn weak_kind() -> impl Strategy<Value = Kind> {
+    let kinds =
+        [Kind::Put, Kind::Put, Kind::WeakTombstone, Kind::WeakTombstone, Kind::MergeOperand, Kind::Tombstone];
+    prop::sample::select(kinds.to_vec())
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        12 => (0_u8..12, any::<u8>(), 0_u8..4).prop_map(|(key, len, late)| Op::Put { key, len, late }),
-        5 => (0_u8..12).prop_map(|key| Op::Delete { key }),
-        3 => prop::collection::vec((0_u8..12, any::<bool>()), 0..6).prop_map(Op::Batch),
+        12 => (0..WEAK_FROM, any::<u8>(), 0_u8..4).prop_map(|(key, len, late)| Op::Put { key, len, late }),
+        5 => (0..WEAK_FROM).prop_map(|key| Op::Delete { key }),
+        10 => (0..WEAK_FROM, 0_u8..4, prop::bool::weighted(0.02))
+            .prop_map(|(key, late, refused)| Op::Merge { key, late, refused }),
+        8 => (WEAK_FROM..KEYS, weak_kind()).prop_map(|(key, kind)| Op::Weak { key, kind }),
+        3 => prop::collection::vec((0..WEAK_FROM, any::<u8>()), 0..6).prop_map(Op::Batch),
         4 => (0_u8..14, 0_u8..14, 0_u8..9, 0_u8..3)
             .prop_map(|(from, to, kinds, late)| Op::DeleteRange { from, to, kinds, late }),
         3 => Just(Op::Seal),
@@ -59,6 +101,9 @@ fn key(number: u8) -> Vec<u8> {
 
 struct World {
     comparator: Arc<dyn Comparator>,
+    operator: Option<Arc<dyn MergeOperator>>,
+    /// Keys that were put since their last weak delete.
+    put: BTreeSet<u8>,
     order: KeyOrder,
     memory: Arc<MemFs>,
     tree: Option<Tree>,
@@ -70,15 +115,18 @@ struct World {
 }
 
 impl World {
-    fn new(comparator: Arc<dyn Comparator>) -> Self {
+    fn new(comparator: Arc<dyn Comparator>, operator: Option<Arc<dyn MergeOperator>>) -> Self {
         let order = KeyOrder::new(comparator.clone());
         let memory = Arc::new(MemFs::new());
+        let history = History::new().folding(operator.clone());
         let mut world = Self {
             comparator,
+            operator,
+            put: BTreeSet::new(),
             order,
             memory,
             tree: None,
-            history: History::new(),
+            history,
             next: 1,
             holds: Vec::new(),
             views: Vec::new(),
@@ -93,6 +141,10 @@ impl World {
             .comparator(self.comparator.clone())
             .tables(small_tables())
             .table_target_bytes(2_000);
+        let options = match &self.operator {
+            Some(operator) => options.merge_operator(operator.clone()),
+            None => options,
+        };
         self.tree = Some(Tree::open(options).unwrap());
     }
 
@@ -119,6 +171,8 @@ impl World {
                 tree.remove(key(number), seqno).unwrap();
                 self.history.delete(&key(number), seqno);
             }
+            Op::Merge { key: number, late, refused } => self.merge(&tree, number, late, refused),
+            Op::Weak { key: number, kind } => self.weak(&tree, number, kind),
             Op::Batch(writes) => self.batch(&tree, &writes),
             Op::DeleteRange { from, to, kinds, late } => self.delete_range(&tree, (from, to), kinds, late),
             Op::Seal => drop(tree.seal(None)),
@@ -152,11 +206,46 @@ impl World {
         }
     }
 
-    fn batch(&mut self, tree: &Tree, writes: &[(u8, bool)]) {
+    fn merge(&mut self, tree: &Tree, number: u8, late: u8, refused: bool) {
+        let seqno = at(self.next.saturating_sub(u64::from(late)).max(1));
+        self.next += 2;
+        let operand = if refused { REFUSED.to_vec() } else { seqno.to_string().into_bytes() };
+        match tree.merge(key(number), &operand, seqno) {
+            Ok(_) => self.history.write(&key(number), seqno, Kind::MergeOperand, &operand),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::BelowSnapshot),
+        }
+    }
+
+    /// Keeps to the contract of weak deletes, under which the oracle takes them for ordinary ones.
+    fn weak(&mut self, tree: &Tree, number: u8, kind: Kind) {
+        let seqno = at(self.next);
+        self.next += 1;
+        let (key, value) = (key(number), seqno.to_string().into_bytes());
+        let is_put = matches!(kind, Kind::Put | Kind::MergeOperand);
+        let kind = if is_put && !self.put.insert(number) { Kind::WeakTombstone } else { kind };
+        match kind {
+            Kind::Put => tree.insert(&key, &value, seqno),
+            Kind::MergeOperand => tree.merge(&key, &value, seqno),
+            Kind::WeakTombstone => {
+                self.put.remove(&number);
+                tree.remove_weak(&key, seqno)
+            }
+            _ => tree.remove(&key, seqno),
+        }
+        .unwrap();
+        self.history.write(&key, seqno, kind, if kind.is_tombstone() { &[] } else { &value });
+    }
+
+    fn batch(&mut self, tree: &Tree, writes: &[(u8, u8)]) {
         let mut batch = TreeBatch::new();
         let base = at(self.next);
-        for (number, is_put) in writes {
-            if *is_put { batch.insert(key(*number), [*number]) } else { batch.remove(key(*number)) }.unwrap();
+        for (number, what) in writes {
+            match what % 3 {
+                0 => batch.remove(key(*number)),
+                1 => batch.merge(key(*number), what.to_string()),
+                _ => batch.insert(key(*number), [*number]),
+            }
+            .unwrap();
         }
         let used = tree.apply(&batch, base).unwrap();
         assert_eq!(used.end.get() - used.start.get(), writes.len() as u64);
@@ -211,54 +300,99 @@ impl World {
 }
 
 fn check_reader(reader: &impl Reader, history: &History, before: SeqNo, order: &KeyOrder) {
-    let mut into = Vec::new();
-    for number in 0..13 {
-        let key = key(number);
-        let expected = history.get(&key, before);
-        assert_eq!(reader.get(&key).unwrap().as_deref(), expected, "get {key:?} below {before}");
-        assert_eq!(reader.get_pinned(&key).unwrap().as_deref(), expected);
-        assert_eq!(reader.get_with(&key, <[u8]>::to_vec).unwrap().as_deref(), expected);
-        assert_eq!(reader.get_into(&key, &mut into).unwrap(), expected.is_some());
-        assert_eq!(into, expected.unwrap_or_default());
-        assert_eq!(reader.contains_key(&key).unwrap(), expected.is_some());
-        assert_eq!(reader.size_of(&key).unwrap(), expected.map(<[u8]>::len));
+    for number in 0..=KEYS {
+        check_key(reader, history, before, &key(number));
     }
-    let owned = |(key, value): (lsm_types::Slice, lsm_types::Slice)| (key.to_vec(), value.to_vec());
-    let pairs = |range: lsm_engine::Range| range.pairs().map(|pair| owned(pair.unwrap())).collect::<Vec<_>>();
-    let back =
-        |range: lsm_engine::Range| range.pairs().rev().map(|pair| owned(pair.unwrap())).collect::<Vec<_>>();
+    let broken = history.broken(before);
     let all = history.all(before, order);
-    assert_eq!(pairs(reader.iter()), all, "scan below {before}");
-    let mut reversed = back(reader.iter());
+    assert_eq!(pairs(reader.iter(), broken.len()), all, "scan below {before}");
+    let mut reversed = pairs(reader.iter().rev(), broken.len());
     reversed.reverse();
     assert_eq!(reversed, all, "reverse scan below {before}");
-    assert_eq!(reader.first().unwrap().map(|entry| owned(entry.into_pair().unwrap())).as_ref(), all.first());
-    assert_eq!(reader.last().unwrap().map(|entry| owned(entry.into_pair().unwrap())).as_ref(), all.last());
+    let keys: BTreeSet<Vec<u8>> = reader.iter().keys().map(|key| key.unwrap().to_vec()).collect();
+    assert!(keys.iter().eq(all.iter().map(|(key, _)| key).chain(&broken).collect::<BTreeSet<_>>()));
+    assert_eq!(reader.count().unwrap(), keys.len() as u64);
+    assert_eq!(reader.is_empty().unwrap(), keys.is_empty());
+    if broken.is_empty() {
+        assert_eq!(reader.first().unwrap().map(|entry| owned(entry)).as_ref(), all.first());
+        assert_eq!(reader.last().unwrap().map(|entry| owned(entry)).as_ref(), all.last());
+    }
     let (lower, upper) = (key(3), key(8));
     let bounds = (Bound::Excluded(lower.as_slice()), Bound::Included(upper.as_slice()));
-    assert_eq!(pairs(reader.range::<&[u8]>(bounds)), history.range(bounds, before, order));
-    let with_prefix: Vec<_> = all.iter().filter(|(key, _)| key.starts_with(b"key/")).cloned().collect();
-    assert_eq!(pairs(reader.prefix("key/")), with_prefix);
-    check_mixed(reader, &all);
+    let inside = |key: &&Vec<u8>| order.compare(&lower, key).is_lt() && order.compare(key, &upper).is_le();
+    let expected = history.range(bounds, before, order);
+    assert_eq!(pairs(reader.range::<&[u8]>(bounds), broken.iter().filter(inside).count()), expected);
+    let has_prefix = |key: &[u8]| key.starts_with(b"key/");
+    let with_prefix: Vec<_> = all.iter().filter(|(key, _)| has_prefix(key)).cloned().collect();
+    assert_eq!(
+        pairs(reader.prefix("key/"), broken.iter().filter(|key| has_prefix(key)).count()),
+        with_prefix
+    );
+    check_mixed(reader, &all, broken.len());
+}
+
+/// Every form of a point read answers alike.
+fn check_key(reader: &impl Reader, history: &History, before: SeqNo, key: &[u8]) {
+    let expected = match history.value(key, before) {
+        Ok(expected) => expected,
+        Err(_) => {
+            assert_eq!(reader.get(key).unwrap_err().kind(), ErrorKind::MergeFailed, "{key:?} below {before}");
+            assert!(reader.size_of(key).is_err() && reader.get_pinned(key).is_err());
+            assert!(reader.contains_key(key).unwrap(), "what only needs the key folds nothing");
+            return;
+        }
+    };
+    let expected = expected.as_deref();
+    let mut into = Vec::new();
+    assert_eq!(reader.get(key).unwrap().as_deref(), expected, "get {key:?} below {before}");
+    assert_eq!(reader.get_pinned(key).unwrap().as_deref(), expected);
+    assert_eq!(reader.get_with(key, <[u8]>::to_vec).unwrap().as_deref(), expected);
+    assert_eq!(reader.get_into(key, &mut into).unwrap(), expected.is_some());
+    assert_eq!(into, expected.unwrap_or_default());
+    assert_eq!(reader.contains_key(key).unwrap(), expected.is_some());
+    assert_eq!(reader.size_of(key).unwrap(), expected.map(<[u8]>::len));
+}
+
+fn owned(entry: lsm_engine::Entry) -> (Vec<u8>, Vec<u8>) {
+    let (key, value) = entry.into_pair().unwrap();
+    (key.to_vec(), value.to_vec())
+}
+
+/// What a scan yields, besides `broken` keys whose operands do not fold.
+fn pairs(
+    entries: impl Iterator<Item = lsm_types::Result<lsm_engine::Entry>>,
+    broken: usize,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (found, errors): (Vec<_>, Vec<_>) = entries.partition(Result::is_ok);
+    assert!(
+        errors.iter().all(|error| error.as_ref().is_err_and(|error| error.kind() == ErrorKind::MergeFailed))
+    );
+    assert_eq!(errors.len(), broken, "each is an error once");
+    found.into_iter().map(|entry| owned(entry.unwrap())).collect()
 }
 
 /// Both ends in turn yield each key once.
-fn check_mixed(reader: &impl Reader, all: &[(Vec<u8>, Vec<u8>)]) {
+fn check_mixed(reader: &impl Reader, all: &[(Vec<u8>, Vec<u8>)], broken: usize) {
     let mut range = reader.iter();
-    let (mut front, mut back) = (Vec::new(), Vec::new());
+    let (mut front, mut back, mut errors) = (Vec::new(), Vec::new(), 0);
     for turn in 0_u32.. {
         let next = if turn % 3 == 1 { range.next_back() } else { range.next() };
         let Some(entry) = next else { break };
-        let key = entry.unwrap().key().to_vec();
+        let Ok(entry) = entry else {
+            errors += 1;
+            continue;
+        };
+        let key = entry.key().to_vec();
         if turn % 3 == 1 { back.push(key) } else { front.push(key) }
     }
     assert!(range.next().is_none() && range.next_back().is_none(), "finished from both ends");
     front.extend(back.into_iter().rev());
     assert!(front.iter().eq(all.iter().map(|(key, _)| key)), "both ends");
+    assert_eq!(errors, broken);
 }
 
-fn check_history(comparator: Arc<dyn Comparator>, ops: Vec<Op>) {
-    let mut world = World::new(comparator);
+fn check_history(comparator: Arc<dyn Comparator>, operator: Option<Arc<dyn MergeOperator>>, ops: Vec<Op>) {
+    let mut world = World::new(comparator, operator);
     for op in ops {
         world.run(op);
     }
@@ -268,24 +402,51 @@ fn check_history(comparator: Arc<dyn Comparator>, ops: Vec<Op>) {
     assert!(world.tree().verify().unwrap().is_clean());
 }
 
+/// None, one that composes, and one that does not.
+fn operator() -> impl Strategy<Value = Option<bool>> {
+    prop_oneof![1 => Just(None), 2 => Just(Some(true)), 2 => Just(Some(false))]
+}
+
+fn joining(composes: Option<bool>) -> Option<Arc<dyn MergeOperator>> {
+    composes.map(|composes| Arc::new(Join { composes }) as Arc<dyn MergeOperator>)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Proves E-11, E-12, E-18, E-22, E-60, E-61, E-62, E-63, E-74, E-76, E-77, E-78, E-79, E-83, E-96, E-98, E-100, I-1.
+    /// Proves E-11, E-12, E-14, E-18, E-22, E-43, E-46, E-48, E-50, E-55, E-60, E-61, E-62, E-63, E-74, E-76, E-77, E-78, E-79, E-83,
+    /// E-96, E-98, E-100, E-102, I-1.
     #[test]
-    fn every_read_answers_from_the_history(ops in prop::collection::vec(op(), 1..60)) {
-        check_history(Arc::new(Bytewise), ops);
+    fn every_read_answers_from_the_history(
+        ops in prop::collection::vec(op(), 1..60), composes in operator(),
+    ) {
+        check_history(Arc::new(Bytewise), joining(composes), ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 15, ..ProptestConfig::default() })]
+
+    /// Proves E-148, E-149. Fault: engine W-1.
+    #[test]
+    fn every_read_answers_under_a_reversed_order(
+        ops in prop::collection::vec(op(), 1..40), composes in operator(),
+    ) {
+        check_history(Arc::new(Reverse), joining(composes), ops);
     }
 
-    /// Proves E-148, E-149.
+    /// Proves E-150. Fault: engine W-2.
     #[test]
-    fn every_read_answers_under_a_reversed_order(ops in prop::collection::vec(op(), 1..40)) {
-        check_history(Arc::new(Reverse), ops);
+    fn every_read_answers_where_prefixes_are_scattered(
+        ops in prop::collection::vec(op(), 1..40), composes in operator(),
+    ) {
+        check_history(Arc::new(LengthFirst), joining(composes), ops);
     }
 
-    /// Proves E-150.
     #[test]
-    fn every_read_answers_where_prefixes_are_scattered(ops in prop::collection::vec(op(), 1..40)) {
-        check_history(Arc::new(LengthFirst), ops);
+    fn every_read_answers_where_the_last_byte_counts_most(
+        ops in prop::collection::vec(op(), 1..40), composes in operator(),
+    ) {
+        check_history(Arc::new(SuffixFirst), joining(composes), ops);
     }
 }

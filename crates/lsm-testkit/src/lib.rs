@@ -1,9 +1,14 @@
 //! Tools for testing storage on the `lsm` engine's file system port.
 //!
+//! * [`comparators`], [`operators`]: plug-ins that bring mistakes to light.
 //! * [`conformance`]: what every backend has to do, as one suite.
+//! * [`laws`]: what a merge operator has to keep to.
 //! * [`oracle`]: the whole history of a tree, and what a read has to see of it.
 //! * [`sim`]: a backend that fails on order, and shows what a power loss at any moment may leave.
 
+pub mod comparators;
 pub mod conformance;
+pub mod laws;
+pub mod operators;
 pub mod oracle;
 pub mod sim;

@@ -3,9 +3,9 @@
 //! Written from the definition in the engine text, section 2.3, without a thought for speed, and without a line in
 //! common with the engine.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, fmt, ops::Bound, sync::Arc};
 
-use lsm_types::{KeyOrder, Kind, SeqNo};
+use lsm_types::{KeyOrder, Kind, MergeOperator, Result, SeqNo};
 
 /// One write of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,17 @@ pub struct History {
     keys: BTreeMap<Vec<u8>, Vec<Version>>,
     /// Deletes of ranges, in the order of writing.
     ranges: Vec<RangeDelete>,
+    operator: Operator,
+}
+
+/// What folds operands, if anything does.
+#[derive(Clone, Default)]
+struct Operator(Option<Arc<dyn MergeOperator>>);
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.as_ref().map(|operator| operator.name()))
+    }
 }
 
 /// A delete of all keys between two bounds.
@@ -40,6 +51,12 @@ impl History {
     /// Nothing written yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Folds operands with `operator`; without one the newest operand is the value.
+    #[must_use]
+    pub fn folding(self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
+        Self { operator: Operator(operator), ..self }
     }
 
     /// Adds a write. A second one with the same key and number takes the place of the first.
@@ -84,7 +101,7 @@ impl History {
         self.ranges.retain(|delete| delete.seqno < from);
     }
 
-    /// What a read of `key` sees that sees numbers below `before`.
+    /// What a read of `key` sees that sees numbers below `before` and has no operator: the newest operand is a value.
     pub fn get(&self, key: &[u8], before: SeqNo) -> Option<&[u8]> {
         let versions = self.keys.get(key)?;
         let deleted = self.range_deleted(key, before);
@@ -97,7 +114,37 @@ impl History {
         }
     }
 
-    /// What a scan sees, in the order of `order`, of keys between the bounds.
+    /// What a read of `key` sees that sees numbers below `before`, operands folded.
+    ///
+    /// # Errors
+    /// What the operator says.
+    pub fn value(&self, key: &[u8], before: SeqNo) -> Result<Option<Vec<u8>>> {
+        let deleted = self.range_deleted(key, before);
+        let mut seen: Vec<&Version> = self.keys.get(key).into_iter().flatten().collect();
+        seen.retain(|version| version.seqno < before && deleted <= Some(version.seqno));
+        seen.sort_by_key(|version| version.seqno);
+        let Some(operator) = &self.operator.0 else { return Ok(self.get(key, before).map(<[u8]>::to_vec)) };
+        let (mut value, mut operands) = (None, Vec::new());
+        for version in seen {
+            if version.kind == Kind::MergeOperand {
+                operands.push(version.value.as_slice());
+            } else {
+                operands.clear();
+                value = version.kind.is_value().then_some(version.value.as_slice());
+            }
+        }
+        if operands.is_empty() {
+            return Ok(value.map(<[u8]>::to_vec));
+        }
+        Ok(Some(operator.full_merge(key, value, &operands)?.to_vec()))
+    }
+
+    /// Keys whose operands do not fold, for a read that sees numbers below `before`.
+    pub fn broken(&self, before: SeqNo) -> Vec<Vec<u8>> {
+        self.keys.keys().filter(|key| self.value(key, before).is_err()).cloned().collect()
+    }
+
+    /// What a scan sees, but for keys whose operands do not fold, in the order of `order`, of keys between the bounds.
     pub fn range(
         &self,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
@@ -108,7 +155,7 @@ impl History {
             .keys
             .keys()
             .filter(|key| is_between(bounds, key, order))
-            .filter_map(|key| Some((key.clone(), self.get(key, before)?.to_vec())))
+            .filter_map(|key| Some((key.clone(), self.value(key, before).ok()??)))
             .collect();
         seen.sort_by(|(a, _), (b, _)| order.compare(a, b));
         seen
