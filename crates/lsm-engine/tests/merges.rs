@@ -61,7 +61,7 @@ fn without_an_operator() {
     }
     tree.close().unwrap();
     // Nothing was lost on the way.
-    let tree = Tree::open(options(&fs).merge_operator(Arc::new(Join { composes: true }))).unwrap();
+    let tree = Tree::open(options(&fs).merge_operator(Arc::new(Join::new(true)))).unwrap();
     check(&tree, "a", Some("base+x+y"));
     tree.remove_range("a"..="a", at(7)).unwrap();
     check(&tree, "a", None);
@@ -71,7 +71,7 @@ fn without_an_operator() {
 /// Fault: engine W-3.
 #[test]
 fn operands_of_one_batch() {
-    let tree = open(Join { composes: false });
+    let tree = open(Join::new(false));
     let mut batch = TreeBatch::new();
     batch.merge("a", "x").unwrap().merge("a", "y").unwrap().merge("a", "z").unwrap();
     tree.apply(&batch, at(1)).unwrap();
@@ -85,7 +85,7 @@ fn operands_of_one_batch() {
 #[test]
 fn a_range_delete_cuts_the_chain() {
     for watermark in 0..6 {
-        let tree = open(Join { composes: true });
+        let tree = open(Join::new(true));
         tree.insert("a", "gone", at(1)).unwrap();
         tree.remove_range("a".."b", at(2)).unwrap();
         tree.merge("a", "kept", at(3)).unwrap();
@@ -130,7 +130,7 @@ fn edits_find_their_base_across_levels() {
 /// Proves E-102, E-48: a flush folds and forgets below the watermark like a compaction, and not above it.
 #[test]
 fn a_flush_folds() {
-    let tree = open(Join { composes: true });
+    let tree = open(Join::new(true));
     tree.insert("a", "0", at(1)).unwrap();
     for number in 2..=5 {
         tree.merge("a", number.to_string(), at(number)).unwrap();
@@ -151,7 +151,7 @@ fn a_flush_folds() {
 #[test]
 fn a_failing_operator() {
     let fs = Arc::default();
-    let join = || Arc::new(Join { composes: true });
+    let join = || Arc::new(Join::new(true));
     let tree = Tree::open(options(&fs).merge_operator(join())).unwrap();
     let all = [("a", "1"), ("b", "x"), ("c", "2")];
     for (number, (key, operand)) in (1..).zip(all) {
@@ -248,7 +248,7 @@ fn a_panicking_operator() {
 #[test]
 fn the_name_is_held_against_the_stored_one() {
     let fs: Arc<MemFs> = Arc::default();
-    let join = || options(&fs).merge_operator(Arc::new(Join { composes: true }));
+    let join = || options(&fs).merge_operator(Arc::new(Join::new(true)));
     let tree = Tree::open(join()).unwrap();
     tree.merge("a", "1", at(1)).unwrap();
     flush(&tree);

@@ -408,7 +408,7 @@ fn operator() -> impl Strategy<Value = Option<bool>> {
 }
 
 fn joining(composes: Option<bool>) -> Option<Arc<dyn MergeOperator>> {
-    composes.map(|composes| Arc::new(Join { composes }) as Arc<dyn MergeOperator>)
+    composes.map(|composes| Arc::new(Join::new(composes)) as Arc<dyn MergeOperator>)
 }
 
 proptest! {

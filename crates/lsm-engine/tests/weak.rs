@@ -159,7 +159,7 @@ fn a_queue_gives_its_space_back() {
 /// Proves E-58: over operands a weak delete is a delete, and takes none of them for its put.
 #[test]
 fn over_operands() {
-    let join = lsm_testkit::operators::Join { composes: true };
+    let join = lsm_testkit::operators::Join::new(true);
     let tree = Tree::open(options().merge_operator(Arc::new(join))).unwrap();
     tree.insert("a", "1", at(1)).unwrap();
     tree.merge("a", "2", at(2)).unwrap();

@@ -164,7 +164,7 @@ mod tests {
             check(&Append, any.clone());
             check(&Max, any.clone());
             check(&Min, any.clone());
-            check(&Join { composes: true }, any);
+            check(&Join::new(true), any);
             check(&SetEdit, edits);
         }
     }

@@ -2,14 +2,14 @@
 
 use lsm_types::{MergeError, MergeOperator, Result, Slice};
 
-/// An operand that [`Join`] and [`SetEdit`] refuse to fold.
+/// An operand that [`Join`], unless told otherwise, and [`SetEdit`] refuse to fold.
 pub const REFUSED: &[u8] = b"!";
 
 /// Joins the parts of values and operands with `+`: every part, and the order of the parts, shows in the result.
 #[derive(Clone, Copy, Debug)]
 pub struct Join {
-    /// Whether operands are combined without a base.
-    pub composes: bool,
+    composes: bool,
+    refused: &'static [u8],
 }
 
 /// Edits a sorted set of letters: `+x` adds one, `-x` removes it. Does not compose, and takes an edit of a wrong base
@@ -18,13 +18,24 @@ pub struct Join {
 pub struct SetEdit;
 
 fn refused() -> MergeError {
-    MergeError::Refused { problem: "an operand of `!`".into() }
+    MergeError::Refused { problem: "told to".into() }
 }
 
 impl Join {
-    fn join<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Result<Slice, MergeError> {
+    /// Combines operands without a base if it `composes`; refuses [`REFUSED`].
+    pub const fn new(composes: bool) -> Self {
+        Self { composes, refused: REFUSED }
+    }
+
+    /// Refuses the part `refused` instead.
+    #[must_use]
+    pub const fn refusing(self, refused: &'static [u8]) -> Self {
+        Self { refused, ..self }
+    }
+
+    fn join<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> Result<Slice, MergeError> {
         let joined = parts.collect::<Vec<_>>().join(&b"+"[..]);
-        if joined.split(|&byte| byte == b'+').any(|part| part == REFUSED) {
+        if joined.split(|&byte| byte == b'+').any(|part| part == self.refused) {
             return Err(refused());
         }
         Ok(Slice::from(joined))
@@ -37,11 +48,11 @@ impl MergeOperator for Join {
     }
 
     fn full_merge(&self, _: &[u8], base: Option<&[u8]>, operands: &[&[u8]]) -> Result<Slice> {
-        Ok(Self::join(base.into_iter().chain(operands.iter().copied()))?)
+        Ok(self.join(base.into_iter().chain(operands.iter().copied()))?)
     }
 
     fn compose(&self, _: &[u8], operands: &[&[u8]]) -> Option<Slice> {
-        Self::join(operands.iter().copied()).ok().filter(|_| self.composes)
+        self.join(operands.iter().copied()).ok().filter(|_| self.composes)
     }
 }
 

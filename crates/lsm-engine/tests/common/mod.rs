@@ -1,10 +1,9 @@
 //! What the tests of the engine share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::cmp::Ordering;
-
 use lsm_engine::TablePolicy;
-use lsm_types::{Comparator, SeqNo};
+pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse};
+use lsm_types::SeqNo;
 
 /// A sequence number.
 pub(crate) fn at(raw: u64) -> SeqNo {
@@ -18,30 +17,4 @@ pub(crate) fn small_tables() -> TablePolicy {
     tables.index_spill_bytes = 256;
     tables.index_partition_bytes = 256;
     tables
-}
-
-/// Byte order, backwards.
-pub(crate) struct Reverse;
-
-impl Comparator for Reverse {
-    fn name(&self) -> &'static str {
-        "test.reverse"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        b.cmp(a)
-    }
-}
-
-/// Shorter keys first, then byte order: keys with a common prefix do not stand together.
-pub(crate) struct LengthFirst;
-
-impl Comparator for LengthFirst {
-    fn name(&self) -> &'static str {
-        "test.length-first"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-    }
 }

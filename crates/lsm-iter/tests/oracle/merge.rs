@@ -129,7 +129,7 @@ proptest! {
     /// Proves C-66, C-67, C-74, E-20: from end to end, both ways, the merge is the sorted union with the
     /// earliest source's copy of each entry, whatever the number of sources, their laziness and the comparator.
     #[test]
-    fn both_ways_it_is_the_sorted_union(sources in sources(), lazy in any::<u32>(), order in 0_usize..3) {
+    fn both_ways_it_is_the_sorted_union(sources in sources(), lazy in any::<u32>(), order in 0_usize..5) {
         let order = &orders()[order];
         let mut expected = union(order, &sources);
         let mut merge = merge(order, &sources, lazy);
@@ -155,7 +155,7 @@ proptest! {
     /// Proves C-67: seeks, steps and jumps over deleted stretches in any pattern, turning around anywhere.
     #[test]
     fn any_walk_follows_the_sorted_union(
-        sources in sources(), lazy in any::<u32>(), order in 0_usize..3, moves in moves(),
+        sources in sources(), lazy in any::<u32>(), order in 0_usize..5, moves in moves(),
     ) {
         let order = &orders()[order];
         let all = union(order, &sources);

@@ -1,9 +1,11 @@
 //! Sorted rows in memory and a cursor over them, lazy or failing on demand.
 use std::{cell::Cell, cmp::Ordering, fmt, rc::Rc, sync::Arc};
 
+use lsm_testkit::comparators;
+pub(crate) use lsm_testkit::operators::Join;
 use lsm_types::{
-    Comparator, Cut, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, MergeError, MergeOperator,
-    Result, SeqNo, Slice,
+    Cut, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, MergeError, MergeOperator, Result, SeqNo,
+    Slice,
 };
 
 #[derive(Clone, PartialEq, Eq)]
@@ -67,34 +69,9 @@ pub(crate) fn rows(text: &str) -> Vec<Row> {
         .collect()
 }
 
-/// Keys in reverse.
-pub(crate) struct Reverse;
-
-impl Comparator for Reverse {
-    fn name(&self) -> &'static str {
-        "test.reverse"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        b.cmp(a)
-    }
-}
-
-/// Short keys first.
-pub(crate) struct LengthFirst;
-
-impl Comparator for LengthFirst {
-    fn name(&self) -> &'static str {
-        "test.length-first"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-    }
-}
-
-pub(crate) fn orders() -> [KeyOrder; 3] {
-    [KeyOrder::bytewise(), KeyOrder::new(Arc::new(Reverse)), KeyOrder::new(Arc::new(LengthFirst))]
+/// Byte order and all others.
+pub(crate) fn orders() -> [KeyOrder; 5] {
+    comparators::all().map(KeyOrder::new)
 }
 
 /// Internal order.
@@ -275,38 +252,7 @@ impl Memory {
     }
 }
 
-/// Joins the parts of values and operands with `+`; a part of `13` cannot be folded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Join {
-    pub(crate) composes: bool,
-}
-
-impl Join {
-    fn join<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Result<Slice, MergeError> {
-        let parts: Vec<&[u8]> = parts.collect();
-        let joined = parts.join(&b"+"[..]);
-        if joined.split(|&byte| byte == b'+').any(|part| part == b"13") {
-            return Err(MergeError::Refused { problem: "unlucky".into() });
-        }
-        Ok(Slice::from(joined))
-    }
-}
-
-impl MergeOperator for Join {
-    fn name(&self) -> &'static str {
-        "test.join"
-    }
-
-    fn full_merge(&self, _: &[u8], base: Option<&[u8]>, operands: &[&[u8]]) -> Result<Slice> {
-        Ok(Self::join(base.into_iter().chain(operands.iter().copied()))?)
-    }
-
-    fn compose(&self, _: &[u8], operands: &[&[u8]]) -> Option<Slice> {
-        Self::join(operands.iter().copied()).ok().filter(|_| self.composes)
-    }
-}
-
 /// No operator, one that composes, and one that does not.
 pub(crate) fn operators() -> [Option<Arc<dyn MergeOperator>>; 3] {
-    [None, Some(Arc::new(Join { composes: true })), Some(Arc::new(Join { composes: false }))]
+    [None, Some(Arc::new(Join::new(true).refusing(b"13"))), Some(Arc::new(Join::new(false).refusing(b"13")))]
 }

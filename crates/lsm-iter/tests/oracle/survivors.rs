@@ -58,7 +58,7 @@ impl Job {
 
     /// With an operator that composes, or does not.
     pub(crate) fn joining(mut self, composes: bool) -> Self {
-        self.operator = Some(Arc::new(Join { composes }));
+        self.operator = Some(Arc::new(Join::new(composes).refusing(b"13")));
         self
     }
 

@@ -137,7 +137,7 @@ proptest! {
     #[test]
     fn any_walk_sees_what_resolve_gives(
         containers in containers(), ranges in deletes(NUMBERS, 2), read in 0..=NUMBERS + 1,
-        bounds in (bound(), bound()), order in 0_usize..3, operator in 0_usize..3, moves in moves(),
+        bounds in (bound(), bound()), order in 0_usize..5, operator in 0_usize..3, moves in moves(),
     ) {
         let order = &orders()[order];
         let operator = operators()[operator].clone();
@@ -221,7 +221,7 @@ proptest! {
                 }
             }
         }
-        let operator = Join { composes: false };
+        let operator = Join::new(false).refusing(b"13");
         let found = resolver.finish(&key, &operator).map_err(drop).map(|found| found.map(|found| match found {
             Resolved::Plain(found) => (found.kind, found.value),
             Resolved::Folded { value, .. } => (Kind::Put, value.to_vec()),
