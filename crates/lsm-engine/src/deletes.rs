@@ -157,7 +157,7 @@ impl SuperVersion {
 
     /// Reads the range tombstones of all tables that have some, so that walks find them in memory.
     pub(crate) fn load_deletes(&self) -> Result<()> {
-        for table in self.deletes.iter().flat_map(|run| run.tables()) {
+        for table in self.deletes.iter().flat_map(RunDeletes::tables) {
             table.tombstones()?;
         }
         Ok(())

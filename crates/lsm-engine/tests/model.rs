@@ -44,6 +44,21 @@ enum Op {
         key: u8,
         kind: Kind,
     },
+    DeletePrefix {
+        slashes: u8,
+    },
+    BatchAround {
+        before: u8,
+        from: u8,
+        to: u8,
+        after: u8,
+    },
+    Clear,
+    Drop {
+        from: u8,
+        to: u8,
+        purge: bool,
+    },
     Seal,
     Flush,
     Compact,
@@ -79,6 +94,11 @@ fn op() -> impl Strategy<Value = Op> {
         3 => prop::collection::vec((0..WEAK_FROM, any::<u8>()), 0..6).prop_map(Op::Batch),
         4 => (0_u8..14, 0_u8..14, 0_u8..9, 0_u8..3)
             .prop_map(|(from, to, kinds, late)| Op::DeleteRange { from, to, kinds, late }),
+        1 => (1_u8..4).prop_map(|slashes| Op::DeletePrefix { slashes }),
+        1 => (0..WEAK_FROM, 0_u8..14, 0_u8..14, 0..WEAK_FROM)
+            .prop_map(|(before, from, to, after)| Op::BatchAround { before, from, to, after }),
+        1 => Just(Op::Clear),
+        1 => (0_u8..14, 0_u8..14, any::<bool>()).prop_map(|(from, to, purge)| Op::Drop { from, to, purge }),
         3 => Just(Op::Seal),
         3 => Just(Op::Flush),
         3 => Just(Op::Compact),
@@ -112,6 +132,10 @@ struct World {
     holds: Vec<HoldGuard>,
     /// Views with what they have to show for ever, and the hold that keeps late writes out.
     views: Vec<(View, History, HoldGuard)>,
+    /// Held reads at or below this lost what they saw.
+    cut: SeqNo,
+    /// Number of the last clear; nothing is numbered at or below it later, reopening or not.
+    cleared: u64,
 }
 
 impl World {
@@ -130,6 +154,8 @@ impl World {
             next: 1,
             holds: Vec::new(),
             views: Vec::new(),
+            cut: SeqNo::ZERO,
+            cleared: 0,
         };
         world.open();
         world
@@ -157,7 +183,7 @@ impl World {
         match op {
             Op::Put { key: number, len, late } => {
                 // Sometimes a number that was passed over comes late.
-                let seqno = at(self.next.saturating_sub(u64::from(late)).max(1));
+                let seqno = at(self.next.saturating_sub(u64::from(late)).max(self.cleared + 1));
                 self.next += 2;
                 let value = vec![number; usize::from(len)];
                 match tree.insert(key(number), &value, seqno) {
@@ -175,6 +201,32 @@ impl World {
             Op::Weak { key: number, kind } => self.weak(&tree, number, kind),
             Op::Batch(writes) => self.batch(&tree, &writes),
             Op::DeleteRange { from, to, kinds, late } => self.delete_range(&tree, (from, to), kinds, late),
+            Op::DeletePrefix { slashes } => self.delete_prefix(&tree, slashes),
+            Op::BatchAround { before, from, to, after } => {
+                self.batch_around(&tree, before, (from, to), after);
+            }
+            Op::Clear => {
+                let seqno = at(self.next);
+                self.next += 1;
+                tree.clear(seqno).unwrap();
+                self.delete_between((Bound::Unbounded, Bound::Unbounded), seqno);
+                (self.cut, self.cleared) = (seqno, seqno.get());
+            }
+            Op::Drop { from, to, purge } => {
+                let (seqno, bounds) = (at(self.next), (Bound::Included(key(from)), Bound::Excluded(key(to))));
+                self.next += 1;
+                let is_empty = self.order.compare(&key(from), &key(to)).is_ge();
+                if purge {
+                    tree.purge_range(bounds.clone(), seqno)
+                } else {
+                    tree.drop_range(bounds.clone(), seqno)
+                }
+                .unwrap();
+                self.delete_between(bounds, seqno);
+                if purge && !is_empty {
+                    self.cut = seqno;
+                }
+            }
             Op::Seal => drop(tree.seal(None)),
             Op::Flush => drop(tree.flush(&FlushOptions::default()).unwrap()),
             Op::Compact => {
@@ -207,7 +259,7 @@ impl World {
     }
 
     fn merge(&mut self, tree: &Tree, number: u8, late: u8, refused: bool) {
-        let seqno = at(self.next.saturating_sub(u64::from(late)).max(1));
+        let seqno = at(self.next.saturating_sub(u64::from(late)).max(self.cleared + 1));
         self.next += 2;
         let operand = if refused { REFUSED.to_vec() } else { seqno.to_string().into_bytes() };
         match tree.merge(key(number), &operand, seqno) {
@@ -257,7 +309,7 @@ impl World {
 
     /// `kinds` says which of the nine forms the bounds have.
     fn delete_range(&mut self, tree: &Tree, (from, to): (u8, u8), kinds: u8, late: u8) {
-        let seqno = at(self.next.saturating_sub(u64::from(late)).max(1));
+        let seqno = at(self.next.saturating_sub(u64::from(late)).max(self.cleared + 1));
         self.next += 1;
         let bound = |kind: u8, key: Vec<u8>| match kind % 3 {
             0 => Bound::Included(key),
@@ -266,12 +318,45 @@ impl World {
         };
         let (lower, upper) = (bound(kinds, key(from)), bound(kinds / 3, key(to)));
         match tree.remove_range((lower.clone(), upper.clone()), seqno) {
-            Ok(_) => {
-                let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
-                self.history.delete_range(bounds, seqno, &self.order);
-            }
+            Ok(_) => self.delete_between((lower, upper), seqno),
             Err(error) => assert_eq!(error.kind(), ErrorKind::BelowSnapshot),
         }
+    }
+
+    fn delete_between(&mut self, (lower, upper): (Bound<Vec<u8>>, Bound<Vec<u8>>), seqno: SeqNo) {
+        let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+        self.history.delete_range(bounds, seqno, &self.order);
+    }
+
+    fn delete_prefix(&mut self, tree: &Tree, slashes: u8) {
+        let seqno = at(self.next);
+        self.next += 1;
+        let whole = key(slashes);
+        let (prefix, _) = whole.split_at(3 + usize::from(slashes));
+        match tree.remove_prefix(prefix, seqno) {
+            // The keys with a prefix are those that a scan in byte order would find between two bounds.
+            Ok(_) => {
+                let mut end = prefix.to_vec();
+                *end.last_mut().unwrap() += 1;
+                let bounds = (Bound::Included(prefix), Bound::Excluded(end.as_slice()));
+                self.history.delete_range(bounds, seqno, &KeyOrder::bytewise());
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
+        }
+    }
+
+    /// A batch that writes a key, deletes a range, and writes another.
+    fn batch_around(&mut self, tree: &Tree, before: u8, (from, to): (u8, u8), after: u8) {
+        let mut batch = TreeBatch::new();
+        let base = self.next;
+        self.next += 3;
+        let bounds = (Bound::Included(key(from)), Bound::Included(key(to)));
+        batch.insert(key(before), [1]).unwrap().remove_range(bounds.clone()).unwrap();
+        batch.insert(key(after), [2]).unwrap();
+        assert_eq!(tree.apply(&batch, at(base)).unwrap(), at(base)..at(base + 3));
+        self.history.put(&key(before), at(base), &[1]);
+        self.delete_between(bounds, at(base + 1));
+        self.history.put(&key(after), at(base + 2), &[2]);
     }
 
     /// Every bound that may be read answers from the history; every other one is refused.
@@ -280,7 +365,7 @@ impl World {
         let floor = tree.retention_floor();
         for bound in (0..=self.next + 1).map(at).chain([SeqNo::LATEST]) {
             let mut held = self.holds.iter().chain(self.views.iter().map(|(_, _, hold)| hold));
-            let is_held = held.any(|hold| hold.before() == bound);
+            let is_held = held.any(|hold| hold.before() == bound) && bound > self.cut;
             match tree.view_at(bound) {
                 Ok(view) => {
                     assert!(bound > floor || bound == SeqNo::ZERO || is_held);
@@ -415,7 +500,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     /// Proves E-11, E-12, E-14, E-18, E-22, E-43, E-46, E-48, E-50, E-55, E-60, E-61, E-62, E-63, E-74, E-76, E-77, E-78, E-79, E-83,
-    /// E-96, E-98, E-100, E-102, I-1.
+    /// E-96, E-98, E-100, E-102, I-1,
+    /// E-29, E-30, E-31, E-32, E-33, E-34, E-36, E-37, E-42, E-128, E-129, E-130.
     #[test]
     fn every_read_answers_from_the_history(
         ops in prop::collection::vec(op(), 1..60), composes in operator(),

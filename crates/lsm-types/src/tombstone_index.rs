@@ -10,14 +10,13 @@
 //! stretches   0  |  1  |  2  |  3  |  4    [a,h)@5 where its three stretches meet in as few nodes as can be
 //! ```
 //!
-//! The index of n tombstones takes room for 2n numbers when they do not overlap, and for n log n at worst.
+//! The newest one over each stretch is written down beside the tree, since most reads see everything. The index of n
+//! tombstones takes room for 2n numbers when they do not overlap, and for n log n at worst.
 //!
 //! Source: de Berg, Cheong, van Kreveld, Overmars, "Computational Geometry", section 10.3 (segment trees).
 
-use alloc::{boxed::Box, vec, vec::Vec};
-use core::cmp::Ordering;
-
 use crate::{Cut, KeyOrder, RangeTombstone, SeqNo};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 static START: Cut = Cut::Start;
 static END: Cut = Cut::End;
@@ -28,6 +27,8 @@ pub struct TombstoneIndex {
     order: KeyOrder,
     tombstones: Box<[RangeTombstone]>,
     cuts: Cuts,
+    /// The largest number over each stretch: the answer to most questions.
+    newest: Box<[Option<SeqNo>]>,
     /// Node `n` of the tree holds `numbers[starts[n]..starts[n + 1]]`, newest first. The root is node 1, node `n` has
     /// the children `2n` and `2n + 1`, and the leaf of stretch `s` is node `leaves + s`.
     starts: Box<[u32]>,
@@ -55,11 +56,21 @@ impl TombstoneIndex {
                 (tombstone.seqno, place(&tombstone.start) + 1, place(&tombstone.end) + 1)
             })
             .collect();
-        newest_first.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        newest_first.sort_unstable_by_key(|one| core::cmp::Reverse(one.0));
         let (starts, numbers) = hang(&newest_first, leaves);
         let seqnos =
             newest_first.last().zip(newest_first.first()).map(|(oldest, newest)| (oldest.0, newest.0));
-        Self { order, tombstones: tombstones.into(), cuts, starts, numbers, seqnos }
+        let mut index = Self {
+            order,
+            tombstones: tombstones.into(),
+            cuts,
+            newest: Box::default(),
+            starts,
+            numbers,
+            seqnos,
+        };
+        index.newest = index.stretches().map(|stretch| index.climb(stretch, SeqNo::LATEST)).collect();
+        index
     }
 
     /// What it was made of.
@@ -85,6 +96,7 @@ impl TombstoneIndex {
         keys + size_of_val(&*self.tombstones)
             + size_of_val(&*self.cuts.all)
             + size_of_val(&*self.cuts.heads)
+            + size_of_val(&*self.newest)
             + size_of_val(&*self.starts)
             + size_of_val(&*self.numbers)
     }
@@ -121,6 +133,12 @@ impl TombstoneIndex {
     /// The largest number below `before` of a tombstone over a stretch.
     #[inline]
     pub fn newest_below(&self, stretch: Stretch, before: SeqNo) -> Option<SeqNo> {
+        let newest = self.newest.get(stretch.0).copied().flatten()?;
+        if newest < before { Some(newest) } else { self.climb(stretch, before) }
+    }
+
+    /// Looks at what stands between the leaf of a stretch and the root.
+    fn climb(&self, stretch: Stretch, before: SeqNo) -> Option<SeqNo> {
         let mut node = stretch.0 + self.cuts.all.len() + 1;
         let mut newest = None;
         while node > 0 {
@@ -223,23 +241,13 @@ impl Cuts {
             None if key < &*self.shared => 0,
             None => u64::MAX,
         };
-        let is_left = |at: usize, cut: u64| match cut.cmp(&head) {
-            Ordering::Less => true,
-            Ordering::Greater => false,
-            Ordering::Equal => self.all.get(at).is_some_and(|cut| cut.is_left_of(key, order)),
-        };
-        let (mut low, mut len) = (0, self.heads.len());
-        while len > 0 {
-            let half = len / 2;
-            let Some(&cut) = self.heads.get(low + half) else { break };
-            if is_left(low + half, cut) {
-                low += half + 1;
-                len -= half + 1;
-            } else {
-                len = half;
-            }
+        let from = self.heads.partition_point(|cut| *cut < head);
+        if self.heads.get(from) != Some(&head) {
+            return from;
         }
-        low
+        let to = self.heads.partition_point(|cut| *cut <= head);
+        let alike = self.all.get(from..to).unwrap_or_default();
+        from + alike.partition_point(|cut| cut.is_left_of(key, order))
     }
 }
 
@@ -248,6 +256,8 @@ mod tests {
     use alloc::{sync::Arc, vec::Vec};
 
     use proptest::prelude::*;
+
+    use core::cmp::Ordering;
 
     use super::*;
     use crate::{Comparator, Slice, join_tombstones};

@@ -7,15 +7,16 @@
 
 use std::{collections::HashSet, ops::RangeBounds, sync::Arc};
 
-use lsm_compaction_executor::{InstallError, InstallRequest, Placement};
-use lsm_compaction_planner::Inputs;
-use lsm_manifest::{TableDescriptor, TreeEdit, VersionEdit, Watermark};
+use lsm_compaction_executor::{InstallError, InstallRequest, Lease, Placement};
+use lsm_compaction_planner::{BusySet, Inputs, PlanView, TreeShape};
+use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, VersionEdit, Watermark};
 use lsm_types::{Cut, ErrorKind, Level, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex};
 use parking_lot::Mutex;
 
 use super::{Tree, TreeInner, publish::Published, range_delete::span};
 use crate::{
     EngineError, FlushOptions,
+    deletes::RunDeletes,
     store::{Draft, Proposal},
     super_version::SuperVersion,
 };
@@ -28,7 +29,8 @@ impl Tree {
     /// once the last view that shows it is gone.
     ///
     /// What was written at or above `seqno` stays. Reads at or below `seqno` are refused from now on, **held ones
-    /// too**, and so are writes below it. The change is durable when the call returns.
+    /// too**, and so are writes below it, as long as the tree is open: later, too, nothing may be numbered below it. The
+    /// change is durable when the call returns.
     ///
     /// # Errors
     /// As [`Tree::insert`] and [`Tree::flush`]. After an error of the file system the content may be gone for reads,
@@ -128,7 +130,7 @@ impl TreeInner {
             Ok(edit)
         });
         let me = self.clone();
-        let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
+        let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             let removed = std::mem::take(&mut *removed.lock());
             let change = Published { added: Vec::new(), removed, flushed_through: Some(through) };
@@ -163,7 +165,7 @@ impl TreeInner {
             return Ok(0);
         }
         let mut tombstones = Vec::new();
-        for table in view.deletes.iter().flat_map(|run| run.tables()) {
+        for table in view.deletes.iter().flat_map(RunDeletes::tables) {
             let index = table.tombstones()?.into_iter().flat_map(|index| index.tombstones());
             tombstones.extend(index.filter(|tombstone| tombstone.seqno < watermark).cloned());
         }
@@ -206,14 +208,9 @@ impl TreeInner {
         Ok(0)
     }
 
-    fn lease_tables(
-        &self,
-        view: &SuperVersion,
-        busy: &lsm_compaction_planner::BusySet,
-        ids: &HashSet<TableId>,
-    ) -> Option<lsm_compaction_executor::Lease> {
-        let shape = lsm_compaction_planner::TreeShape::new(self.order.clone());
-        let planning = lsm_compaction_planner::PlanView::new(&view.version.levels, busy, &shape);
+    fn lease_tables(&self, view: &SuperVersion, busy: &BusySet, ids: &HashSet<TableId>) -> Option<Lease> {
+        let shape = TreeShape::new(self.order.clone());
+        let planning = PlanView::new(&view.version.levels, busy, &shape);
         self.busy.lease(&Inputs::select(&planning, ids.iter().copied()))
     }
 

@@ -16,6 +16,7 @@ use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result};
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
     CompactOptions, EngineError,
+    deletes::RunDeletes,
     store::{Draft, Proposal, place_tables, relocate_tables, run_age},
     super_version::SuperVersion,
 };
@@ -175,7 +176,7 @@ impl TreeInner {
         let mut found = Vec::new();
         let Some((start, end)) = hull(inputs, &self.order) else { return Ok(found) };
         let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
-        let tables = view.deletes.iter().flat_map(|run| run.tables());
+        let tables = view.deletes.iter().flat_map(RunDeletes::tables);
         for table in tables.filter(|table| !ids.contains(&table.id())) {
             if let Some(index) = table.tombstones()? {
                 let reaching = index.tombstones().iter();

@@ -94,7 +94,7 @@ impl TreeInner {
             let memtable_bytes = self.current.load().active.bytes();
             return Ok(WriteInfo { bytes_added: 0, memtable_bytes });
         }
-        self.write_tombstones(std::iter::empty(), &[(0, tombstone)], seqno)
+        self.write_tombstones(&std::iter::empty(), &[(0, tombstone)], seqno)
     }
 
     /// The deletes of ranges in `batch`, each with how many operations come before it and the number that `number` gives
@@ -142,7 +142,7 @@ impl TreeInner {
     /// The lock that sealing takes is held meanwhile, so that both land in the same memtable, and before it is sealed.
     pub(super) fn write_tombstones<'e>(
         &self,
-        entries: impl Iterator<Item = EntryRef<'e>> + Clone,
+        entries: &(impl Iterator<Item = EntryRef<'e>> + Clone),
         tombstones: &[(usize, RangeTombstone)],
         last: SeqNo,
     ) -> Result<WriteInfo> {

@@ -116,7 +116,7 @@ impl TreeInner {
         if tombstones.is_empty() {
             self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
         } else {
-            self.write_tombstones(numbered, &tombstones, last)?;
+            self.write_tombstones(&numbered, &tombstones, last)?;
         }
         Ok(base..last.next())
     }
@@ -139,7 +139,7 @@ impl TreeInner {
             value: entry.value,
         });
         if !tombstones.is_empty() {
-            return self.write_tombstones(numbered, &tombstones, seqno);
+            return self.write_tombstones(&numbered, &tombstones, seqno);
         }
         self.with_memtable(seqno, |memtable| memtable.insert_batch(numbered.clone()))
     }
