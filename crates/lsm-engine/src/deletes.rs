@@ -3,12 +3,12 @@
 //! Where there are none a read pays one branch per memtable and one for all tables together. Otherwise it searches:
 //! in a memtable a few indexes of falling size, in a run the tables whose coverage holds the key.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lsm_table::Table;
 use lsm_types::{Cut, KeyOrder, RangeTombstone, Result, SeqNo, TombstoneIndex};
 
-use crate::super_version::SuperVersion;
+use crate::{EngineError, super_version::SuperVersion};
 
 /// An index of a memtable is at least this many times as large as the next one.
 const GROWTH: usize = 8;
@@ -66,15 +66,41 @@ impl MemDeletes {
     }
 }
 
-/// The tables of a run that hold range tombstones.
+/// The tables of a run that hold range tombstones, by the start of their coverage.
 #[derive(Debug)]
 pub(crate) struct RunDeletes {
-    /// By the start of their coverage.
-    tables: Box<[Table]>,
-    /// `reach[i]`: the farthest end of coverage among `tables[..=i]`.
-    reach: Box<[Cut]>,
+    tables: Box<[DeletingTable]>,
     /// Largest number among these tables.
     max_seqno: SeqNo,
+}
+
+/// A table with range tombstones, and beside it what a search asks for.
+#[derive(Debug)]
+struct DeletingTable {
+    table: Table,
+    index: OnceLock<Arc<TombstoneIndex>>,
+    start: Cut,
+    /// The farthest end of coverage among the tables up to this one.
+    reach: Cut,
+    max_seqno: SeqNo,
+}
+
+impl DeletingTable {
+    /// Its range tombstones, in memory after the first call.
+    #[inline]
+    fn index(&self) -> Result<&TombstoneIndex> {
+        match self.index.get() {
+            Some(index) => Ok(index),
+            None => self.load(),
+        }
+    }
+
+    #[cold]
+    fn load(&self) -> Result<&TombstoneIndex> {
+        let none = EngineError::Bug { invariant: "a table that is listed for its range tombstones has some" };
+        let index = self.table.tombstones()?.ok_or(none)?;
+        Ok(self.index.get_or_init(|| index.clone()))
+    }
 }
 
 impl RunDeletes {
@@ -82,30 +108,38 @@ impl RunDeletes {
     pub(crate) fn new(tables: impl Iterator<Item = Table>, order: &KeyOrder) -> Option<Self> {
         let mut tables: Vec<Table> = tables.collect();
         tables.sort_by(|a, b| a.descriptor().coverage_start.compare(&b.descriptor().coverage_start, order));
-        let mut reach: Vec<Cut> = Vec::with_capacity(tables.len());
-        for table in &tables {
-            let end = &table.descriptor().coverage_end;
-            let farthest = reach.last().filter(|last| last.compare(end, order).is_gt()).unwrap_or(end);
-            reach.push(farthest.clone());
+        let mut sorted: Vec<DeletingTable> = Vec::with_capacity(tables.len());
+        for table in tables {
+            let descriptor = table.descriptor();
+            let end = &descriptor.coverage_end;
+            let reach =
+                sorted.last().map(|last| &last.reach).filter(|reach| reach.compare(end, order).is_gt());
+            let (start, reach) = (descriptor.coverage_start.clone(), reach.unwrap_or(end).clone());
+            let max_seqno = descriptor.seqnos.max;
+            sorted.push(DeletingTable { table, index: OnceLock::new(), start, reach, max_seqno });
         }
-        let max_seqno = tables.iter().map(|table| table.descriptor().seqnos.max).max()?;
-        Some(Self { tables: tables.into(), reach: reach.into(), max_seqno })
+        let max_seqno = sorted.iter().map(|table| table.max_seqno).max()?;
+        Some(Self { tables: sorted.into(), max_seqno })
     }
 
-    pub(crate) fn tables(&self) -> &[Table] {
-        &self.tables
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter().map(|table| &table.table)
     }
 
-    /// Those whose coverage may hold `key`, from right to left.
+    /// Those that start left of `key`; of a single table only its index is asked.
     #[inline]
-    fn around<'a>(&'a self, key: &'a [u8], order: &'a KeyOrder) -> impl Iterator<Item = &'a Table> {
-        let begun =
-            self.tables.partition_point(|table| table.descriptor().coverage_start.is_left_of(key, order));
-        let begun = self.tables.iter().zip(&*self.reach).take(begun).rev();
-        begun.take_while(|(_, reach)| !reach.is_left_of(key, order)).map(|(table, _)| table)
+    fn begun(&self, key: &[u8], order: &KeyOrder) -> &[DeletingTable] {
+        match &*self.tables {
+            [_] => &self.tables,
+            many => {
+                let begun = many.partition_point(|table| table.start.is_left_of(key, order));
+                many.get(..begun).unwrap_or_default()
+            }
+        }
     }
 
     /// The larger one of `newest` and the largest number below `before` of a tombstone here that covers `key`.
+    #[inline]
     fn covering(
         &self,
         key: &[u8],
@@ -116,11 +150,13 @@ impl RunDeletes {
         if newest >= Some(self.max_seqno) {
             return Ok(newest);
         }
-        for table in self.around(key, order) {
-            if newest < Some(table.descriptor().seqnos.max)
-                && let Some(index) = table.tombstones()?
-            {
-                newest = newest.max(index.covering(key, before));
+        let begun = self.begun(key, order);
+        for (left, table) in begun.iter().enumerate().rev() {
+            if left > 0 && table.reach.is_left_of(key, order) {
+                break;
+            }
+            if newest < Some(table.max_seqno) {
+                newest = newest.max(table.index()?.covering(key, before));
             }
         }
         Ok(newest)
@@ -157,10 +193,7 @@ impl SuperVersion {
 
     /// Reads the range tombstones of all tables that have some, so that walks find them in memory.
     pub(crate) fn load_deletes(&self) -> Result<()> {
-        for table in self.deletes.iter().flat_map(RunDeletes::tables) {
-            table.tombstones()?;
-        }
-        Ok(())
+        self.deletes.iter().flat_map(|run| &run.tables).try_for_each(|table| table.index().map(drop))
     }
 
     /// The stretch around `key` in which the answer is the same, as far as one search tells. After
@@ -173,19 +206,18 @@ impl SuperVersion {
             found.narrow_by(index, key, before, order);
         }
         for run in &*self.deletes {
-            let begun =
-                run.tables.partition_point(|table| table.descriptor().coverage_start.is_left_of(key, order));
-            if let Some(next) = run.tables.get(begun) {
-                found.narrow(&Cut::Start, &next.descriptor().coverage_start, order);
+            let begun = run.begun(key, order);
+            if let Some(next) = run.tables.get(begun.len()) {
+                found.narrow(&Cut::Start, &next.start, order);
             }
-            for (table, reach) in run.tables.iter().zip(&*run.reach).take(begun).rev() {
-                if reach.is_left_of(key, order) {
-                    found.narrow(reach, &Cut::End, order);
+            for table in begun.iter().rev() {
+                if table.reach.is_left_of(key, order) {
+                    found.narrow(&table.reach, &Cut::End, order);
                     break;
                 }
-                match table.tombstones() {
-                    Ok(Some(index)) => found.narrow_by(index, key, before, order),
-                    outcome => debug_assert!(outcome.is_ok(), "tombstones are loaded before a walk begins"),
+                match table.index() {
+                    Ok(index) => found.narrow_by(index, key, before, order),
+                    Err(_) => debug_assert!(false, "tombstones are loaded before a walk begins"),
                 }
             }
         }

@@ -108,7 +108,7 @@ pub(crate) fn find<'a>(
         if read.can_stop(view.max_seqno_from(index)) {
             break;
         }
-        if read.can_stop(run.max_seqno) {
+        if !run.has_entries || read.can_stop(run.max_seqno) {
             continue;
         }
         let Some(table) = run.find(key, order) else { continue };

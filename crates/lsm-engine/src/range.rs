@@ -146,7 +146,7 @@ impl End {
                 pinned
                     .runs
                     .iter()
-                    .filter(|run| run.has_entries())
+                    .filter(|run| run.has_entries)
                     .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
             )
             .collect();

@@ -55,6 +55,8 @@ pub(crate) struct ReadRun {
     chunks: Arc<[Arc<ReadChunk>]>,
     /// Largest number of an entry of the run.
     pub(crate) max_seqno: SeqNo,
+    /// Whether there are entries; a run of range tombstones only has none.
+    pub(crate) has_entries: bool,
 }
 
 /// Position of a table in a run.
@@ -75,11 +77,6 @@ impl ReadRun {
     /// All tables, in key order.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
         self.chunks.iter().flat_map(|chunk| chunk.tables.iter())
-    }
-
-    /// Whether there are entries; a run of range tombstones only has none.
-    pub(crate) fn has_entries(&self) -> bool {
-        self.first().and_then(|first| self.table(first)).is_some_and(|table| table.min_key().is_some())
     }
 
     /// The position in `chunk` when there is a table.
@@ -295,6 +292,7 @@ fn read_run(
             order,
         )),
         max_seqno: chunks.iter().map(|chunk| chunk.max_seqno).max().unwrap_or_default(),
+        has_entries: chunks.iter().any(|chunk| chunk.tables.iter().any(|table| table.min_key().is_some())),
         chunks: chunks.into(),
     })
 }

@@ -27,8 +27,9 @@ pub struct TombstoneIndex {
     order: KeyOrder,
     tombstones: Box<[RangeTombstone]>,
     cuts: Cuts,
-    /// The largest number over each stretch: the answer to most questions.
-    newest: Box<[Option<SeqNo>]>,
+    /// The read bound just above the largest number over each stretch, zero where there is none: the answer to most
+    /// questions.
+    newest: Box<[SeqNo]>,
     /// Node `n` of the tree holds `numbers[starts[n]..starts[n + 1]]`, newest first. The root is node 1, node `n` has
     /// the children `2n` and `2n + 1`, and the leaf of stretch `s` is node `leaves + s`.
     starts: Box<[u32]>,
@@ -69,7 +70,8 @@ impl TombstoneIndex {
             numbers,
             seqnos,
         };
-        index.newest = index.stretches().map(|stretch| index.climb(stretch, SeqNo::LATEST)).collect();
+        let newest = |stretch| index.climb(stretch, SeqNo::LATEST).map_or(SeqNo::ZERO, SeqNo::next);
+        index.newest = index.stretches().map(newest).collect();
         index
     }
 
@@ -96,6 +98,7 @@ impl TombstoneIndex {
         keys + size_of_val(&*self.tombstones)
             + size_of_val(&*self.cuts.all)
             + size_of_val(&*self.cuts.heads)
+            + size_of_val(&*self.cuts.samples)
             + size_of_val(&*self.newest)
             + size_of_val(&*self.starts)
             + size_of_val(&*self.numbers)
@@ -133,8 +136,12 @@ impl TombstoneIndex {
     /// The largest number below `before` of a tombstone over a stretch.
     #[inline]
     pub fn newest_below(&self, stretch: Stretch, before: SeqNo) -> Option<SeqNo> {
-        let newest = self.newest.get(stretch.0).copied().flatten()?;
-        if newest < before { Some(newest) } else { self.climb(stretch, before) }
+        let bound = self.newest.get(stretch.0).copied().unwrap_or_default();
+        match bound.get() {
+            0 => None,
+            _ if bound <= before => Some(bound.saturating_prev()),
+            _ => self.climb(stretch, before),
+        }
     }
 
     /// Looks at what stands between the leaf of a stretch and the root.
@@ -208,7 +215,12 @@ struct Cuts {
     all: Box<[Cut]>,
     shared: Box<[u8]>,
     heads: Box<[u64]>,
+    /// The last head of each full group of [`GROUP`]: few enough to stay in the cache between two reads.
+    samples: Box<[u64]>,
 }
+
+/// Heads that are compared one by one, all of them asked for at once: a search that halves them would wait for each.
+const GROUP: usize = 32;
 
 impl Cuts {
     fn new(tombstones: &[RangeTombstone], order: &KeyOrder) -> Self {
@@ -229,7 +241,19 @@ impl Cuts {
             None if *cut == Cut::Start || !order.is_bytewise() => 0,
             None => u64::MAX,
         };
-        Self { heads: all.iter().map(head).collect(), shared: shared.into(), all: all.into() }
+        let heads: Box<[u64]> = all.iter().map(head).collect();
+        let samples = heads.chunks_exact(GROUP).filter_map(|group| group.last().copied()).collect();
+        Self { heads, samples, shared: shared.into(), all: all.into() }
+    }
+
+    /// How many heads are below `head`.
+    #[inline]
+    fn heads_below(&self, head: u64) -> usize {
+        let group = self.samples.partition_point(|sample| *sample < head) * GROUP;
+        let rest = self.heads.get(group..).unwrap_or_default();
+        let group_end = rest.len().min(GROUP);
+        let below = rest.get(..group_end).unwrap_or_default().iter().filter(|cut| **cut < head);
+        group + below.count()
     }
 
     /// How many of the cuts lie left of `key`.
@@ -241,7 +265,7 @@ impl Cuts {
             None if key < &*self.shared => 0,
             None => u64::MAX,
         };
-        let from = self.heads.partition_point(|cut| *cut < head);
+        let from = self.heads_below(head);
         if self.heads.get(from) != Some(&head) {
             return from;
         }
