@@ -6,9 +6,9 @@
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
-use lsm_manifest::{Chunk, Run, Version};
+use lsm_manifest::{Chunk, Run, TableDescriptor, Version};
 use lsm_table::{Table, TableList};
-use lsm_types::{KeyOrder, SeqNo, TableId};
+use lsm_types::{KeyOrder, SeqNo};
 
 use crate::{
     deletes::RunDeletes,
@@ -33,17 +33,15 @@ impl ReadChunk {
     fn new(
         source: &Arc<Chunk>,
         order: &KeyOrder,
-        table: &mut impl FnMut(TableId) -> Option<Table>,
-    ) -> Option<Self> {
-        let tables: Option<Box<[Table]>> =
-            source.tables().iter().map(|descriptor| table(descriptor.id)).collect();
-        let tables = tables?;
+        table: &mut impl FnMut(&Arc<TableDescriptor>) -> Table,
+    ) -> Self {
+        let tables: Box<[Table]> = source.tables().iter().map(table).collect();
         let uppers = Fences::new(tables.iter().filter_map(Table::max_key), order);
         let entries = source.tables().iter().filter_map(|descriptor| descriptor.point_seqnos);
         let max_seqno = entries.map(|numbers| numbers.max).max().unwrap_or_default();
         let deletes = |table: &&Table| table.descriptor().counts.range_tombstones > 0;
         let deleting = tables.iter().filter(deletes).cloned().collect();
-        Some(Self { source: source.clone(), uppers, tables, deleting, max_seqno })
+        Self { source: source.clone(), uppers, tables, deleting, max_seqno }
     }
 }
 
@@ -220,8 +218,8 @@ impl SuperVersion {
         version: Arc<Version>,
         previous: Option<&Self>,
         order: &KeyOrder,
-        mut open: impl FnMut(TableId) -> Option<Table>,
-    ) -> Option<Self> {
+        mut open: impl FnMut(&Arc<TableDescriptor>) -> Table,
+    ) -> Self {
         let mut known: HashMap<*const Chunk, &Arc<ReadChunk>> = HashMap::new();
         for chunk in
             previous.iter().flat_map(|previous| previous.runs.iter()).flat_map(|run| run.chunks.iter())
@@ -231,7 +229,7 @@ impl SuperVersion {
         let mut runs = Vec::new();
         for (_, level) in version.levels.iter() {
             for run in level.runs() {
-                runs.push(read_run(run, &known, order, &mut open)?);
+                runs.push(read_run(run, &known, order, &mut open));
             }
         }
         let max_seqno_from = suffix_max(&runs);
@@ -240,7 +238,7 @@ impl SuperVersion {
         };
         let deletes = runs.iter().filter_map(deleting).collect();
         let delete_count = previous.map_or(0, |previous| previous.delete_count);
-        Some(Self { active, sealed, version, runs: runs.into(), max_seqno_from, deletes, delete_count })
+        Self { active, sealed, version, runs: runs.into(), max_seqno_from, deletes, delete_count }
     }
 
     /// The same with another set of range tombstones in the active memtable.
@@ -277,16 +275,16 @@ fn read_run(
     run: &Run,
     known: &HashMap<*const Chunk, &Arc<ReadChunk>>,
     order: &KeyOrder,
-    open: &mut impl FnMut(TableId) -> Option<Table>,
-) -> Option<ReadRun> {
+    open: &mut impl FnMut(&Arc<TableDescriptor>) -> Table,
+) -> ReadRun {
     let mut chunks = Vec::with_capacity(run.tables.chunks().len());
     for chunk in run.tables.chunks() {
         chunks.push(match known.get(&Arc::as_ptr(chunk)) {
             Some(shared) => (*shared).clone(),
-            None => Arc::new(ReadChunk::new(chunk, order, open)?),
+            None => Arc::new(ReadChunk::new(chunk, order, open)),
         });
     }
-    Some(ReadRun {
+    ReadRun {
         uppers: Arc::new(Fences::new(
             chunks.iter().filter_map(|chunk| chunk.tables.last()?.max_key()),
             order,
@@ -294,7 +292,7 @@ fn read_run(
         max_seqno: chunks.iter().map(|chunk| chunk.max_seqno).max().unwrap_or_default(),
         has_entries: chunks.iter().any(|chunk| chunk.tables.iter().any(|table| table.min_key().is_some())),
         chunks: chunks.into(),
-    })
+    }
 }
 
 fn suffix_max(runs: &[ReadRun]) -> Arc<[SeqNo]> {

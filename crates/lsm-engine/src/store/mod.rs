@@ -98,7 +98,7 @@ impl Store {
         check_names(&version, options)?;
         self.inner.name_operator(id, &version, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
-        let tree = Tree::start(id, self.inner.clone(), options, env, &version)?;
+        let tree = Tree::start(id, self.inner.clone(), options, env, &version);
         trees.insert(id, Arc::downgrade(&tree.inner));
         Ok(tree)
     }

@@ -134,7 +134,7 @@ impl TreeInner {
             let Some(version) = catalog.tree(tree) else { return };
             let removed = std::mem::take(&mut *removed.lock());
             let change = Published { added: Vec::new(), removed, flushed_through: Some(through) };
-            me.publish_or_stop(version, change);
+            me.publish(version, change);
         });
         self.store.install(Proposal { build, publish }).map_err(InstallError::into_error)
     }

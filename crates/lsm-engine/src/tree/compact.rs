@@ -266,7 +266,7 @@ impl TreeInner {
         let me = self.clone();
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
-            me.publish_or_stop(version, Published { added, removed, flushed_through: None });
+            me.publish(version, Published { added, removed, flushed_through: None });
         });
         self.store.install(Proposal { build, publish })
     }

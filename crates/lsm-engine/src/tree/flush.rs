@@ -151,7 +151,7 @@ impl TreeInner {
         let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             let change = Published { added: tables, removed: Vec::new(), flushed_through: Some(through) };
-            me.publish_or_stop(version, change);
+            me.publish(version, change);
         });
         match self.store.install(Proposal { build, publish }) {
             Ok(()) => {

@@ -119,13 +119,13 @@ impl Tree {
         options: &TreeOptions,
         env: Arc<TableEnv>,
         version: &Version,
-    ) -> Result<Self> {
+    ) -> Self {
         let order = KeyOrder::new(options.comparator.clone());
         let contain = |operator: &Arc<_>| Arc::new(Contained(Arc::clone(operator))) as Arc<dyn MergeOperator>;
         let operator = options.merge_operator.as_ref().map(contain);
-        let (publisher, current) = Publisher::start(version, &env, &order)?;
+        let (publisher, current) = Publisher::start(version, &env, &order);
         let visible_end = version.max_seqno.map_or(0, |seqno| seqno.next().get());
-        Ok(Self {
+        Self {
             inner: Arc::new(TreeInner {
                 id,
                 store,
@@ -146,7 +146,7 @@ impl Tree {
                 stop: Cancel::new(),
                 counters: stats::Counters::default(),
             }),
-        })
+        }
     }
 
     /// A view of everything written so far.

@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use lsm_manifest::Version;
+use lsm_manifest::{TableDescriptor, Version};
 use lsm_memtable::MemtableConfig;
 use lsm_table::{Table, TableEnv};
-use lsm_types::{KeyOrder, Result, SeqNo, TableId};
+use lsm_types::{KeyOrder, SeqNo, TableId};
 
 use super::{Sealed, TreeInner};
 use crate::{
-    EngineError, Token,
+    Token,
     deletes::MemDeletes,
     memtables::{ActiveMemtable, Memtable, SealedMemtable},
     super_version::SuperVersion,
@@ -17,31 +17,29 @@ use crate::{
 
 /// What only the makers of super versions touch.
 pub(super) struct Publisher {
-    /// Handles of the tables of the newest version.
+    /// Handles of the tables of the newest version, and of those that came in the same edit with it.
     tables: HashMap<TableId, Table>,
     next_memtable: u64,
 }
 
-const EVERY_TABLE_HAS_A_HANDLE: EngineError =
-    EngineError::Bug { invariant: "every table of the newest version has a handle" };
-
 impl Publisher {
-    pub(super) fn start(
-        version: &Version,
-        env: &Arc<TableEnv>,
-        order: &KeyOrder,
-    ) -> Result<(Self, SuperVersion)> {
-        let tables: HashMap<TableId, Table> = version
-            .levels
-            .tables()
-            .map(|(_, descriptor)| (descriptor.id, Table::new(env, descriptor.clone())))
-            .collect();
-        let mut publisher = Self { tables, next_memtable: 0 };
+    pub(super) fn start(version: &Version, env: &Arc<TableEnv>, order: &KeyOrder) -> (Self, SuperVersion) {
+        let mut publisher = Self { tables: HashMap::new(), next_memtable: 0 };
         let active = publisher.new_memtable(order, SeqNo::ZERO);
-        let current = SuperVersion::new(active, Arc::new([]), Arc::new(version.clone()), None, order, |id| {
-            publisher.tables.get(&id).cloned()
+        let version = Arc::new(version.clone());
+        let current = SuperVersion::new(active, Arc::new([]), version, None, order, |descriptor| {
+            publisher.table(env, descriptor)
         });
-        Ok((publisher, current.ok_or(EVERY_TABLE_HAS_A_HANDLE)?))
+        (publisher, current)
+    }
+
+    /// The handle of a table. There is one, whoever asks first: the last one that goes removes the file.
+    ///
+    /// Changes that were installed with one edit are published one after another, and the first one shows the tables of
+    /// all: their handles are made here, before they are handed in.
+    fn table(&mut self, env: &Arc<TableEnv>, descriptor: &Arc<TableDescriptor>) -> Table {
+        let new = || Table::new(env, descriptor.clone());
+        self.tables.entry(descriptor.id).or_insert_with(new).clone()
     }
 
     fn new_memtable(&mut self, order: &KeyOrder, write_floor: SeqNo) -> Arc<ActiveMemtable> {
@@ -87,10 +85,10 @@ impl TreeInner {
     }
 
     /// Publishes a durable version: tables, and the memtables they replace, change in one step.
-    pub(crate) fn publish(&self, version: &Version, change: Published) -> Result<()> {
+    pub(crate) fn publish(&self, version: &Version, change: Published) {
         let mut publisher = self.publisher.lock();
         for table in change.added {
-            publisher.tables.insert(table.id(), table);
+            publisher.tables.entry(table.id()).or_insert(table);
         }
         let current = self.current.load_full();
         let sealed = current
@@ -105,9 +103,8 @@ impl TreeInner {
             Arc::new(version.clone()),
             Some(&current),
             &self.order,
-            |id| publisher.tables.get(&id).cloned(),
-        )
-        .ok_or(EVERY_TABLE_HAS_A_HANDLE)?;
+            |descriptor| publisher.table(&self.env, descriptor),
+        );
         self.current.store(Arc::new(next));
         let removed: Vec<Table> =
             change.removed.iter().filter_map(|id| publisher.tables.remove(id)).collect();
@@ -118,15 +115,6 @@ impl TreeInner {
         // Dropped here, outside the lock: the last handle of a table removes its file.
         drop(current);
         drop(removed);
-        Ok(())
-    }
-
-    /// As [`TreeInner::publish`]; a tree that cannot show what is durable stops.
-    pub(crate) fn publish_or_stop(&self, version: &Version, change: Published) {
-        if let Err(error) = self.publish(version, change) {
-            tracing::error!(%error, "a durable change could not be published");
-            self.stop.cancel();
-        }
     }
 
     /// The handle of a table of the newest version.
