@@ -131,6 +131,7 @@ pub(crate) struct Memory {
     rows: Arc<Vec<Row>>,
     at: Option<usize>,
     lazy: bool,
+    jumps: bool,
     bound: Option<Vec<u8>>,
     pub(crate) meter: Meter,
 }
@@ -139,12 +140,18 @@ impl Memory {
     pub(crate) fn new(order: &KeyOrder, mut rows: Vec<Row>) -> Self {
         rows.sort_by(|a, b| compare(order, a, b));
         let (order, rows) = (order.clone(), Arc::new(rows));
-        Self { order, rows, at: None, lazy: false, bound: None, meter: Meter::default() }
+        Self { order, rows, at: None, lazy: false, jumps: true, bound: None, meter: Meter::default() }
     }
 
     /// Puts off reading a block until settled.
     pub(crate) fn lazy(mut self, lazy: bool) -> Self {
         self.lazy = lazy;
+        self
+    }
+
+    /// Whether it passes what it may pass over.
+    pub(crate) fn jumps(mut self, jumps: bool) -> Self {
+        self.jumps = jumps;
         self
     }
 
@@ -227,14 +234,14 @@ impl EntryCursor for Memory {
     }
 
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
-        let Some(from) = self.at else { return Ok(false) };
+        let Some(from) = self.at.filter(|_| self.jumps) else { return Ok(false) };
         let left = |row: &Row| row.seqno < than && !to.is_left_of(&row.key, &self.order);
         let count = self.rows[from..].iter().take_while(|row| left(row)).count();
         self.leap(from, Some(from + count))
     }
 
     fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
-        let Some(from) = self.at else { return Ok(false) };
+        let Some(from) = self.at.filter(|_| self.jumps) else { return Ok(false) };
         let right = |row: &Row| row.seqno < than && to.is_left_of(&row.key, &self.order);
         let count = self.rows[..=from].iter().rev().take_while(|row| right(row)).count();
         self.leap(from, (from + 1).checked_sub(count + 1))

@@ -119,7 +119,9 @@ fn key_of(found: &Found) -> &[u8] {
 fn merged(order: &KeyOrder, containers: &[Vec<Row>]) -> Merge<Memory> {
     Merge::new(
         order.clone(),
-        containers.iter().map(|rows| Memory::new(order, rows.clone()).lazy(rows.len() % 2 == 0)),
+        containers
+            .iter()
+            .map(|rows| Memory::new(order, rows.clone()).lazy(rows.len() % 2 == 0).jumps(rows.len() % 3 > 0)),
     )
 }
 
@@ -384,6 +386,51 @@ fn the_newest_operand_stands_for_the_value() {
         read.offer(Candidate { seqno: row.seqno, kind: row.kind, value: row.value });
     }
     assert_eq!(read.finish().map(|found| found.value), Some(b"2".to_vec()));
+}
+
+/// What a chain of entries gives, offered container by container, and where the search may stop in between.
+#[track_caller]
+fn check_chain(containers: &[&str], delete: Option<u64>, expected: Option<&str>) {
+    let mut read = ChainResolver::new(SeqNo::LATEST);
+    if let Some(delete) = delete {
+        read.cover(at(delete));
+    }
+    for container in containers {
+        for row in rows(container) {
+            if !read.offer(Candidate { seqno: row.seqno, kind: row.kind, value: row.value }) {
+                break;
+            }
+        }
+    }
+    let found = read.finish(b"a", &Join::new(false)).unwrap().map(|found| match found {
+        Resolved::Plain(found) => found.value,
+        Resolved::Folded { value, .. } => value.to_vec(),
+    });
+    assert_eq!(found.as_deref(), expected.map(str::as_bytes));
+}
+
+/// Proves E-20, E-46, E-53: copies count once, the newest container's; the chain ends at its boundary, and no container
+/// is opened that is older.
+#[test]
+fn chains_end_at_their_boundary() {
+    check_chain(&["a:op@5", "a:op@5 a:op@4 a:put@3"], None, Some("3+4+5"));
+    check_chain(&["a:op@5", "a:put@5 a:put@4"], None, Some("4+5"));
+    check_chain(&["a:put@5", "a:op@5 a:op@4"], None, Some("5"));
+    check_chain(&["a:op@5 a:del@4", "a:put@3"], None, Some("5"));
+    check_chain(&["a:op@5 a:weak@4", "a:put@3"], None, Some("5"));
+    check_chain(&["a:op@5 a:put@2", "a:op@4 a:put@3"], None, Some("3+4+5"));
+    check_chain(&["a:op@5 a:op@4", "a:put@3"], Some(4), Some("4+5"));
+    check_chain(&["a:op@5 a:op@4", "a:put@3"], Some(6), None);
+    check_chain(&["a:put@5", "a:op@4"], None, Some("5"));
+    check_chain(&["a:del@5", "a:op@4"], None, None);
+
+    let entry = |number: u64, kind| Candidate { seqno: at(number), kind, value: "" };
+    let mut read = ChainResolver::new(SeqNo::LATEST);
+    assert!(read.offer(entry(9, Kind::MergeOperand)) && !read.can_stop(at(1)), "the base may lie anywhere");
+    assert!(!read.offer(entry(5, Kind::Put)));
+    assert!(read.can_stop(at(5)) && !read.can_stop(at(6)), "an operand may lie above the base");
+    read.cover(at(7));
+    assert!(read.can_stop(at(6)) && !read.can_stop(at(7)), "at the number of the delete one survives");
 }
 
 /// Proves E-18 (the stop test), E-20 (ties between containers), E-32 (strictness): where numbers are equal.
