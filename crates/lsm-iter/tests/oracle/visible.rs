@@ -388,6 +388,41 @@ fn the_newest_operand_stands_for_the_value() {
     assert_eq!(read.finish().map(|found| found.value), Some(b"2".to_vec()));
 }
 
+/// Proves E-46, E-47: from either end a chain ends at each of its boundaries, whether or not the walk can jump over what
+/// lies below.
+#[test]
+fn walks_end_chains_at_their_boundary() {
+    let cases = [
+        ("a:put@1 a:op@3 a:op@4", "1+3+4"),
+        ("a:put@1 a:del@2 a:op@3", "3"),
+        ("a:put@1 a:weak@2 a:op@3", "3"),
+        ("a:op@3 a:op@4", "3+4"),
+        ("k:put@1 k:op@2 k:op@5 k:op@6", "5+6"),
+        ("k:put@1 k:op@6", "6"),
+        ("k:put@5 k:op@6", "5+6"),
+        ("k:op@1 k:op@2 k:op@3 k:op@4 k:op@5 k:op@6 k:op@7 k:op@8 k:op@9 k:op@10", "5+6+7+8+9+10"),
+    ];
+    let order = KeyOrder::bytewise();
+    for ((input, expected), jumps) in cases.into_iter().flat_map(|case| [(case, false), (case, true)]) {
+        let deletes = in_order(&order, &[(b"k".to_vec(), b"l".to_vec(), 5)]);
+        let cursor = Memory::new(&order, rows(input)).jumps(jumps);
+        let bounds = (Bound::Unbounded, Bound::Unbounded);
+        let visible = Visible::with_coverage(cursor, order.clone(), SeqNo::LATEST, bounds, deletes);
+        let mut visible = visible.folding(operators()[2].clone());
+        let value = |visible: &Visible<Memory, Deletes>| {
+            visible.entry().map(|entry| String::from_utf8_lossy(entry.value).into_owned())
+        };
+        visible.seek_first().unwrap();
+        assert_eq!(value(&visible).as_deref(), Some(expected), "forward, {input}");
+        visible.move_prev().unwrap();
+        assert_eq!(value(&visible), None);
+        visible.seek_last().unwrap();
+        assert_eq!(value(&visible).as_deref(), Some(expected), "back, {input}");
+        visible.move_next().unwrap();
+        assert_eq!(value(&visible), None);
+    }
+}
+
 /// What a chain of entries gives, offered container by container, and where the search may stop in between.
 #[track_caller]
 fn check_chain(containers: &[&str], delete: Option<u64>, expected: Option<&str>) {
