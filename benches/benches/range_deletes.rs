@@ -39,7 +39,7 @@ fn tree(deletes: Deletes) -> Tree {
     let mut seqno = tree.view().before();
     for start in (0..RANGES).map(|range| u64::from(range * (ENTRIES / RANGES))) {
         match deletes {
-            Deletes::None => continue,
+            Deletes::None => {}
             Deletes::Points => {
                 for number in start..start + u64::from(EACH) {
                     tree.remove(key(number), seqno).expect("memory does not fail");
