@@ -7,7 +7,10 @@
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lsm_benches::{CpuTime, KEY_BYTES, Shape, VALUE_BYTES, fill, filled, key, open, permutation, scattered};
+use lsm_benches::{
+    CpuTime, Filters, KEY_BYTES, Shape, VALUE_BYTES, fill, filled, four_levels, key, open, permutation,
+    scattered,
+};
 use lsm_codec::Compression;
 use lsm_engine::{CompactOptions, Entry, FlushOptions, Reader, Tree};
 use lsm_types::{Result, SeqNo};
@@ -90,6 +93,36 @@ fn get(criterion: &mut Criterion<CpuTime>) {
                 BatchSize::SmallInput,
             );
         });
+    }
+    group.finish();
+}
+
+/// What filters save a read of a tree of four levels, and what they cost it.
+fn filtered(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("tree/four_levels");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for (name, filters) in Filters::ALL {
+        let tree = four_levels(READ_ENTRIES, filters).expect("memory does not fail");
+        for (which, last_bit) in [("hit", 0), ("miss", 1)] {
+            let mut numbers = scattered(u64::from(READ_ENTRIES));
+            group.bench_function(BenchmarkId::new(which, name), |bencher| {
+                bencher.iter_batched_ref(
+                    || {
+                        let mut keys: Vec<_> = (&mut numbers).take(BATCH).map(key).collect();
+                        for key in &mut keys {
+                            key[KEY_BYTES - 1] ^= last_bit;
+                        }
+                        keys
+                    },
+                    |keys| {
+                        keys.iter()
+                            .filter(|key| tree.contains_key(key).expect("memory does not fail"))
+                            .count()
+                    },
+                    BatchSize::SmallInput,
+                );
+            });
+        }
     }
     group.finish();
 }
@@ -187,6 +220,6 @@ fn merge(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = engine;
     config = Criterion::default().with_measurement(CpuTime).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = insert, get, seek, scan, snapshot, flush, merge
+    targets = insert, get, filtered, seek, scan, snapshot, flush, merge
 }
 criterion_main!(engine);

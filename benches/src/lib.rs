@@ -10,4 +10,4 @@ mod trees;
 
 pub use cpu_time::CpuTime;
 pub use data::{KEY_BYTES, VALUE_BYTES, half_random, key, mix, permutation, scattered, value};
-pub use trees::{Shape, fill, filled, open};
+pub use trees::{Filters, Shape, fill, filled, four_levels, open};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use lsm_codec::Compression;
-use lsm_engine::{BlockCache, CompactOptions, FlushOptions, TablePolicy, Tree, TreeOptions};
+use lsm_compaction_planner::MoveDown;
+use lsm_engine::{BlockCache, CompactOptions, FlushOptions, LevelFilter, TablePolicy, Tree, TreeOptions};
 use lsm_fs::MemFs;
-use lsm_types::{Result, SeqNo};
+use lsm_types::{Level, Result, SeqNo};
 
 use crate::data::{key, permutation, value};
 
@@ -79,6 +80,51 @@ pub fn filled(count: u32, shape: Shape, compression: Compression) -> Result<Tree
     Ok(tree)
 }
 
+/// How the filters of a tree are set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filters {
+    /// None.
+    Off,
+    /// As they are by default, in the block cache.
+    Cached,
+    /// As they are by default, in memory as long as their tables are open.
+    Pinned,
+}
+
+impl Filters {
+    /// All settings, with their names.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("no_filter", Self::Off), ("cached", Self::Cached), ("pinned", Self::Pinned)];
+}
+
+/// A tree of `count` entries whose keys lie scattered over four levels, a quarter in each.
+///
+/// # Errors
+/// Whatever writing, flushing and compacting can fail with.
+pub fn four_levels(count: u32, filters: Filters) -> Result<Tree> {
+    let mut tables = TablePolicy::default().compression(Compression::None).data_block_bytes(4096);
+    tables.pin_filter = vec![filters == Filters::Pinned];
+    if filters == Filters::Off {
+        tables = tables.filter(LevelFilter::Off);
+    }
+    let options = TreeOptions::new("/bench").tables(tables).level_count(4);
+    let tree = Tree::open(
+        options.store(|store| store.fs(Arc::new(MemFs::new())).cache(BlockCache::new(CACHE_BYTES))),
+    )?;
+    let numbers = permutation(count);
+    let mut seqno = SeqNo::ZERO;
+    for (part, level) in numbers.chunks(numbers.len().div_ceil(4).max(1)).zip([3, 2, 1, 0]) {
+        seqno = fill(&tree, part, seqno)?;
+        tree.seal(None);
+        tree.flush(&FlushOptions::default())?;
+        if level > 0 {
+            let down = MoveDown { from: Level::new(0), to: Level::new(level) };
+            tree.compact(&down, &CompactOptions::default())?;
+        }
+    }
+    Ok(tree)
+}
+
 #[cfg(test)]
 mod tests {
     use lsm_engine::Reader;
@@ -92,6 +138,15 @@ mod tests {
             assert_eq!(tree.count().expect("memory does not fail"), 500, "{name}");
             let found = tree.get(key(7)).expect("memory does not fail");
             assert_eq!(found.as_deref(), Some(&value(7)[..]), "{name}");
+        }
+    }
+
+    #[test]
+    fn four_levels_hold_all_entries() {
+        for (name, filters) in Filters::ALL {
+            let tree = four_levels(500, filters).expect("memory does not fail");
+            assert_eq!(tree.count().expect("memory does not fail"), 500, "{name}");
+            assert!(tree.stats().levels.iter().all(|level| level.tables == 1), "{name}");
         }
     }
 }

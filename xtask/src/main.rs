@@ -9,6 +9,7 @@ mod peers;
 mod readme;
 mod repo;
 mod tidy;
+mod torture;
 mod trace;
 mod trouble;
 mod watch;
@@ -39,6 +40,11 @@ const TASKS: &[Task] = &[
         name: "fuzz",
         help: "[--minutes N | --runs N] [--seed S] [--libfuzzer] [TARGET..]  seeded mutation of decoder input",
         run: fuzz::run,
+    },
+    Task {
+        name: "torture",
+        help: "NAME [ARGS..]  long runs that try to prove the engine wrong; without a name, their names",
+        run: torture::run,
     },
     Task { name: "golden", help: "rewrites the golden files of the formats", run: golden::run },
     Task { name: "bench", help: "[NAME]  the criterion suites", run: bench::run },

@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) table_bytes: u64,
     /// Runs in level 0 at which it is merged down.
     pub(crate) l0_runs: u8,
+    /// Bits per key of membership filters, the same at all levels; 0 for no filters.
+    pub(crate) filter_bits: u8,
 }
 
 /// Which way a scan goes.

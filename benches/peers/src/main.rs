@@ -55,7 +55,7 @@ fn compare(plan: &Plan) -> Outcome<()> {
     println!("{}", machine::describe(&plan.dir));
     println!(
         "{} keys of 16 + {} bytes ({:?} keys), blocks of {} bytes, codec {:?}, cache {} MiB, memtable {} MiB, tables of \
-         {} MiB, no filters, no log, seed {}\n",
+         {} MiB, filters of {} bits per key at all levels, no log, seed {}\n",
         plan.key_count(),
         plan.value_bytes,
         plan.key_shape,
@@ -64,6 +64,7 @@ fn compare(plan: &Plan) -> Outcome<()> {
         settings.cache_bytes >> 20,
         plan.memtable_mib,
         settings.table_bytes >> 20,
+        settings.filter_bits,
         plan.seed,
     );
     let started = measure::now();

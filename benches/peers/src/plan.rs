@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     /// Block cache: one that holds everything, or 64 MiB.
     #[arg(long, value_enum, default_value_t = CacheSize::Big)]
     pub(crate) cache: CacheSize,
+    /// Bits per key of membership filters, the same at all levels of all engines; 0 for no filters.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub(crate) filter_bits: u8,
     /// Bytes of keys and values, in MiB, after which a memtable is sealed.
     #[arg(long, default_value_t = 64)]
     pub(crate) memtable_mib: u64,
@@ -91,6 +94,13 @@ impl Plan {
             CacheSize::Big => (4 * self.user_bytes()).max(256 << 20),
             CacheSize::Small => 64 << 20,
         };
-        Settings { cache_bytes, codec: self.codec, block_bytes: 4096, table_bytes: 64 << 20, l0_runs: 4 }
+        Settings {
+            cache_bytes,
+            codec: self.codec,
+            block_bytes: 4096,
+            table_bytes: 64 << 20,
+            l0_runs: 4,
+            filter_bits: self.filter_bits,
+        }
     }
 }

@@ -172,6 +172,7 @@ impl Bench<'_> {
     fn reads<E: Engine>(&mut self, engine: &E, over: &str) -> Outcome<()> {
         self.warm_up(engine)?;
         self.gets(engine, over)?;
+        self.gets_of_absent_keys(engine, over)?;
         self.short_scans(engine, over, Direction::Forward)?;
         self.short_scans(engine, over, Direction::Backward)?;
         self.full_scan(engine, over, Direction::Forward)?;
@@ -199,6 +200,28 @@ impl Bench<'_> {
         }
         self.measured.row(&format!("get, {over}"), ops, stretch.taken());
         self.measured.answer(&format!("get, {over}"), sum.0);
+        Ok(())
+    }
+
+    /// Keys that lie right beside those that are there, and are not.
+    fn gets_of_absent_keys<E: Engine>(&mut self, engine: &E, over: &str) -> Outcome<()> {
+        let count = u64::from(self.plan.key_count());
+        let ops = u64::from(self.plan.key_count().min(GETS_MAX));
+        let mut dice = Dice::new(self.plan.seed + 4);
+        let mut found = 0_u64;
+        let stretch = Stretch::begin();
+        for _ in 0..ops {
+            let mut key = self.plan.key_shape.key(dice.below(count));
+            if let Some(last) = key.last_mut() {
+                *last ^= 0x80;
+            }
+            found += u64::from(engine.get(&key)?.is_some());
+        }
+        let taken = stretch.taken();
+        if found > 0 {
+            return Err(format!("{found} keys that were never written have values").into());
+        }
+        self.measured.row(&format!("get of absent keys, {over}"), ops, taken);
         Ok(())
     }
 

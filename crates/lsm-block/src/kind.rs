@@ -87,6 +87,10 @@ kinds! {
     STRIPE_PARITY = 19, "stripe parity", 64 * MIB, false;
     /// Map of the sub-frames of a large block.
     SUB_FRAME_MAP = 20, "sub-frame map", 64 * MIB, false;
+    /// Part of a filter over prefixes.
+    PREFIX_FILTER_PARTITION = 21, "prefix filter partition", 16 * MIB, false;
+    /// Root of a filter over prefixes.
+    PREFIX_FILTER_ROOT = 22, "prefix filter root", 64 * MIB, false;
     /// A whole separated value.
     VALUE = 32, "value", 256 * MIB, true;
     /// A piece of a separated value.

@@ -24,6 +24,12 @@ struct LevelReport {
     tombstones: u64,
     file_bytes: u64,
     raw_bytes: u64,
+    /// Bytes of all filters in the files.
+    filter_bytes: u64,
+    /// Tables with a filter over keys.
+    filtered_tables: usize,
+    /// Bits of filters for each entry of these tables.
+    filter_bits_per_entry: Option<f64>,
 }
 
 impl Levels {
@@ -41,6 +47,9 @@ impl Levels {
             tombstones: level.tombstones,
             file_bytes: level.file_bytes,
             raw_bytes: level.raw_bytes,
+            filter_bytes: level.filters.file_bytes,
+            filtered_tables: level.filters.tables,
+            filter_bits_per_entry: level.filters.bits_per_entry(),
         });
         Self(levels.collect())
     }
@@ -59,6 +68,8 @@ impl fmt::Display for Levels {
             ("deletes", Align::Right),
             ("on disk", Align::Right),
             ("raw", Align::Right),
+            ("filters", Align::Right),
+            ("bits/entry", Align::Right),
         ]);
         for level in &self.0 {
             grid.row([
@@ -69,6 +80,8 @@ impl fmt::Display for Levels {
                 text::count(level.tombstones),
                 text::size(level.file_bytes),
                 text::size(level.raw_bytes),
+                text::size(level.filter_bytes),
+                level.filter_bits_per_entry.map_or_else(|| "-".to_owned(), text::ratio),
             ]);
         }
         write!(f, "{grid}")

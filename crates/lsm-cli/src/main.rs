@@ -8,6 +8,7 @@ mod bytes;
 mod commands;
 mod database;
 mod failure;
+mod filter_report;
 mod grid;
 mod interrupt;
 mod levels;

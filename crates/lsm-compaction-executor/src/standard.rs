@@ -72,7 +72,8 @@ impl SegmentTask for Whole<'_> {
         let outside = Outside::new(move || gather(), cover, job.order.clone());
         let survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
         let mut survivors = survivors.folding(job.operator.clone());
-        let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count);
+        let mut writer =
+            MultiWriter::new(&job.env, job.output.canonical, job.level_count).dest(job.output.dest);
         let mut cutter = Cutter::new(&job.output, &job.order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;

@@ -81,7 +81,9 @@ pub(crate) fn find<'a>(
     if let Some(delete) = view.covering(key, before, order)? {
         read.cover(delete);
     }
-    if let Some(entry) = view.active.entries.get(key, before) {
+    // Once for the whole lookup: memtables, filters and the tags of blocks are all asked with it.
+    let hash = KeyHash::of(key);
+    if let Some(entry) = view.active.entries.get_hashed(key, hash, before) {
         read.offer(Candidate {
             seqno: entry.seqno,
             kind: entry.kind,
@@ -92,7 +94,7 @@ pub(crate) fn find<'a>(
         if read.can_stop(sealed.max_seqno) {
             continue;
         }
-        if let Some(entry) = sealed.entries.get(key, before) {
+        if let Some(entry) = sealed.entries.get_hashed(key, hash, before) {
             read.offer(Candidate {
                 seqno: entry.seqno,
                 kind: entry.kind,
@@ -103,7 +105,6 @@ pub(crate) fn find<'a>(
     if view.runs.is_empty() {
         return Ok(read.finish());
     }
-    let hash = KeyHash::of(key);
     for (index, run) in view.runs.iter().enumerate() {
         if read.can_stop(view.max_seqno_from(index)) {
             break;

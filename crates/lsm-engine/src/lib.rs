@@ -38,6 +38,7 @@ mod holds;
 mod memtables;
 mod operator;
 mod options;
+mod prefix_scan;
 mod range;
 mod reader;
 mod store;
@@ -49,7 +50,9 @@ pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
 pub use error::EngineError;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
 pub use lsm_journal::{RecoveryMode, RecoveryReport};
-pub use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
+pub use lsm_table::{
+    BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
+};
 pub use options::{
     CompactOptions, DEFAULT_CACHE_BYTES, FlushOptions, NameMismatch, OpenMode, OrphanPolicy, StoreOptions,
     Token, TreeOptions, WeakDeletes,
@@ -58,6 +61,7 @@ pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{FilesReport, OpenReport, Store};
 pub use tree::{
-    FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport, WriteInfo,
+    FilterLevelStats, FlushReport, HoldGuard, LevelStats, Persisted, Sealed, Tree, TreeStats, VerifyReport,
+    WriteInfo,
 };
 pub use view::View;

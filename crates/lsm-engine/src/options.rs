@@ -6,7 +6,9 @@ use lsm_compaction_executor::Cancel;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
-use lsm_types::{Bytewise, Clock, Comparator, MergeOperator, Random, Result, Slice, check_name};
+use lsm_types::{
+    Bytewise, Clock, Comparator, MergeOperator, PrefixExtractor, Random, Result, Slice, check_name,
+};
 
 use crate::EngineError;
 
@@ -246,6 +248,7 @@ pub struct TreeOptions {
     pub(crate) level_count: Option<u8>,
     pub(crate) tables: TablePolicy,
     pub(crate) table_target_bytes: u64,
+    pub(crate) prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -268,6 +271,7 @@ impl TreeOptions {
             level_count: None,
             tables: TablePolicy::default(),
             table_target_bytes: 64 << 20,
+            prefix_extractor: None,
         }
     }
 
@@ -321,10 +325,20 @@ impl TreeOptions {
         self
     }
 
+    /// Names the prefixes of keys that filters are to know, for scans over prefixes. Tables that were written with
+    /// another extractor, or with none, are read as if they had no such filter. Default: none.
+    pub fn prefix_extractor(mut self, extractor: Arc<dyn PrefixExtractor>) -> Self {
+        self.prefix_extractor = Some(extractor);
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let invalid = |option, problem| Err(EngineError::InvalidConfig { option, problem }.into());
         check_name(self.comparator.name())?;
         self.merge_operator.as_ref().map_or(Ok(()), |operator| check_name(operator.name()))?;
+        if let Some(extractor) = &self.prefix_extractor {
+            check_name(extractor.name())?;
+        }
         if self.level_count.is_some_and(|count| count < 2) {
             return invalid("level_count", "must be 2 to 255");
         }

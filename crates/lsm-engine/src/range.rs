@@ -8,7 +8,12 @@ use lsm_table::{ReadMode, RunCursor};
 use lsm_types::{Cut, EntryCursor, EntryRef, Error, KeyOrder, Result, SeqNo, Slice};
 use parking_lot::RawMutex;
 
-use crate::{View, coverage::ViewCoverage, super_version::ReadRun};
+use crate::{
+    View,
+    coverage::ViewCoverage,
+    prefix_scan::{Bounds, SharedPrefix},
+    super_version::ReadRun,
+};
 
 /// A key with its value, as a scan yields it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +139,7 @@ struct End {
 }
 
 impl End {
-    fn new(view: &View, bounds: &(Bound<Slice>, Bound<Slice>), folds: bool) -> Result<Self> {
+    fn new(view: &View, bounds: &Bounds, shared: Option<SharedPrefix>, folds: bool) -> Result<Self> {
         let order = &view.tree.order;
         let pinned = &view.pinned;
         let active = std::iter::once(&pinned.active.entries);
@@ -147,6 +152,7 @@ impl End {
                     .runs
                     .iter()
                     .filter(|run| run.has_entries)
+                    .filter(|run| shared.is_none_or(|shared| shared.may_lie_in(run, bounds, order)))
                     .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
             )
             .collect();
@@ -176,12 +182,13 @@ impl End {
     fn of<'a>(
         slot: &'a mut Option<Box<Self>>,
         view: &View,
-        bounds: &(Bound<Slice>, Bound<Slice>),
+        bounds: &Bounds,
+        shared: Option<SharedPrefix>,
         folds: bool,
     ) -> Result<&'a mut Self> {
         match slot {
             Some(end) => Ok(end),
-            None => Ok(slot.insert(Box::new(Self::new(view, bounds, folds)?))),
+            None => Ok(slot.insert(Box::new(Self::new(view, bounds, shared, folds)?))),
         }
     }
 }
@@ -195,23 +202,38 @@ pub struct Range {
     view: View,
     /// Whether operands are folded; not for those who look at keys only.
     folds: bool,
-    bounds: (Bound<Slice>, Bound<Slice>),
+    bounds: Bounds,
     /// Passes over keys that do not start with this; only for orders in which prefixes are not contiguous.
     filter: Option<Slice>,
+    /// What lets the scan pass over runs.
+    shared: Option<SharedPrefix>,
     front: Option<Box<End>>,
     back: Option<Box<End>>,
     finished: bool,
 }
 
 impl Range {
-    pub(crate) fn new(view: &View, bounds: (Bound<Slice>, Bound<Slice>)) -> Self {
-        let finished = is_empty(&bounds, &view.tree.order);
-        Self { view: view.clone(), folds: true, bounds, filter: None, front: None, back: None, finished }
+    pub(crate) fn new(view: &View, bounds: Bounds) -> Self {
+        let tree = &view.tree;
+        let shared = SharedPrefix::of_bounds(tree.env.prefix_extractor.as_deref(), &bounds, &tree.order);
+        let finished = is_empty(&bounds, &tree.order);
+        Self {
+            view: view.clone(),
+            folds: true,
+            bounds,
+            filter: None,
+            shared,
+            front: None,
+            back: None,
+            finished,
+        }
     }
 
     pub(crate) fn prefix(view: &View, prefix: &[u8]) -> Self {
         if let Some(bounds) = view.tree.order.comparator().prefix_bounds(prefix) {
-            return Self::new(view, bounds);
+            let extractor = view.tree.env.prefix_extractor.as_deref();
+            let shared = SharedPrefix::of_prefix(extractor, prefix);
+            return Self { shared, ..Self::new(view, bounds) };
         }
         let all = Self::new(view, (Bound::Unbounded, Bound::Unbounded));
         Self { filter: Some(prefix.into()), ..all }
@@ -278,7 +300,7 @@ impl Range {
     /// Moves the front by one visible key; `false` when that meets the back or the end.
     #[inline]
     fn step_front(&mut self) -> Result<bool> {
-        let end = End::of(&mut self.front, &self.view, &self.bounds, self.folds)?;
+        let end = End::of(&mut self.front, &self.view, &self.bounds, self.shared, self.folds)?;
         let moved = if std::mem::replace(&mut end.started, true) {
             end.walk.move_next()
         } else {
@@ -292,7 +314,7 @@ impl Range {
     /// Moves the back by one visible key; `false` when that meets the front or the start.
     #[inline]
     fn step_back(&mut self) -> Result<bool> {
-        let end = End::of(&mut self.back, &self.view, &self.bounds, self.folds)?;
+        let end = End::of(&mut self.back, &self.view, &self.bounds, self.shared, self.folds)?;
         let moved = if std::mem::replace(&mut end.started, true) {
             end.walk.move_prev()
         } else {

@@ -8,7 +8,7 @@ use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use lsm_manifest::{Chunk, Run, TableDescriptor, Version};
 use lsm_table::{Table, TableList};
-use lsm_types::{KeyOrder, SeqNo};
+use lsm_types::{KeyOrder, Level, SeqNo};
 
 use crate::{
     deletes::RunDeletes,
@@ -262,6 +262,14 @@ impl SuperVersion {
             deletes: self.deletes.clone(),
             delete_count: self.delete_count,
         }
+    }
+
+    /// All tables with their levels.
+    pub(crate) fn tables_by_level(&self) -> impl Iterator<Item = (Level, &Table)> {
+        let levels = self.version.levels.iter();
+        let runs =
+            levels.flat_map(|(level, runs)| runs.runs().iter().map(move |_| level)).zip(self.runs.iter());
+        runs.flat_map(|(level, run)| run.tables().map(move |table| (level, table)))
     }
 
     /// Largest number in the runs from `index` on.

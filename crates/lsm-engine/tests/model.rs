@@ -5,16 +5,21 @@ mod common;
 
 use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
-use common::{at, small_tables};
+use common::{LengthFirst, Reverse, ReverseByPrefix, at, small_tables};
 use lsm_compaction_planner::Leveled;
-use lsm_engine::{CompactOptions, FlushOptions, HoldGuard, Reader, Tree, TreeBatch, TreeOptions, View};
+use lsm_engine::{
+    CompactOptions, FlushOptions, HoldGuard, LevelFilter, Reader, Tree, TreeBatch, TreeOptions, View,
+};
 use lsm_fs::MemFs;
 use lsm_testkit::{
-    comparators::{LengthFirst, Reverse, SuffixFirst},
+    comparators::SuffixFirst,
     operators::{Join, REFUSED},
     oracle::History,
 };
-use lsm_types::{Bytewise, Comparator, ErrorKind, KeyOrder, Kind, MergeOperator, SeqNo};
+use lsm_types::{
+    Bytewise, Comparator, DelimitedPrefix, ErrorKind, FixedPrefix, KeyOrder, Kind, MergeOperator,
+    PrefixExtractor, SeqNo,
+};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -119,7 +124,31 @@ fn key(number: u8) -> Vec<u8> {
     key
 }
 
+/// How filters are set, which changes with every open and must not be seen.
+#[derive(Clone, Copy, Debug)]
+struct Filters {
+    bits: LevelFilter,
+    /// Which extractor the first open has; each later one has the next.
+    first: usize,
+}
+
+impl Filters {
+    const DEFAULT: Self = Self { bits: LevelFilter::Auto, first: 0 };
+
+    fn extractor(self, opens: usize) -> Option<Arc<dyn PrefixExtractor>> {
+        match (self.first + opens) % 6 {
+            0 => None,
+            1 | 2 => Some(Arc::new(DelimitedPrefix::new(b'/', 1))),
+            3 => Some(Arc::new(DelimitedPrefix::new(b'/', 3))),
+            4 => Some(Arc::new(FixedPrefix::new(4))),
+            _ => Some(Arc::new(FixedPrefix::new(1))),
+        }
+    }
+}
+
 struct World {
+    filters: Filters,
+    opens: usize,
     comparator: Arc<dyn Comparator>,
     operator: Option<Arc<dyn MergeOperator>>,
     /// Keys that were put since their last weak delete.
@@ -139,11 +168,17 @@ struct World {
 }
 
 impl World {
-    fn new(comparator: Arc<dyn Comparator>, operator: Option<Arc<dyn MergeOperator>>) -> Self {
+    fn new(
+        comparator: Arc<dyn Comparator>,
+        operator: Option<Arc<dyn MergeOperator>>,
+        filters: Filters,
+    ) -> Self {
         let order = KeyOrder::new(comparator.clone());
         let memory = Arc::new(MemFs::new());
         let history = History::new().folding(operator.clone());
         let mut world = Self {
+            filters,
+            opens: 0,
             comparator,
             operator,
             put: BTreeSet::new(),
@@ -162,15 +197,18 @@ impl World {
     }
 
     fn open(&mut self) {
-        let options = TreeOptions::new("/db")
+        let mut options = TreeOptions::new("/db")
             .store(|store| store.fs(self.memory.clone()))
             .comparator(self.comparator.clone())
-            .tables(small_tables())
+            .tables(small_tables().filter(self.filters.bits))
             .table_target_bytes(2_000);
-        let options = match &self.operator {
-            Some(operator) => options.merge_operator(operator.clone()),
-            None => options,
-        };
+        if let Some(operator) = &self.operator {
+            options = options.merge_operator(operator.clone());
+        }
+        if let Some(extractor) = self.filters.extractor(self.opens) {
+            options = options.prefix_extractor(extractor);
+        }
+        self.opens += 1;
         self.tree = Some(Tree::open(options).unwrap());
     }
 
@@ -407,13 +445,38 @@ fn check_reader(reader: &impl Reader, history: &History, before: SeqNo, order: &
     let inside = |key: &&Vec<u8>| order.compare(&lower, key).is_lt() && order.compare(key, &upper).is_le();
     let expected = history.range(bounds, before, order);
     assert_eq!(pairs(reader.range::<&[u8]>(bounds), broken.iter().filter(inside).count()), expected);
-    let has_prefix = |key: &[u8]| key.starts_with(b"key/");
-    let with_prefix: Vec<_> = all.iter().filter(|(key, _)| has_prefix(key)).cloned().collect();
-    assert_eq!(
-        pairs(reader.prefix("key/"), broken.iter().filter(|key| has_prefix(key)).count()),
-        with_prefix
-    );
+    for prefix in ["key/", "k", "key", "key//", "key///", "key////", "keya", "kex/", "key/b", "l"] {
+        let has_prefix = |key: &[u8]| key.starts_with(prefix.as_bytes());
+        let seen: Vec<_> = all.iter().filter(|(key, _)| has_prefix(key)).cloned().collect();
+        let broken = broken.iter().filter(|key| has_prefix(key)).count();
+        assert_eq!(pairs(reader.prefix(prefix), broken), seen, "prefix {prefix} below {before}");
+        let mut reversed = pairs(reader.prefix(prefix).rev(), broken);
+        reversed.reverse();
+        assert_eq!(reversed, seen, "prefix {prefix} backwards below {before}");
+    }
+    check_narrow(reader, history, before, order);
     check_mixed(reader, &all, broken.len());
+}
+
+/// Ranges whose ends have much in common.
+fn check_narrow(reader: &impl Reader, history: &History, before: SeqNo, order: &KeyOrder) {
+    let broken = history.broken(before);
+    for (lower, upper) in [("key/", "key//"), ("key//b", "key//z"), ("key/a", "key/c"), ("key//", "key/0")] {
+        let (lower, upper) = (lower.as_bytes(), upper.as_bytes());
+        if order.compare(lower, upper).is_gt() {
+            continue;
+        }
+        for with_upper in [false, true] {
+            let inside = |key: &&Vec<u8>| {
+                let at_upper = order.compare(key, upper);
+                order.compare(lower, key).is_le() && (at_upper.is_lt() || (with_upper && at_upper.is_eq()))
+            };
+            let end = if with_upper { Bound::Included(upper) } else { Bound::Excluded(upper) };
+            let bounds = (Bound::Included(lower), end);
+            let found = pairs(reader.range::<&[u8]>(bounds), broken.iter().filter(inside).count());
+            assert_eq!(found, history.range(bounds, before, order));
+        }
+    }
 }
 
 /// Every form of a point read answers alike.
@@ -476,8 +539,13 @@ fn check_mixed(reader: &impl Reader, all: &[(Vec<u8>, Vec<u8>)], broken: usize) 
     assert_eq!(errors, broken);
 }
 
-fn check_history(comparator: Arc<dyn Comparator>, operator: Option<Arc<dyn MergeOperator>>, ops: Vec<Op>) {
-    let mut world = World::new(comparator, operator);
+fn check_history(
+    comparator: Arc<dyn Comparator>,
+    operator: Option<Arc<dyn MergeOperator>>,
+    filters: Filters,
+    ops: Vec<Op>,
+) {
+    let mut world = World::new(comparator, operator, filters);
     for op in ops {
         world.run(op);
     }
@@ -506,7 +574,7 @@ proptest! {
     fn every_read_answers_from_the_history(
         ops in prop::collection::vec(op(), 1..60), composes in operator(),
     ) {
-        check_history(Arc::new(Bytewise), joining(composes), ops);
+        check_history(Arc::new(Bytewise), joining(composes), Filters::DEFAULT, ops);
     }
 }
 
@@ -518,7 +586,7 @@ proptest! {
     fn every_read_answers_under_a_reversed_order(
         ops in prop::collection::vec(op(), 1..40), composes in operator(),
     ) {
-        check_history(Arc::new(Reverse), joining(composes), ops);
+        check_history(Arc::new(Reverse), joining(composes), Filters::DEFAULT, ops);
     }
 
     /// Proves E-150. Fault: engine W-2.
@@ -526,13 +594,31 @@ proptest! {
     fn every_read_answers_where_prefixes_are_scattered(
         ops in prop::collection::vec(op(), 1..40), composes in operator(),
     ) {
-        check_history(Arc::new(LengthFirst), joining(composes), ops);
+        check_history(Arc::new(LengthFirst), joining(composes), Filters::DEFAULT, ops);
     }
 
     #[test]
     fn every_read_answers_where_the_last_byte_counts_most(
         ops in prop::collection::vec(op(), 1..40), composes in operator(),
     ) {
-        check_history(Arc::new(SuffixFirst), joining(composes), ops);
+        check_history(Arc::new(SuffixFirst), joining(composes), Filters::DEFAULT, ops);
+    }
+
+    /// Proves E-64, E-79, E-152, E-154, F-93, F-97: filters of any strength, and extractors that come, go and change,
+    /// are never seen in an answer.
+    #[test]
+    fn no_filter_is_seen_in_an_answer(
+        ops in prop::collection::vec(op(), 1..50),
+        which in 0_usize..3,
+        first in 0_usize..6,
+        bits in prop_oneof![Just(Some(1.0)), Just(Some(4.5)), Just(Some(16.0)), Just(None)],
+    ) {
+        let comparator: Arc<dyn Comparator> = match which {
+            0 => Arc::new(Bytewise),
+            1 => Arc::new(LengthFirst),
+            _ => Arc::new(ReverseByPrefix),
+        };
+        let bits = bits.map_or(LevelFilter::Off, |bits| LevelFilter::bits(bits).unwrap());
+        check_history(comparator, joining(Some(true)), Filters { bits, first }, ops);
     }
 }

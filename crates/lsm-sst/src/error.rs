@@ -49,6 +49,12 @@ pub enum SstError {
         /// What differs.
         what: &'static str,
     },
+    /// A filter denies a key that the table holds.
+    #[error("{} {}: the filter at {} denies a key that the table holds", at.kind.name(), at.id, at.offset)]
+    FilterDenies {
+        /// The partition's frame.
+        at: Location,
+    },
     /// The table is ordered by another comparator.
     #[error("{} {} is ordered by comparator `{found}`, not `{expected}`", at.kind.name(), at.id)]
     Comparator {
@@ -130,7 +136,7 @@ impl Fault for SstError {
             Self::Framing(source) => source.kind(),
             Self::Payload { source, .. } => source.kind(),
             Self::BothCopies { primary, .. } => primary.kind(),
-            Self::NoSection { .. } | Self::Disagree { .. } => {
+            Self::NoSection { .. } | Self::Disagree { .. } | Self::FilterDenies { .. } => {
                 ErrorKind::Corruption(lsm_types::CorruptionKind::Decode)
             }
             Self::Comparator { .. } => ErrorKind::ComparatorMismatch,
@@ -153,6 +159,7 @@ impl Fault for SstError {
             Self::Payload { at, .. }
             | Self::NoSection { at, .. }
             | Self::Disagree { at, .. }
+            | Self::FilterDenies { at }
             | Self::Comparator { at, .. } => Some(*at),
             _ => None,
         }

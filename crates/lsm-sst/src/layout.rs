@@ -9,9 +9,10 @@ use lsm_codec::{Codec, Decoder};
 use lsm_types::{KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
 
 use crate::{
-    FilterProbe, SstError, TableCursor,
+    FilterAnswer, FilterId, FilterPartition, SstError, TableCursor,
     builder::ENCODING,
     data_block::DataBlock,
+    filter::FilterRoots,
     index::{IndexBlock, IndexEntry},
     payload::PayloadError,
     properties::{Properties, SeqNoBounds},
@@ -43,10 +44,28 @@ pub trait BlockSource {
     /// An index partition.
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>>;
 
-    /// A filter partition; `None` for "no help": filters are not used, or this one is damaged or not understood.
-    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
-        let _ = at;
-        None
+    /// Partition `part` of a filter, found by [`TableLayout::filter_ref`]; `None` when filters are not used here.
+    ///
+    /// # Errors
+    /// Why the partition cannot be used. That hinders no read.
+    fn filter(&self, id: FilterId, part: usize) -> Result<Option<Arc<FilterPartition>>> {
+        let _ = (id, part);
+        Ok(None)
+    }
+
+    /// What partition `part` of a filter says about `hash`.
+    #[inline]
+    fn ask_filter(&self, id: FilterId, part: usize, hash: KeyHash) -> FilterAnswer {
+        match self.filter(id, part) {
+            Ok(Some(partition)) => partition.ask(hash),
+            _ => FilterAnswer::Unusable,
+        }
+    }
+
+    /// Told after every point read: what the filter over keys said, and whether the key was found.
+    #[inline]
+    fn note_get(&self, answer: FilterAnswer, found: bool) {
+        let _ = (answer, found);
     }
 }
 
@@ -59,8 +78,18 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
         (**self).index(at)
     }
 
-    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
-        (**self).filter(at)
+    fn filter(&self, id: FilterId, part: usize) -> Result<Option<Arc<FilterPartition>>> {
+        (**self).filter(id, part)
+    }
+
+    #[inline]
+    fn ask_filter(&self, id: FilterId, part: usize, hash: KeyHash) -> FilterAnswer {
+        (**self).ask_filter(id, part, hash)
+    }
+
+    #[inline]
+    fn note_get(&self, answer: FilterAnswer, found: bool) {
+        (**self).note_get(answer, found);
     }
 }
 
@@ -73,8 +102,18 @@ impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
         (**self).index(at)
     }
 
-    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
-        (**self).filter(at)
+    fn filter(&self, id: FilterId, part: usize) -> Result<Option<Arc<FilterPartition>>> {
+        (**self).filter(id, part)
+    }
+
+    #[inline]
+    fn ask_filter(&self, id: FilterId, part: usize, hash: KeyHash) -> FilterAnswer {
+        (**self).ask_filter(id, part, hash)
+    }
+
+    #[inline]
+    fn note_get(&self, answer: FilterAnswer, found: bool) {
+        (**self).note_get(answer, found);
     }
 }
 
@@ -97,7 +136,7 @@ pub struct TableLayout {
     pub(crate) properties: Properties,
     pub(crate) order: KeyOrder,
     pub(crate) root: Arc<IndexBlock>,
-    pub(crate) filter_root: Option<IndexBlock>,
+    pub(crate) filters: FilterRoots,
     pub(crate) tombstones: Vec<RangeTombstone>,
     pub(crate) reader: FrameReader,
     pub(crate) file_len: u64,
@@ -147,6 +186,11 @@ impl TableLayout {
         &self.detours
     }
 
+    /// The same, to keep.
+    pub fn take_detours(&mut self) -> Vec<SstError> {
+        core::mem::take(&mut self.detours)
+    }
+
     /// Entries of all kinds, without range tombstones.
     pub const fn entries(&self) -> u64 {
         self.properties.counters.entries
@@ -168,11 +212,12 @@ impl TableLayout {
     pub fn memory_len(&self) -> usize {
         size_of::<Self>()
             + self.root.memory_len()
-            + self.filter_root.as_ref().map_or(0, IndexBlock::memory_len)
+            + self.filters.memory_len()
             + self.tombstones.len() * size_of::<RangeTombstone>()
     }
 
-    /// The newest version of `key` numbered below `before`. Range tombstones are the caller's to apply.
+    /// The newest version of `key` numbered below `before`. Range tombstones are the caller's to apply: they may
+    /// cover a key that no entry has, and that the filter therefore denies.
     ///
     /// Allocates nothing and assembles no key; `hash` is that of `key`.
     pub fn get<S: BlockSource + ?Sized>(
@@ -182,10 +227,39 @@ impl TableLayout {
         key: &[u8],
         before: SeqNo,
     ) -> Result<Option<Found>> {
+        if self.spans(key) { self.get_within(source, hash, key, before) } else { Ok(None) }
+    }
+
+    /// As [`TableLayout::get`], for a key that is known to lie between the smallest and the largest one.
+    #[inline]
+    pub fn get_within<S: BlockSource + ?Sized>(
+        &self,
+        source: &S,
+        hash: KeyHash,
+        key: &[u8],
+        before: SeqNo,
+    ) -> Result<Option<Found>> {
         let before = self.local(before);
-        if before == SeqNo::ZERO || !self.may_contain(source, hash, key) {
+        if before == SeqNo::ZERO {
             return Ok(None);
         }
+        let answer = self.ask_key(source, hash, key);
+        let found = match answer {
+            FilterAnswer::Absent => None,
+            _ => self.find(source, hash, key, before)?,
+        };
+        source.note_get(answer, found.is_some());
+        Ok(found)
+    }
+
+    /// The newest version of `key` with a local number below `before`, whatever the filter says.
+    fn find<S: BlockSource + ?Sized>(
+        &self,
+        source: &S,
+        hash: KeyHash,
+        key: &[u8],
+        before: SeqNo,
+    ) -> Result<Option<Found>> {
         let Some((_, entry)) = self.locate(source, key, before)? else { return Ok(None) };
         let block = source.data(entry.into())?;
         Ok(block.find(&self.order, hash, key, before).map(|row| Found {
@@ -195,15 +269,11 @@ impl TableLayout {
         }))
     }
 
-    /// Whether the table can hold `key`, by its key range and its filter.
-    pub fn may_contain<S: BlockSource + ?Sized>(&self, source: &S, hash: KeyHash, key: &[u8]) -> bool {
-        let Some((min, max)) = &self.properties.keys else { return false };
-        if self.order.compare(key, min).is_lt() || self.order.compare(key, max).is_gt() {
-            return false;
-        }
-        let Some(root) = &self.filter_root else { return true };
-        let Some(partition) = root.entry(root.find(&self.order, key, SeqNo::LATEST)) else { return true };
-        source.filter(partition.into()).is_none_or(|probe| probe.may_contain(hash))
+    /// Whether `key` lies between the smallest and the largest key of entries.
+    fn spans(&self, key: &[u8]) -> bool {
+        self.properties.keys.as_ref().is_some_and(|(min, max)| {
+            self.order.compare(key, min).is_ge() && self.order.compare(key, max).is_le()
+        })
     }
 
     /// A cursor over the entries.
@@ -253,9 +323,19 @@ impl TableLayout {
         Ok(block)
     }
 
-    /// Checks a filter partition and returns its payload; `frame` is exactly the bytes of the reference.
-    pub fn decode_filter(&self, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<Slice> {
-        self.open(BlockKind::FILTER_PARTITION, at, frame, decoder)
+    /// Checks and parses a filter partition; `frame` is exactly the bytes of the reference.
+    ///
+    /// It is used from where it lies, fastest when its payload starts at a multiple of 64 bytes.
+    pub fn decode_filter(
+        &self,
+        id: FilterId,
+        at: BlockRef,
+        frame: &Slice,
+        decoder: &mut Decoder,
+    ) -> Result<FilterPartition> {
+        let kind = id.partition_kind();
+        let payload = self.open(kind, at, frame, decoder)?;
+        Ok(FilterPartition::decode(id, payload).map_err(|source| self.payload(kind, at, source))?)
     }
 
     fn open(&self, kind: BlockKind, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<Slice> {

@@ -51,7 +51,10 @@ pub mod range_tombstones;
 pub use builder::{BuildOptions, Output, TableBuilder, TableSummary};
 pub use cursor::TableCursor;
 pub use error::SstError;
-pub use filter::{BoxedFilterBuilder, FilterBuilder, FilterOpener, FilterProbe};
+pub use filter::{
+    ExtractorId, FilterAnswer, FilterAudit, FilterBits, FilterFacts, FilterId, FilterOptions,
+    FilterPartition, FilterProperties, FilterShape, PrefixFilterOptions,
+};
 pub use layout::{BlockRef, BlockSource, Found, TableLayout};
 pub use lsm_block::{ByteRange, Step};
 pub use lsm_types::{Error, Result};

@@ -17,8 +17,8 @@ use lsm_codec::Decoder;
 use lsm_types::{CorruptionKind, FileKind, KeyOrder, Location, RangeTombstone, Result, Slice};
 
 use crate::{
-    SstError, TableLayout, index::IndexBlock, layout::checked_encoding, payload::PayloadError,
-    properties::Properties, range_tombstones,
+    FilterId, SstError, TableLayout, filter::FilterRoots, index::IndexBlock, layout::checked_encoding,
+    payload::PayloadError, properties::Properties, range_tombstones,
 };
 
 /// How far apart sections may lie to be read in one go, in bytes.
@@ -155,7 +155,13 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         sections.required(BlockKind::INDEX_ROOT, |frames| IndexBlock::decode(single(frames)?.clone()))?;
     let tombstones =
         sections.load(BlockKind::RANGE_TOMBSTONES, |frames| read_tombstones(frames, &options.order))?;
-    let filter_root = sections.filter_root()?;
+    let mut filters = FilterRoots::default();
+    if properties.filters.is_usable(FilterId::Keys) {
+        filters.keys = sections.filter_root(FilterId::Keys)?;
+    }
+    if properties.filters.is_usable(FilterId::Prefixes) {
+        filters.prefixes = sections.filter_root(FilterId::Prefixes)?;
+    }
     let layout = TableLayout {
         superblock,
         directory: located.directory.clone(),
@@ -163,7 +169,7 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         properties,
         order: options.order.clone(),
         root: Arc::new(root),
-        filter_root,
+        filters,
         reader: sections.reader,
         file_len: sections.file_len,
         max_block_bytes: options.max_block_bytes,
@@ -239,9 +245,9 @@ impl Sections<'_> {
         }
     }
 
-    /// The root of the filter; damage means that there is no filter.
-    fn filter_root(&mut self) -> Attempt<Option<IndexBlock>> {
-        match self.load(BlockKind::FILTER_ROOT, |frames| IndexBlock::decode(single(frames)?.clone())) {
+    /// The root of a filter; damage means that there is no filter.
+    fn filter_root(&mut self, id: FilterId) -> Attempt<Option<IndexBlock>> {
+        match self.load(id.root_kind(), |frames| IndexBlock::decode(single(frames)?.clone())) {
             Err(Stop::Fail(error)) => {
                 self.detours.push(error);
                 Ok(None)

@@ -7,11 +7,11 @@ use alloc::{string::String, vec::Vec};
 
 use lsm_types::{ByteReader, Cut, Level, MAX_NAME_LEN, SeqNo, Slice, TableId, UnixNanos, varint};
 
-use crate::payload::PayloadError;
+use crate::{FilterProperties, payload::PayloadError};
 
-const NUMBER: u8 = 1;
+pub(crate) const NUMBER: u8 = 1;
 const BYTES: u8 = 2;
-const TEXT: u8 = 3;
+pub(crate) const TEXT: u8 = 3;
 /// Ids with this bit must be understood.
 const CRITICAL: u16 = 1 << 15;
 
@@ -152,6 +152,8 @@ pub struct Properties {
     pub counters: Counters,
     /// Codecs of data blocks.
     pub codecs: CodecCensus,
+    /// Filters.
+    pub filters: FilterProperties,
 }
 
 impl Properties {
@@ -191,6 +193,7 @@ impl Properties {
             .flat_map(|n| n.to_le_bytes())
             .collect();
         put(CODECS, BYTES, &census);
+        self.filters.encode(&mut put);
 
         items.sort_by_key(|(id, _, _)| *id);
         for (id, ty, bytes) in &items {
@@ -238,6 +241,7 @@ impl Properties {
                 CODECS => found.codecs = item.census()?,
                 _ => match found.counters.slot(id) {
                     Some(slot) => *slot = item.number()?,
+                    None if found.filters.decode(&item)? => {}
                     None if id & CRITICAL != 0 => {
                         return Err(PayloadError::Unsupported { part: "property", found: id.into() });
                     }
@@ -292,14 +296,14 @@ impl<T> Pair<T> {
 }
 
 /// One property as it stands in the list.
-struct Item<'a> {
-    id: u16,
+pub(crate) struct Item<'a> {
+    pub(crate) id: u16,
     ty: u8,
     bytes: &'a [u8],
 }
 
 impl<'a> Item<'a> {
-    fn wrong(&self, field: &'static str) -> PayloadError {
+    pub(crate) fn wrong(&self, field: &'static str) -> PayloadError {
         PayloadError::Item { field, item: self.id.into() }
     }
 
@@ -307,7 +311,7 @@ impl<'a> Item<'a> {
         if self.ty == ty { Ok(self.bytes) } else { Err(self.wrong("property type")) }
     }
 
-    fn number(&self) -> Result<u64, PayloadError> {
+    pub(crate) fn number(&self) -> Result<u64, PayloadError> {
         let bytes = self.bytes(NUMBER)?;
         bytes.try_into().map(u64::from_le_bytes).map_err(|_| self.wrong("number length"))
     }
@@ -317,7 +321,7 @@ impl<'a> Item<'a> {
         seqno.ok_or_else(|| self.wrong("seqno"))
     }
 
-    fn text(&self) -> Result<String, PayloadError> {
+    pub(crate) fn text(&self) -> Result<String, PayloadError> {
         let bytes = self.bytes(TEXT)?;
         if bytes.len() > MAX_NAME_LEN {
             return Err(self.wrong("text length"));

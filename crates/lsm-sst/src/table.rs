@@ -10,7 +10,7 @@ use lsm_types::{
 };
 
 use crate::{
-    BlockRef, BlockSource, FilterOpener, FilterProbe, Found, OpenOptions, OpenSst, SstError, TableCursor,
+    BlockRef, BlockSource, FilterId, FilterPartition, Found, OpenOptions, OpenSst, SstError, TableCursor,
     TableLayout, Verified,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
@@ -20,13 +20,13 @@ use crate::{
 #[derive(Clone)]
 pub struct TableOptions {
     open: OpenOptions,
-    filter: Option<FilterOpener>,
+    filters: bool,
 }
 
 impl TableOptions {
-    /// Byte order, no filter.
+    /// Byte order, filters in use.
     pub fn new() -> Self {
-        Self { open: OpenOptions::new(KeyOrder::bytewise()), filter: None }
+        Self { open: OpenOptions::new(KeyOrder::bytewise()), filters: true }
     }
 
     /// The comparator the table was written with.
@@ -36,17 +36,17 @@ impl TableOptions {
         self
     }
 
-    /// What is known about the file beforehand; replaces everything set so far but the filter.
+    /// What is known about the file beforehand; replaces everything set so far but the use of filters.
     #[must_use]
     pub fn open(mut self, open: OpenOptions) -> Self {
         self.open = open;
         self
     }
 
-    /// What understands the table's filter partitions.
+    /// Whether filters are asked; the answers are the same. Default: yes.
     #[must_use]
-    pub fn filter(mut self, opener: FilterOpener) -> Self {
-        self.filter = Some(opener);
+    pub fn filters(mut self, filters: bool) -> Self {
+        self.filters = filters;
         self
     }
 }
@@ -81,7 +81,7 @@ impl<R: ReadAt> Table<R> {
             }
         };
         let decoder = RefCell::new(Decoder::new());
-        let source = DirectSource { file, layout: Arc::clone(&layout), decoder, filter: options.filter };
+        let source = DirectSource { file, layout: Arc::clone(&layout), decoder, filters: options.filters };
         Ok(Self { layout, source })
     }
 
@@ -126,7 +126,7 @@ pub struct DirectSource<R> {
     file: R,
     layout: Arc<TableLayout>,
     decoder: RefCell<Decoder>,
-    filter: Option<FilterOpener>,
+    filters: bool,
 }
 
 impl<R> core::fmt::Debug for DirectSource<R> {
@@ -155,10 +155,14 @@ impl<R: ReadAt> BlockSource for DirectSource<R> {
         self.layout.decode_index(at, &frame, &mut self.decoder.borrow_mut()).map(Arc::new)
     }
 
-    fn filter(&self, at: BlockRef) -> Option<Arc<dyn FilterProbe>> {
-        let opener = self.filter.as_ref()?;
-        let frame = self.read(BlockKind::FILTER_PARTITION, at).ok()?;
-        opener(self.layout.decode_filter(at, &frame, &mut self.decoder.borrow_mut()).ok()?)
+    fn filter(&self, id: FilterId, part: usize) -> Result<Option<Arc<FilterPartition>>> {
+        if !self.filters {
+            return Ok(None);
+        }
+        let Some(at) = self.layout.filter_ref(id, part) else { return Ok(None) };
+        let frame = self.read(id.partition_kind(), at)?;
+        let partition = self.layout.decode_filter(id, at, &frame, &mut self.decoder.borrow_mut())?;
+        Ok(Some(Arc::new(partition)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checking a whole table: every frame, every row, and that what it says about itself is so.
 
-use alloc::collections::BTreeSet;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use lsm_block::{
     BlockKind, ByteRange, DirectoryPointer, FrameReader, SectionDigest, Superblock, Walk, Walked,
@@ -9,7 +9,7 @@ use lsm_codec::Decoder;
 use lsm_types::{Error, Kind, ReadAt, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
-    BlockRef, BlockSource, SstError, TableLayout,
+    BlockRef, BlockSource, FilterAudit, SstError, TableLayout,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
     layout::section_ref,
@@ -61,8 +61,8 @@ struct Check<'c> {
 }
 
 /// What is carried from block to block.
-#[derive(Default)]
-struct Rows {
+struct Rows<'a> {
+    audit: FilterAudit<'a>,
     counters: Counters,
     seqnos: Option<SeqNoBounds>,
     first: Option<Slice>,
@@ -163,8 +163,9 @@ impl Check<'_> {
 
     /// Every row, in order, and the properties that count them.
     fn rows<S: BlockSource + ?Sized>(&mut self, source: &S) {
-        let root = &self.layout.root;
-        let mut rows = Rows::default();
+        let layout = self.layout;
+        let root = &layout.root;
+        let mut rows = Rows::new(FilterAudit::new(layout, None));
         self.index_order(root, None);
         for root_idx in 0..root.entries() {
             let Some(entry) = root.entry(root_idx) else { continue };
@@ -189,7 +190,12 @@ impl Check<'_> {
                 }
             }
         }
+        let mut faults = Vec::new();
         self.counts(&rows);
+        rows.audit.finish(source, &mut |error| faults.push(error));
+        for error in faults {
+            self.found(error);
+        }
     }
 
     fn index_order(&mut self, index: &IndexBlock, entry: Option<IndexEntry>) {
@@ -210,7 +216,7 @@ impl Check<'_> {
         index: &IndexBlock,
         idx: usize,
         entry: IndexEntry,
-        rows: &mut Rows,
+        rows: &mut Rows<'_>,
     ) {
         let block = match source.data(entry.into()) {
             Ok(block) => block,
@@ -225,7 +231,11 @@ impl Check<'_> {
             .and_then(|()| {
                 if block.rows() as u64 == entry.rows { Ok(()) } else { Err(PayloadError::field("rows")) }
             });
-        rows.count(&block);
+        let mut faults = Vec::new();
+        rows.count(source, &block, &mut |error| faults.push(error));
+        for error in faults {
+            self.found(error);
+        }
         self.verified.entries += block.rows() as u64;
         if let Err(source) = result {
             self.payload_error(BlockKind::DATA, entry.handle.offset, source);
@@ -238,7 +248,7 @@ impl Check<'_> {
         block: &DataBlock,
         index: &IndexBlock,
         idx: usize,
-        rows: &mut Rows,
+        rows: &mut Rows<'_>,
     ) -> Result<(), PayloadError> {
         let order = &self.layout.order;
         let (mut key, mut separator) = (KeyBuf::new(), KeyBuf::new());
@@ -258,7 +268,7 @@ impl Check<'_> {
         if behind && within && found { Ok(()) } else { Err(PayloadError::field("separator")) }
     }
 
-    fn counts(&mut self, rows: &Rows) {
+    fn counts(&mut self, rows: &Rows<'_>) {
         if rows.incomplete {
             return;
         }
@@ -281,8 +291,26 @@ impl Check<'_> {
     }
 }
 
-impl Rows {
-    fn count(&mut self, block: &DataBlock) {
+impl<'a> Rows<'a> {
+    fn new(audit: FilterAudit<'a>) -> Self {
+        Self {
+            audit,
+            counters: Counters::default(),
+            seqnos: None,
+            first: None,
+            last: None,
+            last_counted: None,
+            incomplete: false,
+        }
+    }
+
+    /// Takes in the rows of a block; what filters deny of them goes to `report`.
+    fn count<S: BlockSource + ?Sized>(
+        &mut self,
+        source: &S,
+        block: &DataBlock,
+        report: &mut dyn FnMut(Error),
+    ) {
         let (mut key, mut last) = (KeyBuf::new(), self.last_counted.take());
         for row in 0..block.rows() {
             block.key(row, &mut key);
@@ -290,6 +318,7 @@ impl Rows {
             counters.entries += 1;
             if last.as_deref() != Some(key.as_slice()) {
                 counters.distinct_keys += 1;
+                self.audit.key(source, key.as_slice(), report);
                 last = Some(Slice::copy_from(key.as_slice()));
             }
             counters.raw_key_bytes += key.as_slice().len() as u64;

@@ -7,14 +7,15 @@ mod common;
 use common::{Entry, build, put, seqno, small_options};
 use lsm_block::{Handle, SectionFlags};
 use lsm_sst::{
-    BuildOptions, Table, TableOptions,
+    BuildOptions, ExtractorId, FilterFacts, FilterProperties, Table, TableOptions,
     data_block::{DataBlock, DataBlockBuilder, RowOptions},
     index::{IndexBlock, IndexBlockBuilder, IndexEntry},
     properties::{CodecCensus, Counters, Properties, SeqNoBounds},
     range_tombstones,
 };
 use lsm_types::{
-    Cut, KeyOrder, Kind, Level, RangeTombstone, SeqNo, Slice, TableId, UnixNanos, columns::KeyBuf,
+    Cut, FixedPrefix, KeyHash, KeyOrder, Kind, Level, RangeTombstone, SeqNo, Slice, TableId, UnixNanos,
+    columns::KeyBuf,
 };
 
 /// The bytes of an annotated dump: what stands before `|` on each line, in hex; `NN*COUNT` repeats a byte.
@@ -74,6 +75,7 @@ const INDEX: &str = include_str!("golden/index.txt");
 const INDEX_UPPER: &str = include_str!("golden/index_upper.txt");
 const TOMBSTONES: &str = include_str!("golden/range_tombstones.txt");
 const PROPERTIES: &str = include_str!("golden/properties.txt");
+const FILTER_PROPERTIES: &str = include_str!("golden/filter_properties.txt");
 
 #[test]
 fn data_block_bytes() {
@@ -168,11 +170,28 @@ fn properties_bytes() {
             ..Counters::default()
         },
         codecs: CodecCensus { raw: 0, lz4: 1, zstd: 0 },
+        filters: FilterProperties::default(),
     };
     let mut payload = Vec::new();
     properties.encode(&mut payload);
     check(&payload, PROPERTIES);
     assert_eq!(Properties::decode(&bytes_of(PROPERTIES)).unwrap(), properties);
+
+    let filters = FilterProperties {
+        keys: Some(FilterFacts { bits: 8 << 16, seed: KeyHash::SEED }),
+        prefixes: Some(FilterFacts { bits: 21 << 15, seed: KeyHash::PREFIX_SEED }),
+        extractor: Some(ExtractorId::of(&FixedPrefix::new(4))),
+        prefix_stored_bytes: 0x123,
+        prefix_partitions: 2,
+        prefix_count: 300,
+    };
+    let properties = Properties { filters, ..properties };
+    payload.clear();
+    properties.encode(&mut payload);
+    let (before, after) = PROPERTIES.split_at(PROPERTIES.find("00 05 02").unwrap());
+    let dump = [before, FILTER_PROPERTIES, after].concat();
+    check(&payload, &dump);
+    assert_eq!(Properties::decode(&bytes_of(&dump)).unwrap(), properties);
 }
 
 /// A whole table: its digest, its length and where everything lies.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lsm_sst::{data_block::DataBlock, index::IndexBlock};
+use lsm_sst::{FilterPartition, data_block::DataBlock, index::IndexBlock};
 use lsm_types::Result;
 use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
 
@@ -19,6 +19,7 @@ const TYPICAL_BLOCK: u64 = 4 << 10;
 pub(crate) enum CachedBlock {
     Data(Arc<DataBlock>),
     Index(Arc<IndexBlock>),
+    Filter(Arc<FilterPartition>),
 }
 
 impl CachedBlock {
@@ -26,6 +27,7 @@ impl CachedBlock {
         let len = match self {
             Self::Data(block) => block.memory_len(),
             Self::Index(block) => block.memory_len(),
+            Self::Filter(partition) => partition.memory_len(),
         };
         len as u64
     }

@@ -2,14 +2,20 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lsm_block::{FileIdentity, Superblock};
 use lsm_fs::{Fs, SyncLevel};
-use lsm_types::{Clock, EditIndex, FileKind, FileUuid, KeyOrder, Random, Result, TableId, TreeId};
+use lsm_types::{
+    Clock, EditIndex, FileKind, FileUuid, KeyOrder, PrefixExtractor, Random, Result, TableId, TreeId,
+};
+use parking_lot::Mutex;
 
-use crate::{BlockCache, DecoderPool, DescriptorCache, TablePolicy};
+use crate::{BlockCache, DecoderPool, DescriptorCache, FilterScene, TablePolicy};
 
 /// Where numbers of new files come from.
 pub trait FileIds: Send + Sync {
@@ -18,6 +24,34 @@ pub trait FileIds: Send + Sync {
 
     /// The last edit of the manifest.
     fn last_edit(&self) -> EditIndex;
+}
+
+/// Where the tree says how it stands, and writers of tables say which filters they had to leave out.
+#[derive(Debug, Default)]
+pub struct FilterDesk {
+    scene: Mutex<Arc<FilterScene>>,
+    given_up: AtomicU64,
+}
+
+impl FilterDesk {
+    /// Says how the tree stands, to tables that are begun from now on.
+    pub fn set_scene(&self, scene: FilterScene) {
+        *self.scene.lock() = Arc::new(scene);
+    }
+
+    /// How the tree stands.
+    pub fn scene(&self) -> Arc<FilterScene> {
+        self.scene.lock().clone()
+    }
+
+    pub(crate) fn note_given_up(&self, filters: u32) {
+        self.given_up.fetch_add(filters.into(), Ordering::Relaxed);
+    }
+
+    /// Filters that could not be built: their tables were written without.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
 }
 
 /// Everything the tables of one tree share; made once per tree.
@@ -46,6 +80,10 @@ pub struct TableEnv {
     pub random: Arc<dyn Random>,
     /// How tables are written.
     pub policy: TablePolicy,
+    /// Names the prefixes of keys that filters know; `None` for no filters over prefixes.
+    pub prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+    /// What the tree tells those who choose filters, and what they have to tell.
+    pub filters: FilterDesk,
     /// How durable a finished file is made.
     pub sync_file: SyncLevel,
     /// How durable its name is made.

@@ -1,8 +1,13 @@
 //! How tables are written, by level.
 
 use lsm_codec::Compression;
-use lsm_sst::{BuildOptions, data_block::RowOptions};
+use lsm_sst::{BuildOptions, FilterBits, FilterOptions, data_block::RowOptions};
 use lsm_types::{ErrorKind, Fault, KeyOrder, Level, Result};
+
+use crate::{
+    ExpectHits, FilterScene, LevelFilter,
+    filter_policy::{bits_at, bits_within},
+};
 
 /// How tables are written. Lists are by level; the last element holds for all deeper levels.
 ///
@@ -23,6 +28,23 @@ pub struct TablePolicy {
     pub index_partition_bytes: u32,
     /// Bytes handed to the file system at once. Default 256 KiB.
     pub file_buffer_bytes: u32,
+    /// Filters over keys. Default [`LevelFilter::Auto`] everywhere.
+    pub filter: Vec<LevelFilter>,
+    /// Bytes that the filters over keys of a tree may take together, shared out among its levels so that reads of
+    /// absent keys look into as few tables as possible; replaces the bits in `filter`, not [`LevelFilter::Off`].
+    /// Approached as tables are written anew. Default none.
+    pub filter_budget_bytes: Option<u64>,
+    /// Bytes of a filter partition where filters are partitioned. Default 32 KiB.
+    pub filter_partition_bytes: u32,
+    /// Whether filters are cut into partitions. One that is not is cut when it passes 256 KiB. Default from level 2 on.
+    pub filter_partitioning: Vec<bool>,
+    /// Whether filters stay in memory while their table is open, beside the cache. Goes by the level a table was
+    /// written for. Default level 0 alone.
+    pub pin_filter: Vec<bool>,
+    /// Whether the last level does without filters over keys. Default [`ExpectHits::Auto`].
+    pub expect_point_read_hits: ExpectHits,
+    /// Filters over prefixes, where there is an extractor. Default as `filter`.
+    pub prefix_filter_bits: Option<Vec<LevelFilter>>,
 }
 
 impl Default for TablePolicy {
@@ -36,15 +58,22 @@ impl Default for TablePolicy {
             index_spill_bytes: 4 << 20,
             index_partition_bytes: 32 << 10,
             file_buffer_bytes: 256 << 10,
+            filter: vec![LevelFilter::Auto],
+            filter_budget_bytes: None,
+            filter_partition_bytes: 32 << 10,
+            filter_partitioning: vec![false, false, true],
+            pin_filter: vec![true, false],
+            expect_point_read_hits: ExpectHits::default(),
+            prefix_filter_bits: None,
         }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("option `{option}`: {problem}")]
-struct PolicyError {
-    option: &'static str,
-    problem: &'static str,
+pub(crate) struct PolicyError {
+    pub(crate) option: &'static str,
+    pub(crate) problem: &'static str,
 }
 
 impl Fault for PolicyError {
@@ -63,6 +92,12 @@ impl TablePolicy {
     /// The same size of data blocks at all levels.
     pub fn data_block_bytes(mut self, bytes: u32) -> Self {
         self.data_block_bytes = vec![bytes];
+        self
+    }
+
+    /// The same filters over keys at all levels.
+    pub fn filter(mut self, filter: LevelFilter) -> Self {
+        self.filter = vec![filter];
         self
     }
 
@@ -91,6 +126,22 @@ impl TablePolicy {
         if !(4 << 10..=64 << 20).contains(&self.file_buffer_bytes) {
             return wrong("file_buffer_bytes", "must be 4 KiB to 64 MiB");
         }
+        let lists = [self.filter.len(), self.filter_partitioning.len(), self.pin_filter.len()];
+        if lists.contains(&0) || self.prefix_filter_bits.as_ref().is_some_and(Vec::is_empty) {
+            return wrong(
+                "filter",
+                "lists by level must have at least one element; to have no filter, say `Off`",
+            );
+        }
+        if !(256..=SINGLE_FILTER_BYTES).contains(&self.filter_partition_bytes) {
+            return wrong("filter_partition_bytes", "must be 256 bytes to 256 KiB");
+        }
+        if self.filter_budget_bytes == Some(0) {
+            return wrong(
+                "filter_budget_bytes",
+                "must be at least 1; to have no filter, set `filter` to `Off`",
+            );
+        }
         Ok(())
     }
 
@@ -109,6 +160,58 @@ impl TablePolicy {
         options.index_partition_bytes = self.index_partition_bytes as usize;
         options.write_buffer_bytes = self.file_buffer_bytes as usize;
         options
+    }
+}
+
+/// Bytes at which a filter that is not to be partitioned is cut all the same.
+const SINGLE_FILTER_BYTES: u32 = 256 << 10;
+
+impl TablePolicy {
+    /// The filter over keys of a table for `level`, of `level_count` levels; `None` for none.
+    pub(crate) fn key_filter(
+        &self,
+        scene: &FilterScene,
+        level: Level,
+        level_count: u8,
+    ) -> Option<FilterOptions> {
+        let is_last = level.get() + 1 >= level_count;
+        let hits = match self.expect_point_read_hits {
+            ExpectHits::No => false,
+            ExpectHits::Yes => true,
+            ExpectHits::Auto => scene.reads_hit,
+        };
+        if is_last && hits {
+            return None;
+        }
+        let bits = bits_at(|level, is_last| pick(&self.filter, level, is_last), scene, level, level_count)?;
+        let bits = match self.filter_budget_bytes {
+            Some(budget) => bits_within(budget, scene, level)?,
+            None => bits,
+        };
+        Some(self.filter_options(bits, level, is_last))
+    }
+
+    /// The filter over prefixes of a table for `level`, of `level_count` levels; `None` for none.
+    pub(crate) fn prefix_filter(
+        &self,
+        scene: &FilterScene,
+        level: Level,
+        level_count: u8,
+    ) -> Option<FilterOptions> {
+        let list = self.prefix_filter_bits.as_ref().unwrap_or(&self.filter);
+        let bits = bits_at(|level, is_last| pick(list, level, is_last), scene, level, level_count)?;
+        Some(self.filter_options(bits, level, level.get() + 1 >= level_count))
+    }
+
+    fn filter_options(&self, bits: FilterBits, level: Level, is_last: bool) -> FilterOptions {
+        let partitioned = pick(&self.filter_partitioning, level, is_last).unwrap_or(true);
+        let partition_bytes = if partitioned { self.filter_partition_bytes } else { SINGLE_FILTER_BYTES };
+        FilterOptions { bits, partition_bytes: partition_bytes as usize }
+    }
+
+    /// Whether the filters of tables written for `level` stay in memory.
+    pub(crate) fn pins_filter(&self, level: Level) -> bool {
+        pick(&self.pin_filter, level, false).unwrap_or(false)
     }
 }
 

@@ -3,11 +3,16 @@
 use std::{cell::RefCell, sync::Arc};
 
 use lsm_block::BlockKind;
-use lsm_sst::{BlockRef, BlockSource, TableLayout, data_block::DataBlock, index::IndexBlock};
-use lsm_types::{FileKind, Location, Result, Slice};
+use lsm_sst::{
+    BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, TableLayout, data_block::DataBlock,
+    index::IndexBlock,
+};
+use lsm_types::{FileKind, KeyHash, Location, Result, Slice};
 
-use crate::{TableError, cache::CachedBlock, table::TableInner};
+use crate::{TableError, cache::CachedBlock, filters::TableFilters, table::TableInner};
 
+/// What the payload of a filter partition is aligned to in memory: a cache line.
+const ALIGN: usize = 64;
 /// Bytes a compaction reads at once.
 const READ_AHEAD: usize = 1 << 20;
 
@@ -31,6 +36,7 @@ impl ReadMode {
 pub(crate) struct CachedSource<'a> {
     pub(crate) table: &'a TableInner,
     pub(crate) layout: &'a TableLayout,
+    pub(crate) filters: &'a TableFilters,
 }
 
 impl BlockSource for CachedSource<'_> {
@@ -41,6 +47,16 @@ impl BlockSource for CachedSource<'_> {
 
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
         self.table.cached_index(self.layout, at)
+    }
+
+    #[inline]
+    fn ask_filter(&self, id: FilterId, part: usize, hash: KeyHash) -> FilterAnswer {
+        self.table.ask_filter(self.layout, self.filters, id, part, hash)
+    }
+
+    #[inline]
+    fn note_get(&self, answer: FilterAnswer, found: bool) {
+        self.filters.note_get(answer, found);
     }
 }
 
@@ -97,6 +113,11 @@ impl BlockSource for CursorSource {
         let decoders = &self.table.env.decoders;
         Ok(Arc::new(decoders.with(|decoder| self.layout.decode_index(at, &frame, decoder))?))
     }
+
+    /// For checks alone: past the cache.
+    fn filter(&self, id: FilterId, part: usize) -> Result<Option<Arc<FilterPartition>>> {
+        self.table.read_filter(&self.layout, id, part).map(|partition| Some(Arc::new(partition)))
+    }
 }
 
 impl TableInner {
@@ -113,7 +134,7 @@ impl TableInner {
         };
         match block {
             CachedBlock::Data(block) => Ok(block),
-            CachedBlock::Index(_) => Err(self.disagrees("kind of a block").into()),
+            CachedBlock::Index(_) | CachedBlock::Filter(_) => Err(self.disagrees("kind of a block").into()),
         }
     }
 
@@ -125,7 +146,7 @@ impl TableInner {
         })?;
         match block {
             CachedBlock::Index(block) => Ok(block),
-            CachedBlock::Data(_) => Err(self.disagrees("kind of a block").into()),
+            CachedBlock::Data(_) | CachedBlock::Filter(_) => Err(self.disagrees("kind of a block").into()),
         }
     }
 
@@ -137,15 +158,31 @@ impl TableInner {
 
     /// Bytes of the file. The caller has checked that they are there.
     pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Slice> {
+        let mut bytes = vec![0; len];
+        self.read_into(offset, &mut bytes)?;
+        Ok(Slice::from(bytes))
+    }
+
+    /// As [`TableInner::read`], into memory where the byte behind the first `lead` ones lies at a multiple of 64.
+    pub(crate) fn read_aligned(&self, offset: u64, len: usize, lead: usize) -> Result<Slice> {
+        let mut bytes = vec![0; len + (ALIGN - 1)];
+        let skip = (bytes.as_ptr() as usize).wrapping_add(lead).wrapping_neg() % ALIGN;
+        self.read_into(offset, bytes.get_mut(skip..skip + len).unwrap_or_default())?;
+        // The bytes stay where they are when the vector becomes a slice: it is exactly as long as its memory.
+        let frame = Slice::from(bytes).slice(skip..skip + len);
+        debug_assert_eq!((frame.as_ptr() as usize + lead) % ALIGN, 0, "a vector's bytes do not move");
+        Ok(frame)
+    }
+
+    fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
         let id = self.descriptor.id;
         let opened = self.env.descriptors.get(self.open_file, self.env.fs.as_ref(), &self.env.path(id));
         let file = opened.map_err(|source| TableError::Open { table: id, source })?;
-        let mut bytes = vec![0; len];
-        lsm_types::ReadAt::read_exact_at(file.as_ref(), offset, &mut bytes).map_err(|source| {
+        lsm_types::ReadAt::read_exact_at(file.as_ref(), offset, bytes).map_err(|source| {
             let at = Location { kind: FileKind::Table, id: id.get(), offset };
-            TableError::Read { at, len: u32::try_from(len).unwrap_or(u32::MAX), source }
+            TableError::Read { at, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), source }
         })?;
-        Ok(Slice::from(bytes))
+        Ok(())
     }
 
     pub(crate) fn disagrees(&self, what: &'static str) -> TableError {

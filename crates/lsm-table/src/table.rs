@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    ops::Bound,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -10,11 +11,13 @@ use std::{
 
 use lsm_block::{FileIdentity, Handle};
 use lsm_manifest::TableDescriptor;
-use lsm_sst::{OpenOptions, OpenSst, Step, TableLayout};
-use lsm_types::{EntryCursor, FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex};
+use lsm_sst::{FilterAnswer, FilterAudit, OpenOptions, OpenSst, Step, TableLayout};
+use lsm_types::{EntryCursor, Error, FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex};
 
 use crate::{
-    ReadMode, TableEnv, TableError,
+    FilterStats, ReadMode, TableEnv, TableError,
+    filter_stats::Event,
+    filters::TableFilters,
     source::{CachedSource, CursorSource},
 };
 
@@ -39,9 +42,15 @@ pub(crate) struct TableInner {
     pub(crate) cache_file: u64,
     /// The file's number in the table of open files.
     pub(crate) open_file: u64,
-    layout: OnceLock<Arc<TableLayout>>,
+    opened: OnceLock<Opened>,
     tombstones: OnceLock<Arc<TombstoneIndex>>,
     is_obsolete: AtomicBool,
+}
+
+/// What is there once the table was opened.
+struct Opened {
+    layout: Arc<TableLayout>,
+    filters: TableFilters,
 }
 
 impl Drop for TableInner {
@@ -62,7 +71,7 @@ impl Table {
                 descriptor,
                 cache_file: env.cache.new_file(),
                 open_file: env.descriptors.new_file(),
-                layout: OnceLock::new(),
+                opened: OnceLock::new(),
                 tombstones: OnceLock::new(),
                 is_obsolete: AtomicBool::new(false),
             }),
@@ -129,8 +138,30 @@ impl Table {
     /// What reading and checking blocks finds, `Corruption` among it.
     #[inline]
     pub fn get(&self, key: &[u8], hash: KeyHash, before: SeqNo) -> Result<Option<Found>> {
-        let layout = self.layout()?;
-        layout.get(&CachedSource { table: &self.inner, layout }, hash, key, before)
+        let Opened { layout, filters } = self.inner.opened()?;
+        let source = CachedSource { table: &self.inner, layout, filters };
+        layout.get_within(&source, hash, key, before)
+    }
+
+    /// Whether an entry may have a key in a range that starts at `lower`; `prefix` is the hash of a prefix that all
+    /// keys of the range have, and that the tree's extractor names for each of them.
+    ///
+    /// Says yes when in doubt; what stands in the way of the answer shows when the table is read.
+    pub fn may_hold(&self, prefix: KeyHash, lower: Bound<&[u8]>) -> bool {
+        let Ok(Opened { layout, filters }) = self.inner.opened() else { return true };
+        let source = CachedSource { table: &self.inner, layout, filters };
+        let answer = layout.ask_prefix(&source, prefix, lower);
+        match answer {
+            FilterAnswer::Absent => filters.counters.count(Event::PrefixNegative),
+            FilterAnswer::Maybe => filters.counters.count(Event::PrefixMaybe),
+            FilterAnswer::Unusable => {}
+        }
+        answer != FilterAnswer::Absent
+    }
+
+    /// How its filters did since it was opened; nothing for a table that nobody read.
+    pub fn filter_stats(&self) -> FilterStats {
+        self.inner.opened.get().map_or_else(FilterStats::default, |opened| opened.filters.stats())
     }
 
     /// A cursor over all entries, standing on none.
@@ -150,10 +181,7 @@ impl Table {
     /// What reading and checking the metadata finds.
     #[inline]
     pub fn layout(&self) -> Result<&Arc<TableLayout>> {
-        match self.inner.layout.get() {
-            Some(layout) => Ok(layout),
-            None => self.inner.open(),
-        }
+        Ok(&self.inner.opened()?.layout)
     }
 
     /// Reads the whole table past the cache, checks every block, its index and the order of its entries, and
@@ -163,17 +191,26 @@ impl Table {
     /// The first damage.
     pub fn verify(&self) -> Result<TableCheck> {
         // Opened anew, so that the metadata on disk is checked and not what was read before.
-        let layout = self.inner.read_layout()?;
-        let ahead = RefCell::new((0, Slice::empty()));
-        let mode = ReadMode::COMPACTION;
-        let source = CursorSource { table: self.inner.clone(), layout: layout.clone(), mode, ahead };
+        let mut layout = self.inner.read_layout()?;
+        let detours = layout.take_detours();
+        let layout: Arc<TableLayout> = Arc::from(layout);
+        let source = self.inner.check_source(&layout);
         let order = layout.order().clone();
         let mut cursor = layout.cursor(source);
         let mut check = TableCheck { entries: 0, blocks: layout.properties().counters.data_blocks };
         let mut last: Option<(Vec<u8>, SeqNo)> = None;
+        let mut audit = FilterAudit::new(&layout, self.inner.env.prefix_extractor.as_deref());
+        let filters = self.inner.check_source(&layout);
+        let mut denied = None;
+        let mut note = |error| {
+            denied.get_or_insert(error);
+        };
         cursor.seek_first()?;
         while let Some(entry) = cursor.entry() {
             check.entries += 1;
+            if last.as_ref().is_none_or(|(key, _)| key.as_slice() != entry.key) {
+                audit.key(&filters, entry.key, &mut note);
+            }
             match &mut last {
                 Some((key, seqno)) => {
                     let by_key = order.compare(key, entry.key);
@@ -191,7 +228,12 @@ impl Table {
         if check.entries != self.inner.descriptor.counts.entries {
             return Err(self.inner.disagrees("number of entries").into());
         }
-        Ok(check)
+        audit.finish(&filters, &mut note);
+        // Damage to what has a copy, or helps only, is told after damage to data.
+        match detours.into_iter().next().map(Error::from).or(denied) {
+            Some(error) => Err(error),
+            None => Ok(check),
+        }
     }
 }
 
@@ -205,13 +247,32 @@ pub struct TableCheck {
 }
 
 impl TableInner {
-    #[cold]
-    fn open(&self) -> Result<&Arc<TableLayout>> {
-        let layout = self.read_layout()?;
-        Ok(self.layout.get_or_init(|| layout))
+    #[inline]
+    fn opened(&self) -> Result<&Opened> {
+        match self.opened.get() {
+            Some(opened) => Ok(opened),
+            None => self.open(),
+        }
     }
 
-    fn read_layout(&self) -> Result<Arc<TableLayout>> {
+    #[cold]
+    fn open(&self) -> Result<&Opened> {
+        let layout: Arc<TableLayout> = Arc::from(self.read_layout()?);
+        for detour in layout.detours() {
+            let table = self.descriptor.id;
+            tracing::warn!(%table, %detour, "metadata of a table is damaged; a copy was used, or none");
+        }
+        let filters = TableFilters::new(&layout, &self.env);
+        Ok(self.opened.get_or_init(|| Opened { layout, filters }))
+    }
+
+    /// Blocks past the cache, for checks.
+    fn check_source(self: &Arc<Self>, layout: &Arc<TableLayout>) -> CursorSource {
+        let ahead = RefCell::new((0, Slice::empty()));
+        CursorSource { table: self.clone(), layout: layout.clone(), mode: ReadMode::COMPACTION, ahead }
+    }
+
+    fn read_layout(&self) -> Result<Box<TableLayout>> {
         let descriptor = &self.descriptor;
         let mut options = OpenOptions::new(self.env.order.clone());
         options.hints.identity = Some(FileIdentity {
@@ -232,7 +293,7 @@ impl TableInner {
             let bytes = self.read(range.offset, usize::try_from(range.len).unwrap_or(usize::MAX))?;
             match opening.feed(bytes)? {
                 Step::Need(next) => range = next,
-                Step::Done(layout) => break Arc::from(layout),
+                Step::Done(layout) => break layout,
             }
         };
         self.compare(&layout)?;
@@ -252,9 +313,6 @@ impl TableInner {
         let expected = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));
         if keys.map(|(min, max)| (min, max)) != expected {
             return Err(self.disagrees("key range"));
-        }
-        for detour in layout.detours() {
-            tracing::warn!(table = %descriptor.id, %detour, "metadata of a table is damaged; a copy was used");
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lsm_block::Superblock;
 use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
-use lsm_sst::{TableBuilder, TableSummary};
+use lsm_sst::{PrefixFilterOptions, TableBuilder, TableSummary};
 use lsm_types::{Cut, EntryRef, Level, RangeTombstone, Result, SeqNo, TableId};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
 pub struct MultiWriter {
     env: Arc<TableEnv>,
     level: Level,
+    dest: Level,
     level_count: u8,
     open: Option<OpenTable>,
     done: Vec<StagedTable>,
@@ -39,7 +40,13 @@ const ESTIMATE_EVERY: u64 = 4 << 10;
 impl MultiWriter {
     /// A writer of tables as the settings for `level`, of `level_count` levels, say.
     pub fn new(env: &Arc<TableEnv>, level: Level, level_count: u8) -> Self {
-        Self { env: env.clone(), level, level_count, open: None, done: Vec::new() }
+        Self { env: env.clone(), level, dest: level, level_count, open: None, done: Vec::new() }
+    }
+
+    /// The same writer, for tables that are placed in `dest`: decides about filters. Default: the level.
+    pub fn dest(mut self, dest: Level) -> Self {
+        self.dest = dest;
+        self
     }
 
     /// Adds an entry to the open table, which it begins where there is none.
@@ -95,6 +102,11 @@ impl MultiWriter {
         let (summary, _) = open.builder.finish()?;
         // Through the handle that wrote it, before that is closed: only this says whether the writes arrived.
         open.file.handle.sync(self.env.sync_file)?;
+        if summary.filters_given_up > 0 {
+            self.env.filters.note_given_up(summary.filters_given_up);
+            let table = open.superblock.identity.file_id;
+            tracing::warn!(table, "a filter could not be built; the table is written without");
+        }
         let descriptor = describe(&open.superblock, &summary);
         self.done.push(StagedTable::new(descriptor, open.file));
         Ok(())
@@ -114,7 +126,14 @@ impl MultiWriter {
         let id = env.ids.next()?;
         let superblock = env.superblock(id);
         let file = NewFile::create(env, env.path(id))?;
-        let options = env.policy.build_options(&env.order, self.level, self.level_count);
+        let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
+        let scene = env.filters.scene();
+        options.filter = env.policy.key_filter(&scene, self.dest, self.level_count);
+        if let Some(extractor) = &env.prefix_extractor {
+            let filter = env.policy.prefix_filter(&scene, self.dest, self.level_count);
+            let extractor = extractor.clone();
+            options.prefix_filter = filter.map(|filter| PrefixFilterOptions { filter, extractor });
+        }
         let output = FileOutput::new(file.handle.clone());
         let builder = TableBuilder::new(superblock.clone(), options, output)?;
         // At least one byte: a table is begun.
@@ -166,6 +185,6 @@ fn describe(superblock: &Superblock, summary: &TableSummary) -> TableDescriptor 
         },
         directory: DirectoryHandle { offset: summary.directory.offset, len: summary.directory.len },
         tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
-        filter_kind: 0,
+        filter_kind: u8::from(properties.filters.keys.is_some()),
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {
@@ -72,10 +72,21 @@ id! {
 pub struct KeyHash(u64);
 
 impl KeyHash {
-    /// Hash of a whole user key: XXH3-64, seed 0.
+    /// Seed of the hash of a whole key.
+    pub const SEED: u64 = 0;
+    /// Seed of the hash of a prefix, another one, so that a key says nothing about prefixes of the same bytes.
+    pub const PREFIX_SEED: u64 = 0x5052_4546_4958_4553;
+
+    /// Hash of a whole user key: XXH3-64, seed [`KeyHash::SEED`].
     #[inline]
     pub fn of(key: &[u8]) -> Self {
         Self(xxh3_64(key))
+    }
+
+    /// Hash of a prefix that an extractor named: XXH3-64, seed [`KeyHash::PREFIX_SEED`].
+    #[inline]
+    pub fn of_prefix(prefix: &[u8]) -> Self {
+        Self(xxh3_64_with_seed(prefix, Self::PREFIX_SEED))
     }
 
     /// Wraps a hash that was computed before.

@@ -26,6 +26,7 @@ mod kind;
 mod limits;
 mod merge_operator;
 mod ports;
+mod prefix;
 mod range_tombstone;
 mod seqno;
 mod slice;
@@ -49,6 +50,7 @@ pub use limits::{
 };
 pub use merge_operator::{MergeError, MergeOperator};
 pub use ports::{Clock, Random};
+pub use prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor};
 pub use range_tombstone::{RangeTombstone, join_tombstones};
 pub use reader::ByteReader;
 pub use seqno::SeqNo;

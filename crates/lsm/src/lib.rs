@@ -88,8 +88,8 @@
 
 pub use lsm_types as types;
 pub use lsm_types::{
-    Bytewise, Comparator, Error, ErrorClass, ErrorKind, KeyOrder, Kind, Level, Result, SeqNo, Slice, TableId,
-    TreeId,
+    Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyOrder, Kind, Level,
+    PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId,
 };
 
 #[cfg(feature = "block")]

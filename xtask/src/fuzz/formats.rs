@@ -4,6 +4,7 @@ use lsm_block::{
     BlockKind, Directory, FileIdentity, Footer, Superblock, Transforms,
     log::{LogEncoder, LogFormat, LogPosition, LogScanner},
 };
+use lsm_burr::{Bits, Builder, FilterRef, Retrieval, RetrievalBuilder};
 use lsm_journal::Pointer;
 use lsm_manifest::{Record, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit};
 use lsm_sst::{
@@ -18,7 +19,7 @@ use lsm_types::{
 use super::targets::{Target, seen};
 
 /// Every decoder of a file's bytes.
-pub(super) const TARGETS: [Target; 12] = [
+pub(super) const TARGETS: [Target; 14] = [
     Target { name: "superblock", run: superblock, seeds: superblock_seeds },
     Target { name: "footer", run: footer, seeds: table_seeds },
     Target { name: "directory", run: directory, seeds: table_seeds },
@@ -31,6 +32,8 @@ pub(super) const TARGETS: [Target; 12] = [
     Target { name: "manifest_record", run: record, seeds: record_seeds },
     Target { name: "version_edit", run: edit, seeds: record_seeds },
     Target { name: "pointer", run: pointer, seeds: pointer_seeds },
+    Target { name: "filter_probe", run: filter_probe, seeds: filter_seeds },
+    Target { name: "filter_build", run: filter_build, seeds: hash_seeds },
 ];
 
 const AT: Location = Location { kind: FileKind::Table, id: 7, offset: 0 };
@@ -237,4 +240,76 @@ fn pointer_seeds() -> Vec<Vec<u8>> {
         snapshot_digest: 5,
     };
     vec![pointer.encode().to_vec()]
+}
+
+/// A filter or a retrieval table, opened and asked.
+fn filter_probe(bytes: &[u8]) -> u64 {
+    let asked: Vec<u64> = (0..20).map(|i: u64| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    let filter = FilterRef::open(bytes);
+    if let Ok(filter) = &filter {
+        let mut found = [false; 20];
+        filter.may_contain_batch(&asked, &mut found);
+        for (&hash, &answer) in asked.iter().zip(&found) {
+            assert_eq!(filter.may_contain(hash), answer, "alone and in a batch");
+        }
+    }
+    let table = Retrieval::open(bytes);
+    if let Ok(table) = &table {
+        let _ = asked.iter().filter_map(|&hash| table.get(hash)).count();
+    }
+    seen((outcome(&filter), outcome(&table)))
+}
+
+fn filter_seeds() -> Vec<Vec<u8>> {
+    let build = |keys: u64| {
+        let mut builder = Builder::new(Bits::new(6.5)?);
+        (0..keys).for_each(|key| builder.push(key));
+        let mut bytes = Vec::new();
+        builder.finish(&mut bytes).map(|_| bytes)
+    };
+    let retrieval = || {
+        let mut builder = RetrievalBuilder::new(5)?;
+        for value in 0..30 {
+            builder.push(value.into(), value)?;
+            builder.push(7, value)?;
+        }
+        let mut bytes = Vec::new();
+        builder.finish(&mut bytes).map(|_| bytes)
+    };
+    [build(0), build(20), build(300), build(3000), retrieval()].into_iter().flatten().collect()
+}
+
+/// Any multiset of hashes, with any number of bits, becomes a filter that has all of them: the same in every order.
+fn filter_build(bytes: &[u8]) -> u64 {
+    let (head, list) = bytes.split_at(bytes.len().min(2));
+    let &[bits, repeats] = head else { return seen(()) };
+    let Ok(bits) = Bits::new(1.0 + f64::from(bits) / 8.5) else { return seen(()) };
+    // Each hash is followed by a run, so that short inputs reach the larger structures, too.
+    let runs = list.chunks(8).flat_map(|chunk| {
+        let first = chunk.iter().fold(0_u64, |hash, &byte| hash << 8 | u64::from(byte));
+        (0..=u64::from(repeats)).map(move |step| first.wrapping_add(step.wrapping_mul(first | 1)))
+    });
+    let mut hashes: Vec<u64> = runs.take(20_000).collect();
+    let build = |hashes: &[u64]| {
+        let mut builder = Builder::new(bits);
+        for &hash in hashes {
+            builder.push(hash);
+        }
+        let mut bytes = Vec::new();
+        builder.finish(&mut bytes).map(|stats| (stats, bytes))
+    };
+    let Ok((stats, filter)) = build(&hashes) else { return seen(()) };
+    let opened = FilterRef::open(&filter).map(|filter| hashes.iter().all(|&hash| filter.may_contain(hash)));
+    assert_eq!(opened, Ok(true), "all members are there");
+    hashes.reverse();
+    assert!(build(&hashes).is_ok_and(|(_, reversed)| reversed == filter), "order does not matter");
+    seen((stats.structure, stats.layers, stats.stash > 0, stats.seed))
+}
+
+fn hash_seeds() -> Vec<Vec<u8>> {
+    let list = |count: u32, repeats: u8| {
+        let hashes = (0..count).flat_map(|at| (u64::from(at) << 33 | 5).to_be_bytes());
+        [56, repeats].into_iter().chain(hashes).collect()
+    };
+    vec![list(0, 0), list(3, 0), list(40, 20), list(20, 255), list(300, 3)]
 }

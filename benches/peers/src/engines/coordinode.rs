@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use ::coordinode::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter, Slice,
     compaction::Leveled,
-    config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, LocatorPolicy},
+    config::{BloomConstructionPolicy, BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, LocatorPolicy},
 };
 
 use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
@@ -38,6 +38,10 @@ impl Engine for Coordinode {
     fn open(dir: &Path, settings: &Settings) -> Outcome<Self> {
         let seqno = SequenceNumberCounter::default();
         let visible = SequenceNumberCounter::default();
+        let filters = match settings.filter_bits {
+            0 => FilterPolicy::disabled(),
+            bits => FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into()))),
+        };
         let codec = match settings.codec {
             Codec::None => CompressionType::None,
             Codec::Lz4 => CompressionType::Lz4,
@@ -47,7 +51,7 @@ impl Engine for Coordinode {
             .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes))
             .data_block_compression_policy(CompressionPolicy::all(codec))
             .index_block_compression_policy(CompressionPolicy::all(CompressionType::None))
-            .filter_policy(FilterPolicy::disabled())
+            .filter_policy(filters)
             .locator_policy(LocatorPolicy::disabled())
             .compaction_threads(1)
             .open()?;

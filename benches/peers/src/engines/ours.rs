@@ -8,7 +8,8 @@ use std::{
 use lsm_codec::Compression;
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    BlockCache, CompactOptions, FlushOptions, Outcome as Done, Reader, TablePolicy, Tree, TreeOptions,
+    BlockCache, CompactOptions, FlushOptions, LevelFilter, Outcome as Done, Reader, TablePolicy, Tree,
+    TreeOptions,
 };
 use lsm_types::{SeqNo, Slice};
 
@@ -47,6 +48,10 @@ impl Engine for Ours {
         };
         let tables = TablePolicy { index_compression: vec![Compression::None], ..TablePolicy::default() }
             .compression(compression)
+            .filter(match settings.filter_bits {
+                0 => LevelFilter::Off,
+                bits => LevelFilter::bits(bits.into())?,
+            })
             .data_block_bytes(settings.block_bytes);
         let options = TreeOptions::new(dir)
             .store(|store| store.cache(BlockCache::new(settings.cache_bytes)))

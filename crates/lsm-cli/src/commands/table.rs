@@ -3,13 +3,14 @@
 use std::{fmt, path::PathBuf};
 
 use lsm_fs::DiskFile;
-use lsm_sst::{BlockEntry, Table as Sst, TableLayout, TableOptions};
+use lsm_sst::{BlockEntry, FilterId, Table as Sst, TableLayout, TableOptions};
 use lsm_types::{Kind, Slice};
 use serde::Serialize;
 
 use crate::{
     bytes::Notation,
     failure::{Ending, Failure},
+    filter_report::FilterReport,
     grid::{Align, Grid},
     output::Output,
     text,
@@ -38,13 +39,16 @@ impl Table {
         let file = DiskFile::open(&self.file).map_err(|error| failed(error.into()))?;
         let table = Sst::open(file, TableOptions::new()).map_err(failed)?;
         let mut report = Report::new(table.meta(), self.notation);
+        report.filters = FilterId::ALL.into_iter().filter_map(|id| FilterReport::read(&table, id)).collect();
         report.detours = table.meta().detours().iter().map(ToString::to_string).collect();
         self.read_entries(&table, &mut report)?;
         if self.blocks {
             self.read_blocks(&table, &mut report)?;
         }
         output.show(&report)?;
-        Ok(if report.detours.is_empty() { Ending::Clean } else { Ending::Damaged })
+        let filters_are_sound = report.filters.iter().all(|filter| filter.damaged_partitions == 0);
+        let is_sound = report.detours.is_empty() && filters_are_sound;
+        Ok(if is_sound { Ending::Clean } else { Ending::Damaged })
     }
 
     /// The first and the last entries.
@@ -131,6 +135,7 @@ struct Report {
     last: Vec<EntryReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocks: Vec<BlockReport>,
+    filters: Vec<FilterReport>,
     /// Damage that was got around while opening.
     detours: Vec<String>,
 }
@@ -185,6 +190,7 @@ impl Report {
             first: Vec::new(),
             last: Vec::new(),
             blocks: Vec::new(),
+            filters: Vec::new(),
             detours: Vec::new(),
         }
     }
@@ -217,6 +223,9 @@ impl Report {
             ),
         );
         row("index partitions", text::count(self.index_partitions));
+        for filter in &self.filters {
+            row(filter.name, filter.to_string());
+        }
         if let (Some(first), Some(last)) = (self.first_seqno, self.last_seqno) {
             row("sequence numbers", format!("{} to {}", text::count(first), text::count(last)));
         }

@@ -256,6 +256,8 @@ impl StoreInner {
             clock: self.options.clock.clone(),
             random: self.options.random.clone(),
             policy: options.tables.clone(),
+            prefix_extractor: options.prefix_extractor.clone(),
+            filters: lsm_table::FilterDesk::default(),
             sync_file: self.options.sync.table,
             sync_folder: self.options.sync.directory,
             file_name: |table| FileName::Table(table).to_string(),

@@ -148,9 +148,11 @@ impl TreeInner {
             output,
             lease,
         };
+        self.set_filter_scene(view, Some(&plan.inputs), job.output.dest, 0);
         let flavours: [&dyn CompactionFlavour; 1] = [&Standard];
         let done = run_job(&job, &flavours, &JobInstaller { tree: self, job: &job })?;
         self.counters.compacted(report.bytes_in, done.bytes);
+        self.retire_reads(view, &plan.inputs, &job.inputs);
         report.dest = Some(job.output.dest);
         report.flavour = Some(done.flavour);
         report.tables_out = done.tables;

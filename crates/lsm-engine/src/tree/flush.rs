@@ -96,6 +96,8 @@ impl TreeInner {
         let survivors = Survivors::new(merge, retention, outside, DropCounts::default());
         let mut survivors = survivors.folding(self.operator.clone());
         let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
+        let flushed = view.sealed.iter().map(|sealed| sealed.entries.len() as u64).sum();
+        self.set_filter_scene(view, None, output.dest, flushed);
         let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count());
         let mut cutter = Cutter::new(&output, &self.order);
         let cancel = self.stop.either(&options.cancel);

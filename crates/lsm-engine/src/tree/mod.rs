@@ -2,6 +2,7 @@
 
 mod clear;
 mod compact;
+mod filters;
 mod flush;
 mod hold;
 mod publish;
@@ -24,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
 pub(crate) use range_delete::{check_prefix, span};
-pub use stats::{LevelStats, TreeStats, VerifyReport};
+pub use stats::{FilterLevelStats, LevelStats, TreeStats, VerifyReport};
 pub use write::WriteInfo;
 
 use crate::{
@@ -76,6 +77,7 @@ pub(crate) struct TreeInner {
     /// Raised when the tree closes; every job is a child of it.
     pub(crate) stop: Cancel,
     pub(crate) counters: stats::Counters,
+    last_level_reads: filters::LastLevelReads,
 }
 
 /// Up to where writes are in durable tables.
@@ -145,6 +147,7 @@ impl Tree {
                 compacting: RwLock::new(()),
                 stop: Cancel::new(),
                 counters: stats::Counters::default(),
+                last_level_reads: filters::LastLevelReads::default(),
             }),
         }
     }

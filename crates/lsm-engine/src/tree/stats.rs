@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lsm_table::FilterStats;
 use lsm_types::{Level, Result, SeqNo};
 
 use super::Tree;
@@ -53,6 +54,29 @@ pub struct LevelStats {
     pub range_tombstones: u64,
     /// Keys and values before encoding.
     pub raw_bytes: u64,
+    /// Filters.
+    pub filters: FilterLevelStats,
+}
+
+/// Figures about the filters of one level.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FilterLevelStats {
+    /// Tables with a filter over keys.
+    pub tables: usize,
+    /// Entries of these tables.
+    pub entries: u64,
+    /// Bytes of all filters in the files.
+    pub file_bytes: u64,
+    /// How they did, in the tables that are there now, since these were opened.
+    pub reads: FilterStats,
+}
+
+impl FilterLevelStats {
+    /// Bits of filters in the files for each entry of a table that has one.
+    pub fn bits_per_entry(&self) -> Option<f64> {
+        ratio(self.file_bytes.saturating_mul(8), self.entries)
+    }
 }
 
 /// Figures about a tree, all from one moment.
@@ -77,6 +101,8 @@ pub struct TreeStats {
     pub bytes_compacted_in: u64,
     /// Bytes of files written by compactions since then.
     pub bytes_compacted_out: u64,
+    /// Filters that could not be built since then: their tables work without.
+    pub filters_given_up: u64,
 }
 
 impl TreeStats {
@@ -131,6 +157,7 @@ impl Tree {
                 merge_operands: 0,
                 range_tombstones: 0,
                 raw_bytes: 0,
+                filters: FilterLevelStats::default(),
             };
             for table in runs.tables() {
                 stats.entries += table.counts.entries;
@@ -140,12 +167,23 @@ impl Tree {
                 stats.merge_operands += table.counts.operands;
                 stats.range_tombstones += table.counts.range_tombstones;
                 stats.raw_bytes += table.sizes.raw_keys + table.sizes.raw_values;
+                stats.filters.file_bytes += table.sizes.filter;
+                if table.filter_kind != 0 {
+                    stats.filters.tables += 1;
+                    stats.filters.entries += table.counts.entries;
+                }
             }
             stats
         });
+        let mut levels: Vec<LevelStats> = levels.collect();
+        for (level, table) in pinned.tables_by_level() {
+            if let Some(stats) = levels.get_mut(usize::from(level.get())) {
+                stats.filters.reads.add(&table.filter_stats());
+            }
+        }
         let counters = &self.inner.counters;
         TreeStats {
-            levels: levels.collect(),
+            levels,
             memtable_bytes: self.memtable_bytes(),
             sealed: pinned.sealed.len(),
             retention_floor: pinned.version.retention_floor,
@@ -154,6 +192,7 @@ impl Tree {
             bytes_flushed: counters.flushed_bytes.load(Ordering::Relaxed),
             bytes_compacted_in: counters.compacted_in.load(Ordering::Relaxed),
             bytes_compacted_out: counters.compacted_out.load(Ordering::Relaxed),
+            filters_given_up: self.inner.env.filters.given_up(),
         }
     }
 

@@ -1,9 +1,12 @@
 //! What the tests of the engine share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::{cmp::Ordering, ops::Bound};
+
 use lsm_engine::TablePolicy;
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse};
-use lsm_types::SeqNo;
+use lsm_types::{Bytewise, Comparator, SeqNo, Slice};
 
 /// A sequence number.
 pub(crate) fn at(raw: u64) -> SeqNo {
@@ -16,5 +19,24 @@ pub(crate) fn small_tables() -> TablePolicy {
     tables.bundle_shift = vec![1];
     tables.index_spill_bytes = 256;
     tables.index_partition_bytes = 256;
+    tables.filter_partition_bytes = 256;
+    tables.filter_partitioning = vec![true];
     tables
+}
+
+/// Byte order, backwards, in which the keys with a prefix have bounds: the upper one of byte order comes first.
+pub(crate) struct ReverseByPrefix;
+
+impl Comparator for ReverseByPrefix {
+    fn name(&self) -> &'static str {
+        "test.reverse-by-prefix"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        b.cmp(a)
+    }
+
+    fn prefix_bounds(&self, prefix: &[u8]) -> Option<(Bound<Slice>, Bound<Slice>)> {
+        Bytewise.prefix_bounds(prefix).map(|(lower, upper)| (upper, lower))
+    }
 }

@@ -1,56 +1,79 @@
-//! The filter of a table while it is written.
+//! The filters of a table while it is written.
+//!
+//! A filter is worth less than the table: one that cannot be built is left out, and the table goes on without.
 
 use alloc::vec::Vec;
 
-use lsm_block::BlockKind;
+use lsm_block::FrameHeader;
 use lsm_codec::Compression;
 use lsm_types::{KeyHash, SeqNo};
 
 use super::sink::{FrameSink, Output};
 use crate::{
-    BoxedFilterBuilder, Result, SstError,
+    FilterFacts, FilterId, FilterOptions, PrefixFilterOptions, Result,
+    filter::PartitionBuilder,
     index::{IndexBlockBuilder, IndexEntry},
 };
 
-/// Cuts filter partitions between user keys and keeps their root, which is an index block over them: separators
-/// are whole keys, row counts are keys per partition.
+/// Cuts the partitions of one filter between user keys and keeps their root, which is an index block over them:
+/// separators are whole keys, row counts are the hashes of each partition.
 #[derive(Debug)]
-pub(super) struct FilterWriter {
-    builder: BoxedFilterBuilder,
+struct Partitions {
+    id: FilterId,
+    options: FilterOptions,
+    builder: PartitionBuilder,
     root: IndexBlockBuilder,
-    keys: u64,
+    /// Whether a key came since the last cut, with or without a hash.
+    is_open: bool,
+    hashes: u64,
     payload: Vec<u8>,
+    /// Whether the filter was given up.
+    failed: bool,
 }
 
-impl FilterWriter {
-    pub(super) fn new(builder: BoxedFilterBuilder) -> Self {
-        Self { builder, root: IndexBlockBuilder::new(true), keys: 0, payload: Vec::new() }
+impl Partitions {
+    fn new(id: FilterId, options: FilterOptions) -> Self {
+        Self {
+            id,
+            options,
+            builder: PartitionBuilder::new(id, options.bits),
+            root: IndexBlockBuilder::new(true),
+            is_open: false,
+            hashes: 0,
+            payload: Vec::new(),
+            failed: false,
+        }
     }
 
-    pub(super) fn memory_len(&self) -> usize {
+    fn memory_len(&self) -> usize {
         self.builder.memory_len() + self.root.memory_len() + self.payload.capacity()
     }
 
-    /// Before a new user key comes: closes a full partition, which ends with the key `last`.
-    pub(super) fn push<O: Output>(&mut self, key: &[u8], last: &[u8], sink: &mut FrameSink<O>) -> Result<()> {
-        if self.builder.is_full() && self.keys > 0 {
+    /// Before a new user key that brings `count` hashes: closes a partition they might not fit into, which then ends
+    /// with the key `last`; says whether it did.
+    fn make_room<O: Output>(&mut self, count: usize, last: &[u8], sink: &mut FrameSink<O>) -> Result<bool> {
+        let fits = self.builder.len() + count <= self.options.hashes_max()
+            && self.builder.fits(count, self.options.partition_bytes);
+        let cut = !fits && self.builder.len() > 0;
+        if cut {
             self.close(last, sink)?;
         }
-        self.builder.push(KeyHash::of(key));
-        self.keys += 1;
-        Ok(())
+        self.is_open = true;
+        Ok(cut)
     }
 
-    /// The payload of the root, after the last key; `None` when there was no key.
-    pub(super) fn finish<O: Output>(
-        mut self,
-        last: &[u8],
-        sink: &mut FrameSink<O>,
-    ) -> Result<Option<Vec<u8>>> {
-        if self.keys > 0 {
+    fn push(&mut self, hash: KeyHash) {
+        if !self.failed {
+            self.builder.push(hash);
+        }
+    }
+
+    /// The payload of the root, after the last key; `None` when there was no key or the filter was given up.
+    fn finish<O: Output>(&mut self, last: &[u8], sink: &mut FrameSink<O>) -> Result<Option<Vec<u8>>> {
+        if self.is_open {
             self.close(last, sink)?;
         }
-        if self.root.is_empty() {
+        if self.failed || self.root.is_empty() {
             return Ok(None);
         }
         let mut payload = Vec::new();
@@ -59,16 +82,110 @@ impl FilterWriter {
     }
 
     fn close<O: Output>(&mut self, last: &[u8], sink: &mut FrameSink<O>) -> Result<()> {
-        if self.root.is_full() {
-            return Err(SstError::IndexFull.into());
+        self.is_open = false;
+        if self.failed {
+            return Ok(());
         }
+        let rows = self.builder.len() as u64;
+        let kind = self.id.partition_kind();
         self.payload.clear();
-        self.builder.finish_partition(&mut self.payload);
-        let (mark, ordinal) =
-            sink.append_meta(BlockKind::FILTER_PARTITION, Compression::None, &self.payload)?;
-        let entry = IndexEntry { handle: mark.handle, ordinal, rows: self.keys, last_seqno: SeqNo::ZERO };
+        let root_len = self.root.logical_len() + last.len() + FrameHeader::LEN;
+        let fits = !self.root.is_full() && root_len <= self.id.root_kind().cap() as usize;
+        if !fits || !self.builder.finish(&mut self.payload) || self.payload.len() > kind.cap() as usize {
+            self.give_up();
+            return Ok(());
+        }
+        let (mark, ordinal) = sink.append_meta(kind, Compression::None, &self.payload)?;
+        let entry = IndexEntry { handle: mark.handle, ordinal, rows, last_seqno: SeqNo::ZERO };
         self.root.push(last, entry);
-        self.keys = 0;
+        self.hashes += rows;
         Ok(())
+    }
+
+    #[cold]
+    fn give_up(&mut self) {
+        self.failed = true;
+        self.builder = PartitionBuilder::new(self.id, self.options.bits);
+        self.root = IndexBlockBuilder::new(true);
+        self.payload = Vec::new();
+    }
+}
+
+/// Both filters of a table, as far as they are wanted.
+#[derive(Debug, Default)]
+pub(super) struct FilterWriter {
+    keys: Option<Partitions>,
+    prefixes: Option<(PrefixFilterOptions, Partitions)>,
+    /// Hashes of the prefixes of the key before and of this one.
+    before: Vec<KeyHash>,
+    now: Vec<KeyHash>,
+}
+
+/// What became of a filter.
+pub(super) struct FinishedFilter {
+    pub(super) id: FilterId,
+    /// The payload of its root; `None` when it was given up.
+    pub(super) root: Option<Vec<u8>>,
+    pub(super) facts: FilterFacts,
+    /// Hashes in its partitions.
+    pub(super) hashes: u64,
+}
+
+impl FilterWriter {
+    pub(super) fn new(keys: Option<FilterOptions>, prefixes: Option<PrefixFilterOptions>) -> Self {
+        Self {
+            keys: keys.map(|options| Partitions::new(FilterId::Keys, options)),
+            prefixes: prefixes.map(|options| {
+                let partitions = Partitions::new(FilterId::Prefixes, options.filter);
+                (options, partitions)
+            }),
+            before: Vec::new(),
+            now: Vec::new(),
+        }
+    }
+
+    pub(super) fn memory_len(&self) -> usize {
+        let keys = self.keys.as_ref().map_or(0, Partitions::memory_len);
+        keys + self.prefixes.as_ref().map_or(0, |(_, partitions)| partitions.memory_len())
+    }
+
+    /// Takes in a new user key; `last` is the one before.
+    pub(super) fn push<O: Output>(&mut self, key: &[u8], last: &[u8], sink: &mut FrameSink<O>) -> Result<()> {
+        if let Some(keys) = &mut self.keys {
+            keys.make_room(1, last, sink)?;
+            keys.push(KeyHash::of(key));
+        }
+        let Some((options, prefixes)) = &mut self.prefixes else { return Ok(()) };
+        self.now.clear();
+        options.extractor.prefixes(key, &mut |prefix| self.now.push(KeyHash::of_prefix(prefix)));
+        if prefixes.make_room(self.now.len(), last, sink)? {
+            // What both sides of the border have is named on both sides.
+            self.before.clear();
+        }
+        for hash in &self.now {
+            if !self.before.contains(hash) {
+                prefixes.push(*hash);
+            }
+        }
+        core::mem::swap(&mut self.before, &mut self.now);
+        Ok(())
+    }
+
+    /// Closes the last partitions, after the key `last`.
+    pub(super) fn finish<O: Output>(
+        self,
+        last: &[u8],
+        sink: &mut FrameSink<O>,
+    ) -> Result<Vec<FinishedFilter>> {
+        let mut finished = Vec::new();
+        for mut partitions in self.keys.into_iter().chain(self.prefixes.map(|(_, partitions)| partitions)) {
+            if partitions.root.is_empty() && !partitions.is_open && !partitions.failed {
+                continue; // a table without keys
+            }
+            let root = partitions.finish(last, sink)?;
+            let facts = FilterFacts::new(partitions.id, partitions.options.bits);
+            finished.push(FinishedFilter { id: partitions.id, root, facts, hashes: partitions.hashes });
+        }
+        Ok(finished)
     }
 }

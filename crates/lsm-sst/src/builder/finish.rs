@@ -19,10 +19,11 @@ use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId};
 
 use super::{
     ENCODING, TableBuilder,
+    filter_writer::FinishedFilter,
     sink::{FrameSink, Output, Scattered},
 };
 use crate::{
-    Result,
+    ExtractorId, FilterId, FilterProperties, Result,
     properties::{Properties, SeqNoBounds},
     range_tombstones,
 };
@@ -51,8 +52,10 @@ pub struct TableSummary {
     pub properties: Properties,
     /// Bytes of index blocks in the file, one copy of the root counted.
     pub index_bytes: u64,
-    /// Bytes of the filter in the file.
+    /// Bytes of all filters in the file, roots and headers included.
     pub filter_bytes: u64,
+    /// Filters that were wanted and could not be built: the table has none in their place.
+    pub filters_given_up: u32,
 }
 
 impl TableSummary {
@@ -77,6 +80,14 @@ pub(super) fn tail_len(index_len: usize, tombstones: usize) -> u64 {
     let root = index_len as u64;
     let tombstones = tombstones as u64 * 64;
     GAP + 2 * (root + tombstones + META_BYTES) + Footer::LEN as u64
+}
+
+/// Parts of the summary that are known before the metadata is placed.
+struct Known {
+    root_len: u64,
+    filter_bytes: u64,
+    filters_given_up: u32,
+    properties: Properties,
 }
 
 /// A section of the metadata: its frames' payloads.
@@ -104,18 +115,18 @@ struct Copy {
 }
 
 pub(super) fn finish<O: Output>(mut builder: TableBuilder<O>) -> Result<(TableSummary, O)> {
-    let filter_root = finish_filter(&mut builder)?;
+    let filters = finish_filters(&mut builder)?;
     let mut root = Vec::new();
     builder.index.finish(&mut builder.sink, &mut root)?;
     let data_end = builder.sink.offset();
     let mut sections = Vec::new();
-    if let Some(payload) = filter_root {
-        let (mark, ordinal) =
-            builder.sink.append_meta(BlockKind::FILTER_ROOT, Compression::None, &payload)?;
+    for filter in &filters {
+        let (kind, Some(payload)) = (filter.id.root_kind(), &filter.root) else { continue };
+        let (mark, ordinal) = builder.sink.append_meta(kind, Compression::None, payload)?;
         let mut digest = SectionDigest::new(mark.handle.offset);
         digest.add(&mark);
         sections.push(Section {
-            kind: BlockKind::FILTER_ROOT,
+            kind,
             flags: SectionFlags::NONE,
             frames: 1,
             offset: mark.handle.offset,
@@ -124,27 +135,39 @@ pub(super) fn finish<O: Output>(mut builder: TableBuilder<O>) -> Result<(TableSu
             aux: ordinal.into(),
         });
     }
-    for scattered in [&builder.sink.data, &builder.sink.index, &builder.sink.filter] {
+    let sink = &builder.sink;
+    for scattered in [&sink.data, &sink.index, &sink.filter, &sink.prefix_filter] {
         sections.extend(scattered_section(scattered, data_end));
     }
 
     sort_tombstones(&mut builder);
-    let properties = complete_properties(&builder);
+    let mut properties = complete_properties(&builder);
+    properties.filters = describe_filters(&builder, &filters);
     let root_len = (FrameHeader::LEN + root.len()) as u64;
     let parts = parts(&builder, root, &properties);
-    write_metadata(builder, &parts, sections, properties, root_len)
+    let summary = Known {
+        root_len,
+        filter_bytes: filter_bytes(&builder, &filters),
+        filters_given_up: filters.iter().map(|filter| u32::from(filter.root.is_none())).sum(),
+        properties,
+    };
+    write_metadata(builder, &parts, sections, summary)
 }
 
-fn finish_filter<O: Output>(builder: &mut TableBuilder<O>) -> Result<Option<Vec<u8>>> {
-    match builder.filter.take() {
-        Some(filter) => filter.finish(&builder.last_key, &mut builder.sink),
-        None => Ok(None),
-    }
+fn finish_filters<O: Output>(builder: &mut TableBuilder<O>) -> Result<Vec<FinishedFilter>> {
+    core::mem::take(&mut builder.filter).finish(&builder.last_key, &mut builder.sink)
+}
+
+/// Bytes of all frames of filters.
+fn filter_bytes<O>(builder: &TableBuilder<O>, filters: &[FinishedFilter]) -> u64 {
+    let roots = filters.iter().filter_map(|filter| filter.root.as_ref());
+    let roots: u64 = roots.map(|payload| (FrameHeader::LEN + payload.len()) as u64).sum();
+    builder.sink.filter.stored_bytes + builder.sink.prefix_filter.stored_bytes + roots
 }
 
 fn scattered_section(scattered: &Scattered, data_end: u64) -> Option<Section> {
     let critical = match scattered.kind {
-        BlockKind::FILTER_PARTITION => SectionFlags::NONE,
+        BlockKind::FILTER_PARTITION | BlockKind::PREFIX_FILTER_PARTITION => SectionFlags::NONE,
         _ => SectionFlags::CRITICAL,
     };
     (scattered.digest.frames() > 0).then(|| Section {
@@ -191,6 +214,25 @@ fn complete_properties<O: Output>(builder: &TableBuilder<O>) -> Properties {
     counters.index_partitions = sink.index.digest.frames().into();
     counters.filter_stored_bytes = sink.filter.stored_bytes;
     counters.filter_partitions = sink.filter.digest.frames().into();
+    properties
+}
+
+fn describe_filters<O>(builder: &TableBuilder<O>, filters: &[FinishedFilter]) -> FilterProperties {
+    let mut properties = FilterProperties::default();
+    for filter in filters.iter().filter(|filter| filter.root.is_some()) {
+        match filter.id {
+            FilterId::Keys => properties.keys = Some(filter.facts),
+            FilterId::Prefixes => {
+                let extractor = builder.options.prefix_filter.as_ref().map(|options| &options.extractor);
+                let sink = &builder.sink.prefix_filter;
+                properties.prefixes = Some(filter.facts);
+                properties.extractor = extractor.map(|extractor| ExtractorId::of(extractor.as_ref()));
+                properties.prefix_stored_bytes = sink.stored_bytes;
+                properties.prefix_partitions = sink.digest.frames().into();
+                properties.prefix_count = filter.hashes;
+            }
+        }
+    }
     properties
 }
 
@@ -241,8 +283,7 @@ fn write_metadata<O: Output>(
     mut builder: TableBuilder<O>,
     parts: &[Part],
     mut sections: Vec<Section>,
-    properties: Properties,
-    root_len: u64,
+    known: Known,
 ) -> Result<(TableSummary, O)> {
     let sink = &mut builder.sink;
     let mirror = prepare(sink, parts.iter().filter(|part| part.is_mirrored))?;
@@ -288,13 +329,17 @@ fn write_metadata<O: Output>(
     };
     sink.write(&footer.encode())?;
 
-    let counters = &properties.counters;
-    let (index_bytes, filter_bytes) =
-        (counters.index_partition_stored_bytes + root_len, counters.filter_stored_bytes);
     let (file_len, output) = builder.sink.finish()?;
-    let tail_len = file_len - primary_at;
-    let summary =
-        TableSummary { file_len, digest, directory: handle, tail_len, properties, index_bytes, filter_bytes };
+    let summary = TableSummary {
+        file_len,
+        digest,
+        directory: handle,
+        tail_len: file_len - primary_at,
+        index_bytes: known.properties.counters.index_partition_stored_bytes + known.root_len,
+        filter_bytes: known.filter_bytes,
+        filters_given_up: known.filters_given_up,
+        properties: known.properties,
+    };
     Ok((summary, output))
 }
 

@@ -44,7 +44,7 @@ pub struct TableBuilder<O> {
     block: DataBlockBuilder,
     payload: Vec<u8>,
     index: IndexWriter,
-    filter: Option<FilterWriter>,
+    filter: FilterWriter,
     /// The closed block whose separator waits for the next key.
     pending: Option<IndexEntry>,
     separator: Vec<u8>,
@@ -71,7 +71,7 @@ impl<O: Output> TableBuilder<O> {
         let frames = FrameWriter::new(superblock.identity, superblock.transforms());
         let mut sink = FrameSink::new(frames, output, options.write_buffer_bytes, options.index_compression);
         sink.write(&superblock.encode())?;
-        let filter = options.filter.take().map(FilterWriter::new);
+        let filter = FilterWriter::new(options.filter, options.prefix_filter.clone());
         Ok(Self {
             sink,
             block: DataBlockBuilder::new(options.rows),
@@ -149,7 +149,7 @@ impl<O: Output> TableBuilder<O> {
             + self.block.memory_len()
             + self.payload.capacity()
             + self.index.memory_len()
-            + self.filter.as_ref().map_or(0, FilterWriter::memory_len)
+            + self.filter.memory_len()
             + self.tombstones.len() * size_of::<RangeTombstone>()
     }
 
@@ -225,9 +225,7 @@ impl<O: Output> TableBuilder<O> {
             self.index_pending(Some((key, same_key)))?;
         }
         if !same_key {
-            if let Some(filter) = &mut self.filter {
-                filter.push(key, &self.last_key, &mut self.sink)?;
-            }
+            self.filter.push(key, &self.last_key, &mut self.sink)?;
             if self.first_key.is_none() {
                 self.first_key = Some(Slice::copy_from(key));
             }

@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, string::String};
 use lsm_codec::Compression;
 use lsm_types::{KeyOrder, Level, SeqNo, check_name};
 
-use crate::{BoxedFilterBuilder, Result, SstError, data_block::RowOptions};
+use crate::{FilterOptions, PrefixFilterOptions, Result, SstError, data_block::RowOptions};
 
 /// How one table is to be written. All sizes are in bytes before compression.
 #[derive(Debug)]
@@ -32,8 +32,10 @@ pub struct BuildOptions {
     pub global_seqno: SeqNo,
     /// Name and version of the writing program; recorded.
     pub writer: String,
-    /// Builds the filter, where one is wanted.
-    pub filter: Option<BoxedFilterBuilder>,
+    /// The filter over keys, where one is wanted.
+    pub filter: Option<FilterOptions>,
+    /// The filter over prefixes, where one is wanted.
+    pub prefix_filter: Option<PrefixFilterOptions>,
 }
 
 impl BuildOptions {
@@ -52,6 +54,7 @@ impl BuildOptions {
             global_seqno: SeqNo::ZERO,
             writer: concat!("lsm ", env!("CARGO_PKG_VERSION")).to_owned(),
             filter: None,
+            prefix_filter: None,
         }
     }
 
@@ -59,6 +62,13 @@ impl BuildOptions {
         let wrong = |setting| Err(SstError::Setting { setting }.into());
         check_name(self.order.comparator().name())?;
         check_name(&self.writer)?;
+        if let Some(prefixes) = &self.prefix_filter {
+            check_name(prefixes.extractor.name())?;
+        }
+        let filters = [self.filter, self.prefix_filter.as_ref().map(|prefixes| prefixes.filter)];
+        if filters.iter().flatten().any(|filter| filter.partition_bytes > 4 << 20) {
+            return wrong("filter.partition_bytes");
+        }
         if self.rows.bundle_shift > 7 {
             return wrong("rows.bundle_shift");
         }

@@ -77,6 +77,7 @@ pub(crate) struct FrameSink<O> {
     pub(crate) data: Scattered,
     pub(crate) index: Scattered,
     pub(crate) filter: Scattered,
+    pub(crate) prefix_filter: Scattered,
     next_data: u32,
     next_meta: u32,
     pub(crate) index_compression: Compression,
@@ -99,6 +100,7 @@ impl<O: Output> FrameSink<O> {
             data: Scattered::new(BlockKind::DATA),
             index: Scattered::new(BlockKind::INDEX_PARTITION),
             filter: Scattered::new(BlockKind::FILTER_PARTITION),
+            prefix_filter: Scattered::new(BlockKind::PREFIX_FILTER_PARTITION),
             next_data: 0,
             next_meta: META_ORDINALS,
             index_compression,
@@ -189,7 +191,7 @@ impl<O: Output> FrameSink<O> {
         let offset = self.offset();
         let mark = self.frames.append(spec, payload, offset, &mut self.buffer)?;
         self.digest.add(&mark);
-        for section in [&mut self.data, &mut self.index, &mut self.filter] {
+        for section in [&mut self.data, &mut self.index, &mut self.filter, &mut self.prefix_filter] {
             if section.kind == kind {
                 section.digest.add(&mark);
                 section.logical_bytes += payload.len() as u64;

@@ -1,0 +1,67 @@
+//! A point read that finds everything in memory allocates nothing, whatever its filters say.
+#![allow(clippy::unwrap_used, reason = "a test should fail where it fails")]
+#![expect(unsafe_code, reason = "counting allocations takes an allocator")]
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    sync::Arc,
+};
+
+use common::at;
+use lsm_engine::{FlushOptions, LevelFilter, Reader, TablePolicy, Tree, TreeOptions};
+use lsm_fs::MemFs;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: `at` came from `alloc` above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Proves F-95 in part: probes use partitions where they lie, pinned or cached.
+#[test]
+fn cached_reads_allocate_nothing() {
+    for (pinned, bits) in [(true, 10.0), (false, 10.0), (false, 1.0)] {
+        let mut tables = TablePolicy::default().filter(LevelFilter::bits(bits).unwrap());
+        tables.pin_filter = vec![pinned];
+        let options = TreeOptions::new("/db").store(|store| store.fs(Arc::new(MemFs::new()))).tables(tables);
+        let tree = Tree::open(options).unwrap();
+        for run in 0..3_u64 {
+            for n in 0..500_u64 {
+                tree.insert(format!("key-{:05}", 3 * n + run), "some value", at(run * 1_000 + n)).unwrap();
+            }
+            tree.seal(None);
+            tree.flush(&FlushOptions::default()).unwrap();
+        }
+        let keys: Vec<String> = (0..1_500).map(|n| format!("key-{n:05}")).collect();
+        let absent: Vec<String> = (0..1_500).map(|n| format!("key-{n:05}x")).collect();
+        let read_all = || {
+            let found = |key: &String| tree.get_with(key, <[u8]>::len).unwrap() == Some(10);
+            assert!(keys.iter().all(found));
+            assert!(absent.iter().all(|key| !tree.contains_key(key).unwrap()));
+        };
+        read_all();
+        let before = ALLOCATIONS.get();
+        read_all();
+        assert_eq!(ALLOCATIONS.get() - before, 0, "pinned: {pinned}, {bits} bits");
+    }
+}
