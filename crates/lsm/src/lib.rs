@@ -88,8 +88,8 @@
 
 pub use lsm_types as types;
 pub use lsm_types::{
-    Bytewise, Comparator, Error, ErrorClass, ErrorKind, KeyOrder, Kind, Level, Result, SeqNo, Slice, TableId,
-    TreeId,
+    Bytewise, Comparator, Error, ErrorClass, ErrorKind, KeyOrder, Kind, Level, MergeOperator, Result, SeqNo,
+    Slice, TableId, TreeId, operators,
 };
 
 #[cfg(feature = "block")]
