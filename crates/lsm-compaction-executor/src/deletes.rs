@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         /// Proves E-36, C-97, I-3.
-        /// Fault: engine 6.1 row 14.
+        /// Fault: engine W-14.
         #[test]
         fn pieces_together_are_the_original(
             spans in prop::collection::vec((any::<u8>(), any::<u8>(), 0_u64..8), 1..20),

@@ -84,7 +84,7 @@ fn no_write_is_lost_between_seals_and_flushes() {
 }
 
 /// Proves E-17.
-/// Fault: engine 6.1 row 11.
+/// Fault: engine W-11.
 #[test]
 fn no_range_delete_is_lost_between_seals_and_flushes() {
     const WRITERS: u64 = 3;

@@ -153,7 +153,7 @@ fn the_longest_keys_are_bounds_like_others() {
 }
 
 /// Proves E-31, E-151.
-/// Fault: engine 6.1 row 13.
+/// Fault: engine W-13.
 #[test]
 fn a_prefix_remove_hits_its_keys_and_no_others() {
     let around: [&[u8]; 14] = [
@@ -277,8 +277,8 @@ fn range_tombstones_alone_make_a_table_that_lasts() {
     assert!(keys(&tree).is_empty());
 }
 
-/// Proves E-36, E-42.
-/// Fault: engine 6.1 row 14.
+/// Proves E-36, E-42, C-97.
+/// Fault: engine W-14.
 #[test]
 fn it_survives_the_split_into_many_tables_with_every_gap() {
     let tree = tree();
@@ -455,7 +455,7 @@ fn a_merge_does_not_read_inputs_wholly_under_a_tombstone() {
 }
 
 /// Proves E-129.
-/// Fault: engine 6.1 row 10.
+/// Fault: engine W-10.
 #[test]
 fn a_dropped_range_uncovers_nothing() {
     let tree = tree();
