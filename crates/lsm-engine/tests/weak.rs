@@ -53,7 +53,11 @@ fn nothing_comes_back() {
                 1 => flush(&tree),
                 2 => {
                     flush(&tree);
-                    if number % 4 == 1 { drop(major(&tree)) } else { merge_upper(&tree) }
+                    if number % 4 == 1 {
+                        major(&tree);
+                    } else {
+                        merge_upper(&tree);
+                    }
                 }
                 _ => {}
             }

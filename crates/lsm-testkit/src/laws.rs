@@ -61,15 +61,15 @@ impl Check<'_> {
         let operands: Vec<&[u8]> = self.example.operands.iter().map(Vec::as_slice).collect();
         let base = self.example.base.as_deref();
         let expected = self.fold(base, &operands);
-        self.equal("an operator is a function", 0, &expected, self.fold(base, &operands))?;
+        self.equal("an operator is a function", 0, expected.as_ref(), self.fold(base, &operands))?;
         for at in 1..operands.len() {
             let (older, newer) = operands.split_at(at);
             // What the first step refuses is never there to be folded on.
             if let Some(folded) = self.fold(base, older) {
                 let found = self.fold(Some(&folded), newer);
-                self.equal("folding in steps is folding at once", at, &expected, found)?;
+                self.equal("folding in steps is folding at once", at, expected.as_ref(), found)?;
             }
-            self.composed(at, base, &operands, &expected)?;
+            self.composed(at, base, &operands, expected.as_ref())?;
         }
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Check<'_> {
         at: usize,
         base: Option<&[u8]>,
         operands: &[&[u8]],
-        expected: &Option<Slice>,
+        expected: Option<&Slice>,
     ) -> Result<(), Box<BrokenLaw>> {
         for from in 0..=at {
             let (Some(older), Some(stretch), Some(newer)) =
@@ -104,14 +104,14 @@ impl Check<'_> {
         &self,
         law: &'static str,
         at: usize,
-        expected: &Option<Slice>,
+        expected: Option<&Slice>,
         found: Option<Slice>,
     ) -> Result<(), Box<BrokenLaw>> {
-        if *expected == found {
+        if expected == found.as_ref() {
             return Ok(());
         }
         let example = self.example.clone();
-        Err(Box::new(BrokenLaw { law, example, at, expected: expected.clone(), found }))
+        Err(Box::new(BrokenLaw { law, example, at, expected: expected.cloned(), found }))
     }
 }
 

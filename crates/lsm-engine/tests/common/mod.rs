@@ -1,5 +1,5 @@
 //! What the tests of the engine share.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 use std::{cmp::Ordering, ops::Bound};
 
