@@ -243,8 +243,7 @@ fn a_panicking_operator() {
     check(&tree, "b", Some("0"));
 }
 
-/// Proves D-34: the operator's name is stored; another one, or none, is refused before anything changes, or let in on
-/// demand.
+/// Proves D-34: the operator's name is stored; another one, or none, is refused, or let in on demand.
 #[test]
 fn the_name_is_held_against_the_stored_one() {
     let fs: Arc<MemFs> = Arc::default();
@@ -273,7 +272,7 @@ fn the_name_is_held_against_the_stored_one() {
     Tree::open(other()).unwrap().close().unwrap();
 }
 
-/// Proves E-54 (linear in the length): a chain of 20,000 operands, in memory, in a table, over both, from either end.
+/// A chain of 20,000 operands, in memory, in a table, over both, from either end.
 #[test]
 fn long_chains() {
     let tree = open(lsm_types::operators::AddI64);

@@ -437,8 +437,8 @@ fn check_reader(reader: &impl Reader, history: &History, before: SeqNo, order: &
     assert_eq!(reader.count().unwrap(), keys.len() as u64);
     assert_eq!(reader.is_empty().unwrap(), keys.is_empty());
     if broken.is_empty() {
-        assert_eq!(reader.first().unwrap().map(|entry| owned(entry)).as_ref(), all.first());
-        assert_eq!(reader.last().unwrap().map(|entry| owned(entry)).as_ref(), all.last());
+        assert_eq!(reader.first().unwrap().map(owned).as_ref(), all.first());
+        assert_eq!(reader.last().unwrap().map(owned).as_ref(), all.last());
     }
     let (lower, upper) = (key(3), key(8));
     let bounds = (Bound::Excluded(lower.as_slice()), Bound::Included(upper.as_slice()));
@@ -481,14 +481,11 @@ fn check_narrow(reader: &impl Reader, history: &History, before: SeqNo, order: &
 
 /// Every form of a point read answers alike.
 fn check_key(reader: &impl Reader, history: &History, before: SeqNo, key: &[u8]) {
-    let expected = match history.value(key, before) {
-        Ok(expected) => expected,
-        Err(_) => {
-            assert_eq!(reader.get(key).unwrap_err().kind(), ErrorKind::MergeFailed, "{key:?} below {before}");
-            assert!(reader.size_of(key).is_err() && reader.get_pinned(key).is_err());
-            assert!(reader.contains_key(key).unwrap(), "what only needs the key folds nothing");
-            return;
-        }
+    let Ok(expected) = history.value(key, before) else {
+        assert_eq!(reader.get(key).unwrap_err().kind(), ErrorKind::MergeFailed, "{key:?} below {before}");
+        assert!(reader.size_of(key).is_err() && reader.get_pinned(key).is_err());
+        assert!(reader.contains_key(key).unwrap(), "what only needs the key folds nothing");
+        return;
     };
     let expected = expected.as_deref();
     let mut into = Vec::new();

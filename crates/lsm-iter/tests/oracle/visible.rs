@@ -132,7 +132,7 @@ fn answer(entry: EntryRef<'_>) -> Answer {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Proves E-18, E-38 (same answers), E-43, E-46, E-49, E-50, E-75, E-77, E-78, E-88, E-89, E-92: seeks and steps in any
+    /// Proves E-18, E-43, E-46, E-49, E-50, E-75, E-77, E-78, E-88, E-89, E-92: seeks and steps in any
     /// pattern, at any read bound, within any bounds, with and without an operator, give what `resolve` gives for each
     /// key, each key once; a key whose operands do not fold gives an error once, and the walk goes on from it in
     /// either direction. Fault: engine W-3.
