@@ -74,7 +74,7 @@ fn nothing_comes_back() {
 }
 
 /// Proves E-57: a key that was put twice shows, after a weak delete, nothing or the value it had before the put that
-/// went, never a third state; and that is counted.
+/// went, never a third state; and that is counted. Fault: engine W-17.
 #[test]
 fn misuse_is_defined_and_counted() {
     let mut counted = 0;

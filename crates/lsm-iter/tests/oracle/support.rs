@@ -3,10 +3,7 @@ use std::{cell::Cell, cmp::Ordering, fmt, rc::Rc, sync::Arc};
 
 use lsm_testkit::comparators;
 pub(crate) use lsm_testkit::operators::Join;
-use lsm_types::{
-    Cut, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, MergeError, MergeOperator, Result, SeqNo,
-    Slice,
-};
+use lsm_types::{Cut, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, MergeOperator, Result, SeqNo};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Row {

@@ -122,7 +122,7 @@ fn watermark_zero_only_restructures() {
 }
 
 /// Proves C-68, C-70, E-100: an older version goes only when a newer one is below W; the newest never goes.
-/// Fault: compaction W-24.
+/// Fault: compaction W-24. Fault: engine W-7.
 #[test]
 fn values() {
     job(8).check("a:put@10 a:put@5", "a:put@10 a:put@5 | |");
