@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use lsm::{
     ErrorKind,
-    tree::{OpenMode, Tree, TreeOptions},
+    tree::{NameMismatch, OpenMode, Tree, TreeOptions},
 };
 
 use crate::failure::Failure;
@@ -35,8 +35,9 @@ fn open(path: &Path, mode: OpenMode) -> Result<Tree, Failure> {
     open_with(path, TreeOptions::new(path).store(|store| store.mode(mode)))
 }
 
+/// The program brings no merge operator: it shows the newest operand of a key, and keeps all of them.
 fn open_with(path: &Path, options: TreeOptions) -> Result<Tree, Failure> {
-    Tree::open(options).map_err(|source| match source.kind() {
+    Tree::open(options.on_name_mismatch(NameMismatch::Warn)).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Failure::NoDatabase { path: path.to_owned() },
         _ => Failure::Open { path: path.to_owned(), source },
     })

@@ -29,6 +29,10 @@ pub struct JobOutput {
     pub entries: u64,
     /// Entries not written.
     pub dropped: DropCounts,
+    /// Chains of operands that were kept because the merge operator failed on them.
+    pub folds_failed: u64,
+    /// Weak pairs with another value right below.
+    pub weak_mismatches: u64,
 }
 
 /// Carries out `job` with the first of `flavours` that applies.
@@ -134,5 +138,7 @@ impl JobOutput {
         self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
         self.entries += segment.entries;
         self.dropped.add(&segment.dropped);
+        self.folds_failed += segment.folds_failed;
+        self.weak_mismatches += segment.weak_mismatches;
     }
 }

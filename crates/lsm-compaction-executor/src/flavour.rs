@@ -51,6 +51,10 @@ pub struct SegmentOutput {
     pub entries: u64,
     /// Entries not written.
     pub dropped: DropCounts,
+    /// Chains of operands that were kept because the merge operator failed on them.
+    pub folds_failed: u64,
+    /// Weak pairs with another value right below.
+    pub weak_mismatches: u64,
     /// New reads at or below this bound have lost history.
     pub floor: Option<SeqNo>,
 }

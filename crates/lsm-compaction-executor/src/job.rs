@@ -5,7 +5,9 @@ use std::sync::Arc;
 use lsm_compaction_planner::OutputSpec;
 use lsm_iter::Retention;
 use lsm_table::{Table, TableEnv};
-use lsm_types::{KeyOrder, TableId};
+use lsm_types::{
+    Cut, KeyOrder, KeyRange, MergeOperator, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex,
+};
 
 use crate::{Cancel, Failpoints, Lease, OutsideContainer};
 
@@ -19,10 +21,14 @@ pub struct Job {
     pub level_count: u8,
     /// Order of keys.
     pub order: KeyOrder,
+    /// Folds operands; without one they stay. Its panics end the job.
+    pub operator: Option<Arc<dyn MergeOperator>>,
     /// Which history has to stay readable.
     pub retention: Retention,
     /// Lists what is not an input and may hold keys of the job.
     pub outside: Arc<dyn Fn() -> Vec<OutsideContainer> + Send + Sync>,
+    /// Range tombstones of tables that are not inputs and reach keys of the job.
+    pub tombstones: Vec<RangeTombstone>,
     /// Where tables are written and read.
     pub env: Arc<TableEnv>,
     /// Stops the job.
@@ -33,10 +39,64 @@ pub struct Job {
     pub lease: Lease,
 }
 
+/// Entries of inputs that go without being looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unread {
+    pub(crate) entries: u64,
+    /// New reads at or below this bound have lost history.
+    pub(crate) floor: Option<SeqNo>,
+}
+
 impl Job {
     /// Numbers of the inputs.
     pub fn input_ids(&self) -> Vec<TableId> {
         self.inputs.iter().flatten().map(Table::id).collect()
+    }
+
+    /// Range tombstones of the inputs.
+    ///
+    /// # Errors
+    /// What opening an input finds.
+    pub fn input_tombstones(&self) -> Result<Vec<RangeTombstone>> {
+        let mut all = Vec::new();
+        for table in self.inputs.iter().flatten() {
+            all.extend(table.tombstones()?.into_iter().flat_map(|index| index.tombstones()).cloned());
+        }
+        Ok(all)
+    }
+
+    /// The runs without tables that need not be read: those without entries, and those that lie as a whole under
+    /// range tombstones of `cover` that every reader sees.
+    pub(crate) fn runs_to_read(&self, cover: &TombstoneIndex) -> (Vec<Vec<Table>>, Unread) {
+        let mut unread = Unread::default();
+        let watermark = self.retention.watermark();
+        let mut is_read = |table: &&Table| {
+            let Some(entries) = &table.descriptor().entries else { return false };
+            let is_covered = !cover.is_empty() && self.is_covered(table, entries, cover);
+            if is_covered {
+                unread.entries += table.descriptor().counts.entries;
+                unread.floor = Some(watermark.saturating_prev());
+            }
+            !is_covered
+        };
+        let runs = self.inputs.iter().map(|run| run.iter().filter(&mut is_read).cloned().collect());
+        let runs = runs.filter(|run: &Vec<Table>| !run.is_empty()).collect();
+        (runs, unread)
+    }
+
+    /// Whether over every key of the table lies a tombstone that is newer than all entries and below the watermark.
+    fn is_covered(&self, table: &Table, entries: &KeyRange, cover: &TombstoneIndex) -> bool {
+        let watermark = self.retention.watermark();
+        for stretch in cover.stretches_from(&Cut::Before(entries.min.clone())) {
+            let newest = cover.newest_below(stretch, watermark);
+            if !newest.is_some_and(|newest| table.is_older_than(newest)) {
+                return false;
+            }
+            if !cover.around(stretch).1.is_left_of(&entries.max, &self.order) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Bytes of the input files.

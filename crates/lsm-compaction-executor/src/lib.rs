@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! plan -> lease -> validate -> select flavour -> segments
-//!      -> per segment: sources -> merge -> survivors -> writer -> staged tables
+//!      -> per segment: sources -> merge -> survivors, range tombstones -> writer -> staged tables
 //!      -> sync -> install -> release
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! ([`CompactionFlavour`]) sees sources and writers. What changes the tree goes through the [`Installer`] port.
 
 mod cancel;
+mod deletes;
 mod driver;
 mod error;
 mod failpoint;
@@ -24,6 +25,7 @@ mod standard;
 mod stream;
 
 pub use cancel::Cancel;
+pub use deletes::Deletes;
 pub use driver::{JobOutput, run_job};
 pub use error::{ExecutorError, InstallError};
 pub use failpoint::{Failpoints, NoFailpoints, POINTS};

@@ -1,7 +1,7 @@
 //! What the containers outside a job may still hold: decides whether a key is at its bottom.
 
 use lsm_iter::{Coverage, KeyContext};
-use lsm_types::{Cut, KeyOrder, SeqNo};
+use lsm_types::{Cut, KeyOrder, SeqNo, Stretch, TombstoneIndex};
 
 /// A table or memtable that is not an input of the job.
 #[derive(Clone, Debug)]
@@ -21,8 +21,14 @@ pub struct OutsideContainer {
 /// The containers are gathered when the first question comes: most streams have nothing to ask. Then one sweep in
 /// the order of their left ends: those that the walk has reached and not yet left are active; a key asks only
 /// these.
+///
+/// Of range tombstones it knows those that are in tables, or come into tables together with the job's outputs: an
+/// entry must not go for the sake of a delete that a crash may take back.
 pub struct Outside<G> {
     order: KeyOrder,
+    tombstones: TombstoneIndex,
+    /// The stretch of `tombstones` where the walk is.
+    stretch: Option<Stretch>,
     gather: Option<G>,
     /// By left end; those before `next` were reached.
     containers: Vec<OutsideContainer>,
@@ -32,8 +38,18 @@ pub struct Outside<G> {
 
 impl<G: FnOnce() -> Vec<OutsideContainer>> Outside<G> {
     /// A sweep over the containers that `gather` lists.
-    pub fn new(gather: G, order: KeyOrder) -> Self {
-        Self { order, gather: Some(gather), containers: Vec::new(), next: 0, active: Vec::new() }
+    ///
+    /// * `tombstones`: those of the job and of tables outside that reach keys of the job.
+    pub fn new(gather: G, tombstones: TombstoneIndex, order: KeyOrder) -> Self {
+        Self {
+            order,
+            tombstones,
+            stretch: None,
+            gather: Some(gather),
+            containers: Vec::new(),
+            next: 0,
+            active: Vec::new(),
+        }
     }
 
     /// The containers whose coverage holds `key`.
@@ -58,9 +74,16 @@ impl<G: FnOnce() -> Vec<OutsideContainer>> Outside<G> {
 }
 
 impl<G: FnOnce() -> Vec<OutsideContainer>> Coverage for Outside<G> {
-    /// No table or memtable holds range tombstones yet.
-    fn covering(&mut self, _: &[u8], _: SeqNo) -> Option<SeqNo> {
-        None
+    #[inline]
+    fn covering(&mut self, key: &[u8], before: SeqNo) -> Option<SeqNo> {
+        if self.tombstones.is_empty() {
+            return None;
+        }
+        // Keys ascend: the stretch changes when its right end is passed.
+        let here = self.stretch.filter(|here| !self.tombstones.around(*here).1.is_left_of(key, &self.order));
+        let here = here.unwrap_or_else(|| self.tombstones.find(key));
+        self.stretch = Some(here);
+        self.tombstones.newest_below(here, before)
     }
 }
 
@@ -82,6 +105,11 @@ mod tests {
         SeqNo::new(raw).unwrap()
     }
 
+    fn outside_of(containers: Vec<OutsideContainer>) -> Outside<impl FnOnce() -> Vec<OutsideContainer>> {
+        let order = KeyOrder::bytewise();
+        Outside::new(|| containers, TombstoneIndex::new(Vec::new(), order.clone()), order)
+    }
+
     fn container(start: &str, end: &str, numbers: (u64, u64)) -> OutsideContainer {
         OutsideContainer {
             start: Cut::Before(start.into()),
@@ -96,7 +124,7 @@ mod tests {
     fn a_key_is_at_its_bottom_when_nothing_older_may_lie_outside() {
         let containers =
             vec![container("c", "f", (5, 9)), container("a", "d", (9, 9)), container("x", "x", (0, 7))];
-        let mut outside = Outside::new(|| containers, KeyOrder::bytewise());
+        let mut outside = outside_of(containers);
         let mut check = |key: &str, seqno: u64, bottom: bool| {
             assert_eq!(outside.bottom(key.as_bytes(), at(seqno)), bottom, "{key}@{seqno}");
         };
@@ -114,7 +142,7 @@ mod tests {
     /// Proves C-73.
     #[test]
     fn neighbours_are_adjacent_when_nothing_in_between_may_lie_outside() {
-        let mut outside = Outside::new(|| vec![container("c", "f", (5, 9))], KeyOrder::bytewise());
+        let mut outside = outside_of(vec![container("c", "f", (5, 9))]);
         assert!(outside.adjacent(b"c", at(5), at(3)));
         assert!(!outside.adjacent(b"c", at(6), at(3)));
         assert!(outside.adjacent(b"c", at(12), at(10)));

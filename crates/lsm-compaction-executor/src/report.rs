@@ -43,6 +43,10 @@ pub struct CompactionReport {
     pub entries_in: u64,
     /// Entries written.
     pub entries_out: u64,
+    /// Chains of operands that were kept because the merge operator failed on them.
+    pub folds_failed: u64,
+    /// Keys that were put more than once before a weak delete took the newest value away.
+    pub weak_mismatches: u64,
     /// Nanoseconds from plan to publication.
     pub nanos: u64,
 }
@@ -61,6 +65,8 @@ impl CompactionReport {
             bytes_out: 0,
             entries_in: 0,
             entries_out: 0,
+            folds_failed: 0,
+            weak_mismatches: 0,
             nanos: 0,
         }
     }

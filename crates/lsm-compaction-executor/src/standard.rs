@@ -7,10 +7,10 @@
 use lsm_compaction_planner::Cutter;
 use lsm_iter::{Merge, Survivors};
 use lsm_table::{MultiWriter, ReadMode, RunCursor};
-use lsm_types::{EntryCursor, Result};
+use lsm_types::{EntryCursor, Result, TombstoneIndex};
 
 use crate::{
-    Checkpoint, CompactionFlavour, DropCounts, FlavourRun, Job, Outside, SegmentOutput, SegmentTask,
+    Checkpoint, CompactionFlavour, Deletes, DropCounts, FlavourRun, Job, Outside, SegmentOutput, SegmentTask,
     StreamControl, stream::write_survivors,
 };
 
@@ -57,26 +57,34 @@ struct Whole<'j> {
 impl SegmentTask for Whole<'_> {
     fn run(self: Box<Self>) -> Result<SegmentOutput> {
         let job = self.job;
-        let sources = job
-            .inputs
-            .iter()
-            .map(|tables| RunCursor::new(tables.clone(), job.order.clone(), ReadMode::COMPACTION));
+        let inputs = job.input_tombstones()?;
+        let cover = TombstoneIndex::new([&*inputs, &*job.tombstones].concat(), job.order.clone());
+        let mut deletes = {
+            let gather = job.outside.clone();
+            Deletes::collect(inputs, job.retention.watermark(), move || gather(), &job.order)
+        };
+        let (runs, unread) = job.runs_to_read(&cover);
+        let sources =
+            runs.into_iter().map(|tables| RunCursor::new(tables, job.order.clone(), ReadMode::COMPACTION));
         let mut merge = Merge::new(job.order.clone(), sources);
         merge.seek_first()?;
         let gather = job.outside.clone();
-        let outside = Outside::new(move || gather(), job.order.clone());
-        let mut survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
+        let outside = Outside::new(move || gather(), cover, job.order.clone());
+        let survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
+        let mut survivors = survivors.folding(job.operator.clone());
         let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
             .dest(job.output.dest)
             .replacing(job.input_ids());
         let mut cutter = Cutter::new(&job.output, &job.order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
-        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, control)?;
+        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
         job.failpoints.hit("segment.seal")?;
         let tables = writer.finish()?;
         job.failpoints.hit("sync.file")?;
-        let floor = survivors.floor();
-        let (_, _, dropped) = survivors.into_parts();
-        Ok(SegmentOutput { tables, entries, dropped, floor })
+        let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
+        let (folds_failed, weak_mismatches) = (survivors.folds_failed(), survivors.weak_mismatches());
+        let (_, _, mut dropped) = survivors.into_parts();
+        dropped.range_deleted += unread.entries;
+        Ok(SegmentOutput { tables, entries, dropped, folds_failed, weak_mismatches, floor })
     }
 }

@@ -3,9 +3,9 @@
 use lsm_compaction_planner::Cutter;
 use lsm_iter::{DropReason, DropSink, KeyContext, Survivors};
 use lsm_table::MultiWriter;
-use lsm_types::{EntryCursor, EntryRef, Result};
+use lsm_types::{Cut, EntryCursor, EntryRef, Result};
 
-use crate::{Cancel, Failpoints};
+use crate::{Cancel, Deletes, Failpoints};
 
 /// Entries between two looks at the stop flag.
 const CHECK_EVERY: u64 = 1024;
@@ -21,6 +21,8 @@ pub struct DropCounts {
     pub annihilated: u64,
     /// Hidden by a range tombstone.
     pub range_deleted: u64,
+    /// Gone into the result of a merge operator.
+    pub folded: u64,
 }
 
 impl DropCounts {
@@ -29,11 +31,12 @@ impl DropCounts {
         self.evicted += other.evicted;
         self.annihilated += other.annihilated;
         self.range_deleted += other.range_deleted;
+        self.folded += other.folded;
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.shadowed + self.evicted + self.annihilated + self.range_deleted
+        self.shadowed + self.evicted + self.annihilated + self.range_deleted + self.folded
     }
 }
 
@@ -44,6 +47,7 @@ impl DropSink for DropCounts {
             DropReason::Evicted => self.evicted += 1,
             DropReason::Annihilated => self.annihilated += 1,
             DropReason::RangeDeleted => self.range_deleted += 1,
+            DropReason::Folded => self.folded += 1,
             _ => self.shadowed += 1,
         }
     }
@@ -58,7 +62,8 @@ pub struct StreamControl<'a> {
     pub failpoints: &'a dyn Failpoints,
 }
 
-/// Writes all survivors, into tables that end where `cutter` says; returns how many there were.
+/// Writes all survivors, into tables that end where `cutter` says, and all of `deletes`, each table taking those up to
+/// the next one; returns how many survivors there were. Without survivors the deletes make a table of their own.
 ///
 /// # Errors
 /// `Cancelled` at most 1,024 entries after the flag was raised; errors of the inputs and of the writer. What was
@@ -67,6 +72,7 @@ pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink>(
     survivors: &mut Survivors<C, K, S>,
     writer: &mut MultiWriter,
     cutter: &mut Cutter<'_>,
+    deletes: &mut Deletes,
     control: StreamControl<'_>,
 ) -> Result<u64> {
     let mut written = 0_u64;
@@ -75,11 +81,15 @@ pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink>(
             control.cancel.check()?;
             control.failpoints.hit("segment.entry")?;
         }
-        if !survivors.advance()? {
+        let Some(entry) = (if survivors.advance()? { survivors.entry() } else { None }) else {
+            deletes.hand_over(&Cut::End, |piece| writer.add_tombstone(piece))?;
             return Ok(written);
-        }
-        let Some(entry) = survivors.entry() else { return Ok(written) };
+        };
         if writer.last_key() != Some(entry.key) && cutter.ends_before(entry.key, writer.open_len()) {
+            if !deletes.is_empty() {
+                let border = cutter.border(writer.last_key().unwrap_or_default(), entry.key);
+                deletes.hand_over(&border, |piece| writer.add_tombstone(piece))?;
+            }
             writer.end_table()?;
         }
         writer.add(entry)?;

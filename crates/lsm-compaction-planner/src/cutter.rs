@@ -1,6 +1,6 @@
 //! Where an output table ends.
 
-use lsm_types::KeyOrder;
+use lsm_types::{Cut, KeyOrder};
 
 use crate::OutputSpec;
 
@@ -46,6 +46,16 @@ impl<'a> Cutter<'a> {
             (self.passed_count, self.passed_bytes) = (0, 0);
         }
         ends && file_bytes > 0
+    }
+
+    /// Where a table that ends before `key` and after `last`, its largest key, meets the next one: at the place where
+    /// it had to end, or just before `key`. What has no key of its own, such as a range tombstone, is parted there.
+    pub fn border(&self, last: &[u8], key: &[u8]) -> Cut {
+        let passed = self.cut_idx.checked_sub(1).and_then(|at| self.output.cuts.get(at));
+        match passed {
+            Some(cut) if !cut.is_left_of(last, self.order) => cut.clone(),
+            _ => Cut::Before(key.into()),
+        }
     }
 
     fn pass_cuts(&mut self, key: &[u8]) -> bool {

@@ -1,8 +1,13 @@
 //! Several writes that are applied together.
 
-use lsm_types::{Kind, Result, check_entry};
+use std::ops::RangeBounds;
 
-use crate::EngineError;
+use lsm_types::{Cut, Kind, Result, Slice, check_entry};
+
+use crate::{
+    EngineError,
+    tree::{check_prefix, span},
+};
 
 /// Most bytes of keys and values in one batch, with 16 bytes of overhead for each operation.
 pub const MAX_BATCH_BYTES: usize = u32::MAX as usize;
@@ -14,6 +19,36 @@ pub const MAX_BATCH_BYTES: usize = u32::MAX as usize;
 pub struct TreeBatch {
     bytes: Vec<u8>,
     operations: Vec<Operation>,
+    /// Deletes of ranges; the other operations have the numbers that these leave free.
+    ranges: Vec<RangeOperation>,
+}
+
+/// A delete of a range.
+#[derive(Clone, Debug)]
+pub(crate) struct RangeOperation {
+    /// How many operations come before it.
+    pub(crate) at: usize,
+    pub(crate) keys: RangeKeys,
+}
+
+/// Which keys a delete of a range means.
+#[derive(Clone, Debug)]
+pub(crate) enum RangeKeys {
+    /// Those between two cuts.
+    Between(Cut, Cut),
+    /// Those that start with this; which these are depends on the tree.
+    Prefix(Slice),
+}
+
+impl RangeKeys {
+    fn len(&self) -> usize {
+        match self {
+            Self::Between(start, end) => {
+                [start, end].into_iter().filter_map(Cut::key).map(|key| key.len()).sum()
+            }
+            Self::Prefix(prefix) => prefix.len(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +92,44 @@ impl TreeBatch {
         self.push(Kind::Tombstone, key.as_ref(), &[])
     }
 
+    /// Deletes `key` for good together with the one put below: see [`crate::Tree::remove_weak`].
+    pub fn remove_weak(&mut self, key: impl AsRef<[u8]>) -> Result<&mut Self> {
+        self.push(Kind::WeakTombstone, key.as_ref(), &[])
+    }
+
+    /// Adds an operand for the merge operator to `key`.
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<&mut Self> {
+        self.push(Kind::MergeOperand, key.as_ref(), operand.as_ref())
+    }
+
+    /// Deletes every key within `range`: what lies there before the batch, and what earlier operations of the batch
+    /// write there, not what later ones do. Inverted and empty bounds delete nothing, and use a number.
+    ///
+    /// # Errors
+    /// As [`crate::Tree::remove_range`].
+    pub fn remove_range<K: AsRef<[u8]>>(&mut self, range: impl RangeBounds<K>) -> Result<&mut Self> {
+        let (start, end) = span(&range)?;
+        self.push_range(RangeKeys::Between(start, end))
+    }
+
+    /// Deletes the keys that start with `prefix`; as [`TreeBatch::remove_range`].
+    ///
+    /// # Errors
+    /// As [`crate::Tree::remove_prefix`]; what a tree's comparator does not support shows when the batch is applied.
+    pub fn remove_prefix(&mut self, prefix: impl AsRef<[u8]>) -> Result<&mut Self> {
+        check_prefix(prefix.as_ref())?;
+        self.push_range(RangeKeys::Prefix(prefix.as_ref().into()))
+    }
+
+    fn push_range(&mut self, keys: RangeKeys) -> Result<&mut Self> {
+        let bytes = self.byte_size() + keys.len() + 16;
+        if bytes > MAX_BATCH_BYTES {
+            return Err(EngineError::BatchTooLarge { bytes }.into());
+        }
+        self.ranges.push(RangeOperation { at: self.len(), keys });
+        Ok(self)
+    }
+
     fn push(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> Result<&mut Self> {
         check_entry(key, value.len())?;
         let start = self.bytes.len();
@@ -75,26 +148,45 @@ impl TreeBatch {
 
     /// Number of operations.
     pub fn len(&self) -> usize {
-        self.operations.len()
+        self.operations.len() + self.ranges.len()
     }
 
     /// Whether there are no operations.
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of keys and values, with 16 for each operation.
     pub fn byte_size(&self) -> usize {
-        self.bytes.len() + 16 * self.operations.len()
+        let ranges: usize = self.ranges.iter().map(|range| range.keys.len()).sum();
+        self.bytes.len() + ranges + 16 * self.len()
     }
 
     /// Forgets all operations and keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.operations.clear();
+        self.ranges.clear();
     }
 
-    /// The operations in order.
+    /// Each write of one key with its place among all operations.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, BatchEntry<'_>)> + Clone {
+        self.iter().scan((0, self.ranges.as_slice()), |(at, ranges), entry| {
+            while let Some((_, rest)) = ranges.split_first().filter(|(range, _)| range.at == *at) {
+                *ranges = rest;
+                *at += 1;
+            }
+            *at += 1;
+            Some((*at - 1, entry))
+        })
+    }
+
+    /// The deletes of ranges, in order.
+    pub(crate) fn ranges(&self) -> &[RangeOperation] {
+        &self.ranges
+    }
+
+    /// The writes of single keys in order; deletes of ranges are not among them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = BatchEntry<'_>> + Clone {
         self.operations.iter().map(|operation| {
             let rest = self.bytes.get(operation.start..).unwrap_or_default();
@@ -102,6 +194,25 @@ impl TreeBatch {
             let value = rest.get(..operation.value_len as usize).unwrap_or_default();
             BatchEntry { kind: operation.kind, key, value }
         })
+    }
+
+    /// The operations that have an effect when all carry one number, by key: of several on a key the last.
+    ///
+    /// # Errors
+    /// `AmbiguousBatch` when one of several operations on a key is a merge.
+    pub(crate) fn reduced(&self) -> Result<Vec<BatchEntry<'_>>> {
+        let mut entries: Vec<BatchEntry<'_>> = self.iter().collect();
+        entries.sort_by_key(|entry| entry.key); // stable: the last one stays the last
+        let is_merge = |entry: &BatchEntry<'_>| entry.kind == Kind::MergeOperand;
+        let mixed = |pair: &&[BatchEntry<'_>]| pair.iter().any(is_merge);
+        let same_key = entries.chunk_by(|a, b| a.key == b.key).filter(|entries| entries.len() > 1);
+        if let Some(entry) = same_key.filter(mixed).find_map(<[_]>::first) {
+            return Err(EngineError::AmbiguousBatch { key: entry.key.into() }.into());
+        }
+        entries.reverse();
+        entries.dedup_by_key(|entry| entry.key); // keeps the first of each, which was the last
+        entries.reverse();
+        Ok(entries)
     }
 }
 

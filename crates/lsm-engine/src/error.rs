@@ -1,6 +1,6 @@
 //! What the engine itself refuses or finds broken.
 
-use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, SeqNo, TableId, TreeId};
+use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, SeqNo, Slice, TableId, TreeId};
 
 use crate::LostFile;
 
@@ -40,6 +40,17 @@ pub enum EngineError {
         /// Its size with the operation that was refused.
         bytes: usize,
     },
+    /// Operations of a batch with one number would depend on their order.
+    #[error(
+        "the batch has several operations on the key {key:?}, one of them a merge; in a batch with one number their order is lost"
+    )]
+    AmbiguousBatch {
+        /// The key.
+        key: Slice,
+    },
+    /// The merge operator panicked.
+    #[error("the merge operator panicked")]
+    OperatorPanicked,
     /// An option makes no sense.
     #[error("option `{option}`: {problem}")]
     InvalidConfig {
@@ -56,6 +67,11 @@ pub enum EngineError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// Keys with a common prefix are not neighbours in this tree.
+    #[error(
+        "the tree's comparator does not keep keys with a common prefix together, so they cannot be removed at once"
+    )]
+    ScatteredPrefix,
     /// The tree was created with another comparator.
     #[error("the tree is ordered by `{stored}`, but was opened with `{supplied}`")]
     ComparatorMismatch {
@@ -63,6 +79,14 @@ pub enum EngineError {
         stored: String,
         /// Name of the comparator given.
         supplied: String,
+    },
+    /// The operands of the tree were written for another merge operator.
+    #[error("the tree's operands are for the merge operator `{stored}`, but it was opened with {}", supplied.as_deref().unwrap_or("none"))]
+    OperatorMismatch {
+        /// Name stored with the tree.
+        stored: String,
+        /// Name of the operator given, if one was.
+        supplied: Option<String>,
     },
     /// The tree was created with another option.
     #[error(
@@ -191,12 +215,14 @@ impl Fault for EngineError {
             Self::BelowSnapshot { .. } => ErrorKind::BelowSnapshot,
             Self::SnapshotBelowRetention { .. } => ErrorKind::SnapshotBelowRetention,
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
+            Self::AmbiguousBatch { .. } => ErrorKind::AmbiguousBatch,
+            Self::OperatorPanicked => ErrorKind::MergeFailed,
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
             Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
-            Self::OptionMismatch { .. } => ErrorKind::OptionMismatch,
+            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } => ErrorKind::OptionMismatch,
             Self::AlreadyExists | Self::TreeInUse { .. } | Self::TargetExists | Self::TargetBusy => {
                 ErrorKind::AlreadyExists
             }
@@ -206,7 +232,7 @@ impl Fault for EngineError {
             Self::MissingFiles { .. } => ErrorKind::MissingFiles,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::ReadOnly | Self::NotAccepted => ErrorKind::Unsupported,
+            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix => ErrorKind::Unsupported,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Bug { .. } => ErrorKind::Bug,

@@ -1,9 +1,9 @@
 //! Point reads: the first decisive entry by sequence number, whatever container holds it.
 
 use lsm_iter::{Candidate, PointResolver};
-use lsm_types::{KeyHash, KeyOrder, Result, SeqNo, Slice};
+use lsm_types::{KeyHash, KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
-use crate::super_version::SuperVersion;
+use crate::{fold::fold, super_version::SuperVersion};
 
 /// A value where it was found.
 pub(crate) enum FoundValue<'a> {
@@ -11,20 +11,31 @@ pub(crate) enum FoundValue<'a> {
     Memory(&'a [u8]),
     /// In a block of a table, shared.
     Table(Slice),
+    /// Made for this read, by a merge operator or as a copy.
+    Folded(Slice),
 }
 
 impl FoundValue<'_> {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
-            Self::Table(slice) => slice,
+            Self::Table(slice) | Self::Folded(slice) => slice,
         }
     }
 
     pub(crate) fn into_slice(self) -> Slice {
         match self {
             Self::Memory(bytes) => Slice::copy_from(bytes),
-            Self::Table(slice) => slice,
+            Self::Table(slice) | Self::Folded(slice) => slice,
+        }
+    }
+
+    /// The same value, lent by nobody.
+    pub(crate) fn into_owned<'b>(self) -> FoundValue<'b> {
+        if self.is_shared() {
+            FoundValue::Table(self.into_slice())
+        } else {
+            FoundValue::Folded(self.into_slice())
         }
     }
 
@@ -34,7 +45,29 @@ impl FoundValue<'_> {
     }
 }
 
-/// The value of `key` for a read that sees numbers below `before`.
+impl AsRef<[u8]> for FoundValue<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// The value of `key` for a read that sees numbers below `before`, operands folded by `operator`.
+pub(crate) fn resolve<'a>(
+    view: &'a SuperVersion,
+    key: &[u8],
+    before: SeqNo,
+    order: &KeyOrder,
+    operator: Option<&dyn MergeOperator>,
+) -> Result<Option<Candidate<FoundValue<'a>>>> {
+    match (find(view, key, before, order)?, operator) {
+        (Some(newest), Some(operator)) if newest.kind == Kind::MergeOperand => {
+            fold(view, key, before, order, operator)
+        }
+        (found, _) => Ok(found),
+    }
+}
+
+/// The entry that decides `key` for a read that sees numbers below `before`.
 ///
 /// Containers are asked newest first. Numbers decide, not places: the search goes on while a container further
 /// down may hold a higher number than the best one found (engine text, E-18).
@@ -45,6 +78,9 @@ pub(crate) fn find<'a>(
     order: &KeyOrder,
 ) -> Result<Option<Candidate<FoundValue<'a>>>> {
     let mut read = PointResolver::new(before);
+    if let Some(delete) = view.covering(key, before, order)? {
+        read.cover(delete);
+    }
     // Once for the whole lookup: memtables, filters and the tags of blocks are all asked with it.
     let hash = KeyHash::of(key);
     if let Some(entry) = view.active.entries.get_hashed(key, hash, before) {
@@ -73,7 +109,7 @@ pub(crate) fn find<'a>(
         if read.can_stop(view.max_seqno_from(index)) {
             break;
         }
-        if read.can_stop(run.max_seqno) {
+        if !run.has_entries || read.can_stop(run.max_seqno) {
             continue;
         }
         let Some(table) = run.find(key, order) else { continue };

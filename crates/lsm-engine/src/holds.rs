@@ -15,6 +15,8 @@ struct State {
     /// Bounds with the number of their guards.
     registered: BTreeMap<SeqNo, usize>,
     promised: SeqNo,
+    /// Reads at or below this lost what they saw, registered or not.
+    cut_off: SeqNo,
     /// Floors that running jobs may yet set, with the number of those jobs.
     jobs: BTreeMap<SeqNo, usize>,
 }
@@ -54,7 +56,14 @@ impl Holds {
 
     /// Whether reads at `before` are registered.
     pub(crate) fn is_registered(&self, before: SeqNo) -> bool {
-        self.0.lock().registered.contains_key(&before)
+        let state = self.0.lock();
+        state.registered.contains_key(&before) && state.cut_off < before
+    }
+
+    /// Gives up reads at or below `seqno`: what they saw is removed.
+    pub(crate) fn cut_off(&self, seqno: SeqNo) {
+        let mut state = self.0.lock();
+        state.cut_off = state.cut_off.max(seqno);
     }
 
     /// Raises the caller's watermark; never lowers it.
@@ -66,7 +75,8 @@ impl Holds {
     /// What a job that starts now has to keep.
     pub(crate) fn start_job(&self) -> JobRetention<'_> {
         let mut state = self.0.lock();
-        let snapshots: Vec<SeqNo> = state.registered.keys().copied().collect();
+        let alive = state.registered.keys().copied().filter(|before| state.cut_off < *before);
+        let snapshots: Vec<SeqNo> = alive.collect();
         let retention = if snapshots.is_empty() {
             Retention::above(state.promised)
         } else {

@@ -30,10 +30,14 @@
 
 mod batch;
 mod checkpoint;
+mod coverage;
+mod deletes;
 mod error;
+mod fold;
 mod get;
 mod holds;
 mod memtables;
+mod operator;
 mod options;
 mod pin;
 mod prefix_scan;
@@ -54,8 +58,8 @@ pub use lsm_table::{
     BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
 };
 pub use options::{
-    CompactOptions, DEFAULT_CACHE_BYTES, FileClass, FlushOptions, OpenMode, OrphanPolicy, StoreOptions,
-    Token, TreeOptions,
+    CompactOptions, DEFAULT_CACHE_BYTES, FileClass, FlushOptions, NameMismatch, OpenMode, OrphanPolicy,
+    StoreOptions, Token, TreeOptions, WeakDeletes,
 };
 pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
 pub use range::{Entry, Range};

@@ -6,7 +6,9 @@ use lsm_compaction_executor::Cancel;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
-use lsm_types::{Bytewise, Clock, Comparator, PrefixExtractor, Random, Result, Slice, check_name};
+use lsm_types::{
+    Bytewise, Clock, Comparator, MergeOperator, PrefixExtractor, Random, Result, Slice, check_name,
+};
 
 use crate::{EngineError, ReclaimOptions};
 
@@ -283,11 +285,36 @@ impl StoreOptions {
     }
 }
 
+/// What becomes of weak deletes.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WeakDeletes {
+    /// They annihilate with the put below them.
+    #[default]
+    Weak,
+    /// They are written as ordinary deletes: for callers who cannot keep to their contract.
+    Strict,
+}
+
+/// What becomes of a tree whose operands were written for another merge operator than the one given.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NameMismatch {
+    /// It is not opened.
+    #[default]
+    Error,
+    /// It is opened, with a warning. The stored name gives way to that of an operator, if one was given.
+    Warn,
+}
+
 /// How a tree is opened.
 #[derive(Clone)]
 pub struct TreeOptions {
     pub(crate) store: StoreOptions,
     pub(crate) comparator: Arc<dyn Comparator>,
+    pub(crate) merge_operator: Option<Arc<dyn MergeOperator>>,
+    pub(crate) on_name_mismatch: NameMismatch,
+    pub(crate) weak_deletes: WeakDeletes,
     pub(crate) level_count: Option<u8>,
     pub(crate) tables: TablePolicy,
     pub(crate) table_target_bytes: u64,
@@ -308,6 +335,9 @@ impl TreeOptions {
         Self {
             store,
             comparator: Arc::new(Bytewise),
+            merge_operator: None,
+            on_name_mismatch: NameMismatch::default(),
+            weak_deletes: WeakDeletes::default(),
             level_count: None,
             tables: TablePolicy::default(),
             table_target_bytes: 64 << 20,
@@ -324,6 +354,26 @@ impl TreeOptions {
     /// The order of keys; its name is stored when the tree is created. Default: byte order.
     pub fn comparator(mut self, comparator: Arc<dyn Comparator>) -> Self {
         self.comparator = comparator;
+        self
+    }
+
+    /// Folds merge operands. Its name is stored with the tree, and opening with another one, or with none, is refused
+    /// from then on. Default: none; operands may be written all the same, and of each key the newest one is its value.
+    pub fn merge_operator(mut self, operator: Arc<dyn MergeOperator>) -> Self {
+        self.merge_operator = Some(operator);
+        self
+    }
+
+    /// What becomes of a tree whose operands were written for another merge operator. Default:
+    /// [`NameMismatch::Error`].
+    pub fn on_name_mismatch(mut self, policy: NameMismatch) -> Self {
+        self.on_name_mismatch = policy;
+        self
+    }
+
+    /// What becomes of weak deletes. Default: [`WeakDeletes::Weak`].
+    pub fn weak_deletes(mut self, weak: WeakDeletes) -> Self {
+        self.weak_deletes = weak;
         self
     }
 
@@ -355,6 +405,7 @@ impl TreeOptions {
     pub(crate) fn validate(&self) -> Result<()> {
         let invalid = |option, problem| Err(EngineError::InvalidConfig { option, problem }.into());
         check_name(self.comparator.name())?;
+        self.merge_operator.as_ref().map_or(Ok(()), |operator| check_name(operator.name()))?;
         if let Some(extractor) = &self.prefix_extractor {
             check_name(extractor.name())?;
         }

@@ -9,7 +9,9 @@ use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder, Journal};
 use lsm_manifest::{Catalog, DatabaseEdit, TableDescriptor, TreeEdit, Version, VersionEdit};
 use lsm_table::Table;
-use lsm_types::{EntryCursor, FileUuid, KeyOrder, Level, Result, SeqNo, Slice, TableId, TreeId};
+use lsm_types::{
+    EntryCursor, FileUuid, KeyOrder, Level, RangeTombstone, Result, SeqNo, Slice, TableId, TreeId,
+};
 
 use crate::{
     CheckpointOptions, EngineError, FlushOptions, OpenMode, StoreOptions, Tree, TreeOptions,
@@ -79,7 +81,7 @@ pub struct PinnedMemtable {
 impl PinnedMemtable {
     /// Bytes it takes in memory.
     pub fn bytes(&self) -> u64 {
-        self.sealed.entries.bytes()
+        self.sealed.bytes()
     }
 
     /// Number of entries, versions and tombstones included.
@@ -89,7 +91,12 @@ impl PinnedMemtable {
 
     /// Smallest and largest number in it.
     pub fn seqnos(&self) -> Option<(SeqNo, SeqNo)> {
-        self.sealed.entries.seqnos()
+        self.sealed.seqnos()
+    }
+
+    /// Its range tombstones, in no order.
+    pub fn range_tombstones(&self) -> impl Iterator<Item = &RangeTombstone> {
+        self.sealed.deletes.tombstones()
     }
 
     /// A walk over all versions of all keys, in order, that stands on nothing yet.

@@ -5,11 +5,12 @@ use std::{iter::FusedIterator, ops::Bound};
 use lsm_iter::{Merge, Visible};
 use lsm_memtable::MemCursor;
 use lsm_table::{ReadMode, RunCursor};
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+use lsm_types::{Cut, EntryCursor, EntryRef, Error, KeyOrder, Result, SeqNo, Slice};
 use parking_lot::RawMutex;
 
 use crate::{
     View,
+    coverage::ViewCoverage,
     prefix_scan::{Bounds, SharedPrefix},
     super_version::ReadRun,
 };
@@ -118,17 +119,27 @@ impl EntryCursor for Source {
     fn settle(&mut self) -> Result<()> {
         each!(self, cursor => cursor.settle())
     }
+
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        each!(self, cursor => cursor.skip(to, than))
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        each!(self, cursor => cursor.skip_back(to, than))
+    }
 }
 
 /// One end of a scan.
 struct End {
-    walk: Visible<Merge<Source>>,
+    walk: Visible<Merge<Source>, ViewCoverage>,
     /// Whether the walk stands on the entry yielded last; otherwise nothing was yielded from this end yet.
     started: bool,
+    /// Why the operands of the key under the walk could not be folded, until that is told.
+    failed: Option<Error>,
 }
 
 impl End {
-    fn new(view: &View, bounds: &Bounds, shared: Option<SharedPrefix>) -> Self {
+    fn new(view: &View, bounds: &Bounds, shared: Option<SharedPrefix>, folds: bool) -> Result<Self> {
         let order = &view.tree.order;
         let pinned = &view.pinned;
         let active = std::iter::once(&pinned.active.entries);
@@ -140,21 +151,57 @@ impl End {
                 pinned
                     .runs
                     .iter()
+                    .filter(|run| run.has_entries)
                     .filter(|run| shared.is_none_or(|shared| shared.may_lie_in(run, bounds, order)))
                     .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
             )
             .collect();
         let merge = Merge::new(order.clone(), sources);
-        Self { walk: Visible::new(merge, order.clone(), view.before, bounds.clone()), started: false }
+        let coverage = ViewCoverage::new(pinned, order)?;
+        let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
+        let operator = view.tree.operator.clone().filter(|_| folds);
+        Ok(Self { walk: walk.folding(operator), started: false, failed: None })
+    }
+
+    /// The key under the walk after a move. That its operands could not be folded is kept for later: the key may be one
+    /// that the other end has yielded.
+    #[inline]
+    fn stand(&mut self, moved: Result<()>) -> Result<Option<&[u8]>> {
+        self.failed = None;
+        if let Err(error) = moved {
+            if self.walk.key().is_none() {
+                return Err(error);
+            }
+            self.failed = Some(error);
+        }
+        Ok(self.walk.key())
+    }
+
+    /// The end in `slot`, set up when it is used first.
+    #[inline]
+    fn of<'a>(
+        slot: &'a mut Option<Box<Self>>,
+        view: &View,
+        bounds: &Bounds,
+        shared: Option<SharedPrefix>,
+        folds: bool,
+    ) -> Result<&'a mut Self> {
+        match slot {
+            Some(end) => Ok(end),
+            None => Ok(slot.insert(Box::new(Self::new(view, bounds, shared, folds)?))),
+        }
     }
 }
 
 /// Entries of a range of keys, each key once, from either end.
 ///
 /// The iterator owns its view: it may outlive the tree's handle and move to another thread, and nothing that
-/// happens meanwhile changes what it yields. After an error it is finished.
+/// happens meanwhile changes what it yields. After an error it is finished, unless a key's operands could not be folded:
+/// that is an error of this key, yielded once.
 pub struct Range {
     view: View,
+    /// Whether operands are folded; not for those who look at keys only.
+    folds: bool,
     bounds: Bounds,
     /// Passes over keys that do not start with this; only for orders in which prefixes are not contiguous.
     filter: Option<Slice>,
@@ -170,7 +217,16 @@ impl Range {
         let tree = &view.tree;
         let shared = SharedPrefix::of_bounds(tree.env.prefix_extractor.as_deref(), &bounds, &tree.order);
         let finished = is_empty(&bounds, &tree.order);
-        Self { view: view.clone(), bounds, filter: None, shared, front: None, back: None, finished }
+        Self {
+            view: view.clone(),
+            folds: true,
+            bounds,
+            filter: None,
+            shared,
+            front: None,
+            back: None,
+            finished,
+        }
     }
 
     pub(crate) fn prefix(view: &View, prefix: &[u8]) -> Self {
@@ -183,8 +239,9 @@ impl Range {
         Self { filter: Some(prefix.into()), ..all }
     }
 
-    /// Keys alone.
-    pub fn keys(self) -> impl DoubleEndedIterator<Item = Result<Slice>> {
+    /// Keys alone. Nothing is folded, so no operator can fail.
+    pub fn keys(mut self) -> impl DoubleEndedIterator<Item = Result<Slice>> {
+        self.folds = false;
         self.map(|entry| entry.map(|entry| entry.key))
     }
 
@@ -196,7 +253,8 @@ impl Range {
     /// Steps forward and lends the entry, without making owned slices of it.
     ///
     /// # Errors
-    /// What reading the next block found; the scan is finished then.
+    /// What reading the next block found; the scan is finished then. `MergeFailed` when the operands of the next key
+    /// could not be folded; the next step goes on behind it.
     #[inline]
     pub fn advance(&mut self) -> Result<Option<EntryRef<'_>>> {
         loop {
@@ -206,7 +264,7 @@ impl Range {
                 return Ok(None);
             }
             if self.filter.is_none() || self.passes(self.front.as_deref()) {
-                return Ok(self.front.as_ref().and_then(|end| end.walk.entry()));
+                return Self::outcome(self.front.as_deref_mut());
             }
         }
     }
@@ -224,42 +282,52 @@ impl Range {
                 return Ok(None);
             }
             if self.filter.is_none() || self.passes(self.back.as_deref()) {
-                return Ok(self.back.as_ref().and_then(|end| end.walk.entry()));
+                return Self::outcome(self.back.as_deref_mut());
             }
+        }
+    }
+
+    /// The entry at an end that has just stepped, or why it could not be folded.
+    #[inline]
+    fn outcome(end: Option<&mut End>) -> Result<Option<EntryRef<'_>>> {
+        let Some(end) = end else { return Ok(None) };
+        match end.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(end.walk.entry()),
         }
     }
 
     /// Moves the front by one visible key; `false` when that meets the back or the end.
     #[inline]
     fn step_front(&mut self) -> Result<bool> {
-        let end = self.front.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds, self.shared)));
-        if std::mem::replace(&mut end.started, true) {
-            end.walk.move_next()?;
+        let end = End::of(&mut self.front, &self.view, &self.bounds, self.shared, self.folds)?;
+        let moved = if std::mem::replace(&mut end.started, true) {
+            end.walk.move_next()
         } else {
-            end.walk.seek_first()?;
-        }
-        let Some(entry) = end.walk.entry() else { return Ok(false) };
-        let Some(other) = self.back.as_ref().and_then(|end| end.walk.entry()) else { return Ok(true) };
-        Ok(self.view.tree.order.compare(entry.key, other.key).is_lt())
+            end.walk.seek_first()
+        };
+        let Some(key) = end.stand(moved)? else { return Ok(false) };
+        let Some(other) = self.back.as_ref().and_then(|end| end.walk.key()) else { return Ok(true) };
+        Ok(self.view.tree.order.compare(key, other).is_lt())
     }
 
     /// Moves the back by one visible key; `false` when that meets the front or the start.
     #[inline]
     fn step_back(&mut self) -> Result<bool> {
-        let end = self.back.get_or_insert_with(|| Box::new(End::new(&self.view, &self.bounds, self.shared)));
-        if std::mem::replace(&mut end.started, true) {
-            end.walk.move_prev()?;
+        let end = End::of(&mut self.back, &self.view, &self.bounds, self.shared, self.folds)?;
+        let moved = if std::mem::replace(&mut end.started, true) {
+            end.walk.move_prev()
         } else {
-            end.walk.seek_last()?;
-        }
-        let Some(entry) = end.walk.entry() else { return Ok(false) };
-        let Some(other) = self.front.as_ref().and_then(|end| end.walk.entry()) else { return Ok(true) };
-        Ok(self.view.tree.order.compare(entry.key, other.key).is_gt())
+            end.walk.seek_last()
+        };
+        let Some(key) = end.stand(moved)? else { return Ok(false) };
+        let Some(other) = self.front.as_ref().and_then(|end| end.walk.key()) else { return Ok(true) };
+        Ok(self.view.tree.order.compare(key, other).is_gt())
     }
 
     fn passes(&self, end: Option<&End>) -> bool {
-        let entry = end.and_then(|end| end.walk.entry());
-        entry.zip(self.filter.as_ref()).is_some_and(|(entry, prefix)| entry.key.starts_with(prefix))
+        let key = end.and_then(|end| end.walk.key());
+        key.zip(self.filter.as_ref()).is_some_and(|(key, prefix)| key.starts_with(prefix))
     }
 }
 

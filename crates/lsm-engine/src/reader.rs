@@ -3,12 +3,13 @@
 use std::ops::{Bound, RangeBounds};
 
 use lsm_iter::Candidate;
-use lsm_types::{KeyOrder, Kind, Result, SeqNo, Slice};
+use lsm_types::{KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
 use crate::{
     Entry, Range, View,
     get::{self, FoundValue},
     super_version::SuperVersion,
+    tree::TreeInner,
 };
 
 /// Where and at which bound a read looks.
@@ -17,11 +18,42 @@ pub struct ReadPoint<'a> {
     pub(crate) view: &'a SuperVersion,
     pub(crate) before: SeqNo,
     pub(crate) order: &'a KeyOrder,
+    /// The tree, for reads of its newest state.
+    pub(crate) newest: Option<&'a TreeInner>,
+    /// Folds operands; without one the newest operand is the value.
+    pub(crate) operator: Option<&'a dyn MergeOperator>,
 }
 
 impl<'a> ReadPoint<'a> {
+    /// The value of `key`.
     fn find(&self, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
-        get::find(self.view, key, self.before, self.order)
+        let found = get::resolve(self.view, key, self.before, self.order, self.operator)?;
+        match self.newest {
+            // A range tombstone came meanwhile, which what was pinned does not show, and perhaps a newer entry after
+            // it, which the memtable does show.
+            Some(tree) if tree.has_deletes_since(self.view) => self.find_again(tree, key),
+            _ => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn find_again(&self, tree: &TreeInner, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
+        loop {
+            let view = tree.current.load_full();
+            let found = get::resolve(&view, key, self.before, self.order, self.operator)?;
+            if !tree.has_deletes_since(&view) {
+                return Ok(found.map(|found| Candidate {
+                    seqno: found.seqno,
+                    kind: found.kind,
+                    value: found.value.into_owned(),
+                }));
+            }
+        }
+    }
+
+    /// The same for callers that do not need the value: operands are not folded, the newest stands for them.
+    fn without_folding(self) -> Self {
+        Self { operator: None, ..self }
     }
 }
 
@@ -54,7 +86,8 @@ impl std::ops::Deref for Pinned {
 
 /// Reads, the same for a [`View`] and for the newest state of a [`crate::Tree`].
 ///
-/// Keys that may not be written are simply not there.
+/// Keys that may not be written are simply not there. Where a key has merge operands, what returns its value fails with
+/// `MergeFailed` when the tree's operator does; other keys are not concerned.
 pub trait Reader {
     /// Calls `read` with what the read looks at.
     ///
@@ -96,10 +129,10 @@ pub trait Reader {
         Ok(self.get_with(key, |value| out.extend_from_slice(value))?.is_some())
     }
 
-    /// Whether `key` has a value.
+    /// Whether `key` has a value. Nothing is folded for the answer.
     fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
-        self.with_read_point(|point| Ok(point.find(key)?.is_some()))
+        self.with_read_point(|point| Ok(point.without_folding().find(key)?.is_some()))
     }
 
     /// Length of the value of `key`, in bytes.
@@ -107,10 +140,12 @@ pub trait Reader {
         self.get_with(key, <[u8]>::len)
     }
 
-    /// Kind and number of the entry that decides `key`, when that is a value.
+    /// Kind and number of the newest entry of `key`, when that is a value or an operand.
     fn entry_info(&self, key: impl AsRef<[u8]>) -> Result<Option<(Kind, SeqNo)>> {
         let key = key.as_ref();
-        self.with_read_point(|point| Ok(point.find(key)?.map(|found| (found.kind, found.seqno))))
+        self.with_read_point(|point| {
+            Ok(point.without_folding().find(key)?.map(|found| (found.kind, found.seqno)))
+        })
     }
 
     /// Entries of keys within `bounds`, in key order from either end.
@@ -143,11 +178,11 @@ pub trait Reader {
 
     /// Whether there is no entry.
     fn is_empty(&self) -> Result<bool> {
-        Ok(self.first()?.is_none())
+        Ok(self.iter().keys().next().transpose()?.is_none())
     }
 
     /// Number of entries, by a walk over all of them.
     fn count(&self) -> Result<u64> {
-        self.iter().try_fold(0, |count, entry| entry.map(|_| count + 1))
+        self.iter().keys().try_fold(0, |count, key| key.map(|_| count + 1))
     }
 }

@@ -13,11 +13,14 @@ use std::{
     },
 };
 
-use lsm_manifest::{Chunk, Run, Version};
+use lsm_manifest::{Chunk, Run, TableDescriptor, Version};
 use lsm_table::{Table, TableList};
-use lsm_types::{KeyOrder, Level, SeqNo, TableId};
+use lsm_types::{KeyOrder, Level, SeqNo};
 
-use crate::memtables::{ActiveMemtable, SealedMemtable};
+use crate::{
+    deletes::RunDeletes,
+    memtables::{ActiveMemtable, SealedMemtable},
+};
 
 /// Neighbouring tables of a run with what a search needs side by side.
 #[derive(Debug)]
@@ -27,6 +30,9 @@ pub(crate) struct ReadChunk {
     /// The largest keys.
     uppers: Fences,
     tables: Box<[Table]>,
+    /// Those with range tombstones.
+    deleting: Box<[Table]>,
+    /// Largest number of an entry.
     max_seqno: SeqNo,
 }
 
@@ -34,15 +40,15 @@ impl ReadChunk {
     fn new(
         source: &Arc<Chunk>,
         order: &KeyOrder,
-        table: &mut impl FnMut(TableId) -> Option<Table>,
-    ) -> Option<Self> {
-        let tables: Option<Box<[Table]>> =
-            source.tables().iter().map(|descriptor| table(descriptor.id)).collect();
-        let tables = tables?;
+        table: &mut impl FnMut(&Arc<TableDescriptor>) -> Table,
+    ) -> Self {
+        let tables: Box<[Table]> = source.tables().iter().map(table).collect();
         let uppers = Fences::new(tables.iter().filter_map(Table::max_key), order);
-        let max_seqno =
-            source.tables().iter().map(|descriptor| descriptor.seqnos.max).max().unwrap_or_default();
-        Some(Self { source: source.clone(), uppers, tables, max_seqno })
+        let entries = source.tables().iter().filter_map(|descriptor| descriptor.point_seqnos);
+        let max_seqno = entries.map(|numbers| numbers.max).max().unwrap_or_default();
+        let deletes = |table: &&Table| table.descriptor().counts.range_tombstones > 0;
+        let deleting = tables.iter().filter(deletes).cloned().collect();
+        Self { source: source.clone(), uppers, tables, deleting, max_seqno }
     }
 }
 
@@ -52,8 +58,10 @@ pub(crate) struct ReadRun {
     /// The largest key of each chunk.
     uppers: Arc<Fences>,
     chunks: Arc<[Arc<ReadChunk>]>,
-    /// Largest number in the run.
+    /// Largest number of an entry of the run.
     pub(crate) max_seqno: SeqNo,
+    /// Whether there are entries; a run of range tombstones only has none.
+    pub(crate) has_entries: bool,
 }
 
 /// Position of a table in a run.
@@ -199,8 +207,12 @@ pub(crate) struct SuperVersion {
     pub(crate) version: Arc<Version>,
     /// All runs in the order in which reads look: level 0 newest first, then level by level.
     pub(crate) runs: Arc<[ReadRun]>,
-    /// `max_seqno_from[i]`: largest number in `runs[i..]`; one longer than `runs`.
+    /// `max_seqno_from[i]`: largest number of an entry in `runs[i..]`; one longer than `runs`.
     max_seqno_from: Arc<[SeqNo]>,
+    /// Of the runs those with range tombstones.
+    pub(crate) deletes: Arc<[RunDeletes]>,
+    /// Grows with each range tombstone that is written.
+    pub(crate) delete_count: u64,
     /// When the next one took its place, by the clock's monotonic nanoseconds; 0 before that.
     replaced_at: AtomicU64,
 }
@@ -215,8 +227,8 @@ impl SuperVersion {
         version: Arc<Version>,
         previous: Option<&Self>,
         order: &KeyOrder,
-        mut open: impl FnMut(TableId) -> Option<Table>,
-    ) -> Option<Self> {
+        mut open: impl FnMut(&Arc<TableDescriptor>) -> Table,
+    ) -> Self {
         let mut known: HashMap<*const Chunk, &Arc<ReadChunk>> = HashMap::new();
         for chunk in
             previous.iter().flat_map(|previous| previous.runs.iter()).flat_map(|run| run.chunks.iter())
@@ -226,12 +238,24 @@ impl SuperVersion {
         let mut runs = Vec::new();
         for (_, level) in version.levels.iter() {
             for run in level.runs() {
-                runs.push(read_run(run, &known, order, &mut open)?);
+                runs.push(read_run(run, &known, order, &mut open));
             }
         }
         let max_seqno_from = suffix_max(&runs);
+        let deleting = |run: &ReadRun| {
+            RunDeletes::new(run.chunks.iter().flat_map(|chunk| chunk.deleting.iter().cloned()), order)
+        };
+        let deletes = runs.iter().filter_map(deleting).collect();
+        let delete_count = previous.map_or(0, |previous| previous.delete_count);
         let replaced_at = AtomicU64::new(0);
-        Some(Self { active, sealed, version, runs: runs.into(), max_seqno_from, replaced_at })
+        let runs = runs.into();
+        Self { active, sealed, version, runs, max_seqno_from, deletes, delete_count, replaced_at }
+    }
+
+    /// The same with another set of range tombstones in the active memtable.
+    pub(crate) fn with_deletes(&self, active: Arc<ActiveMemtable>) -> Self {
+        let delete_count = self.delete_count + 1;
+        Self { delete_count, ..self.with_memtables(active, self.sealed.clone()) }
     }
 
     /// The same tables under other memtables.
@@ -246,6 +270,8 @@ impl SuperVersion {
             version: self.version.clone(),
             runs: self.runs.clone(),
             max_seqno_from: self.max_seqno_from.clone(),
+            deletes: self.deletes.clone(),
+            delete_count: self.delete_count,
             replaced_at: AtomicU64::new(0),
         }
     }
@@ -271,8 +297,8 @@ impl SuperVersion {
     /// Bytes of the files and memtables it keeps.
     pub(crate) fn pinned_bytes(&self) -> (u64, u64) {
         let files = self.version.levels.iter().map(|(_, level)| level.file_bytes()).sum();
-        let sealed = self.sealed.iter().map(|sealed| sealed.entries.bytes()).sum::<u64>();
-        (files, self.active.entries.bytes() + sealed)
+        let sealed = self.sealed.iter().map(|sealed| sealed.bytes()).sum::<u64>();
+        (files, self.active.bytes() + sealed)
     }
 
     /// Largest number in the runs from `index` on.
@@ -286,23 +312,24 @@ fn read_run(
     run: &Run,
     known: &HashMap<*const Chunk, &Arc<ReadChunk>>,
     order: &KeyOrder,
-    open: &mut impl FnMut(TableId) -> Option<Table>,
-) -> Option<ReadRun> {
+    open: &mut impl FnMut(&Arc<TableDescriptor>) -> Table,
+) -> ReadRun {
     let mut chunks = Vec::with_capacity(run.tables.chunks().len());
     for chunk in run.tables.chunks() {
         chunks.push(match known.get(&Arc::as_ptr(chunk)) {
             Some(shared) => (*shared).clone(),
-            None => Arc::new(ReadChunk::new(chunk, order, open)?),
+            None => Arc::new(ReadChunk::new(chunk, order, open)),
         });
     }
-    Some(ReadRun {
+    ReadRun {
         uppers: Arc::new(Fences::new(
             chunks.iter().filter_map(|chunk| chunk.tables.last()?.max_key()),
             order,
         )),
         max_seqno: chunks.iter().map(|chunk| chunk.max_seqno).max().unwrap_or_default(),
+        has_entries: chunks.iter().any(|chunk| chunk.tables.iter().any(|table| table.min_key().is_some())),
         chunks: chunks.into(),
-    })
+    }
 }
 
 fn suffix_max(runs: &[ReadRun]) -> Arc<[SeqNo]> {

@@ -58,7 +58,13 @@ impl View {
 
 impl Reader for View {
     fn with_read_point<T>(&self, mut read: impl FnMut(ReadPoint<'_>) -> Result<T>) -> Result<T> {
-        read(ReadPoint { view: &self.pinned, before: self.before, order: &self.tree.order })
+        read(ReadPoint {
+            view: &self.pinned,
+            before: self.before,
+            order: &self.tree.order,
+            newest: None,
+            operator: self.tree.operator.as_deref(),
+        })
     }
 
     fn to_view(&self) -> View {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Bound, path::Path, sync::Arc};
 
 use common::{at, small_tables};
 use lsm_compaction_planner::Leveled;
@@ -52,6 +52,13 @@ impl World {
             let value = vec![b'a' + round as u8; 40];
             self.tree().insert(&key, &value, at(self.next)).unwrap();
             self.history.put(key.as_bytes(), at(self.next), &value);
+            self.next += 1;
+        }
+        if round % 2 == 1 {
+            let (lower, upper) = (format!("key-{:02}", 3 * round), format!("key-{:02}", 3 * round + 4));
+            let bounds = (Bound::Included(lower.as_bytes()), Bound::Excluded(upper.as_bytes()));
+            self.tree().remove_range::<&[u8]>(bounds, at(self.next)).unwrap();
+            self.history.delete_range(bounds, at(self.next), &KeyOrder::bytewise());
             self.next += 1;
         }
     }

@@ -3,18 +3,22 @@
 //! Everything here works on [`lsm_types::EntryCursor`] and knows neither memtables nor tables:
 //!
 //! - [`Merge`] walks several cursors as one, in both directions;
-//! - [`Visible`] walks what a read at some bound sees of a cursor, each key once, and [`PointResolver`] answers the
-//!   same question for a single key;
+//! - [`Visible`] walks what a read at some bound sees of a cursor, each key once; [`PointResolver`] answers the same
+//!   question for a single key, and [`ChainResolver`] for a key with merge operands;
 //! - [`Survivors`] walks what a flush or compaction has to write of a cursor, and reports the rest as dropped.
 //!
-//! `Visible` and `PointResolver` agree with `resolve` of the engine text, section 2.3; `Survivors` follows the
-//! decision table of the compaction text, section 8.7.
+//! `Visible` and the resolvers agree with `resolve` of the engine text, section 2.3; `Survivors` follows the decision
+//! table of the compaction text, section 8.7. Range tombstones enter through [`Coverage`].
 #![no_std]
 
 extern crate alloc;
 
+mod chain;
 mod coverage;
+mod error;
+mod judge;
 mod merge;
+mod operands;
 mod resolve;
 mod retention;
 mod source;
@@ -24,7 +28,9 @@ mod visible;
 mod window;
 
 pub use coverage::{Coverage, NoCoverage};
+pub use error::IterError;
 pub use merge::Merge;
+pub use operands::{ChainResolver, Resolved};
 pub use resolve::{Candidate, PointResolver};
 pub use retention::{DropReason, DropSink, KeyContext, Retention};
 pub use survivors::Survivors;

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 
 use crate::{
     source::{Contest, Heading, Source, State, advance, settle},
@@ -29,6 +29,8 @@ pub struct Merge<C> {
     heading: Option<Heading>,
     /// Key of the entry around which the direction turns.
     pivot: Vec<u8>,
+    /// Whether sources have jumped, so that they may stand further off than one step.
+    jumped: bool,
 }
 
 /// Where a seek goes.
@@ -64,11 +66,12 @@ impl<C: EntryCursor> Merge<C> {
         let source = |cursor| Source { cursor, state: State::Exhausted, duplicate: false };
         let sources: Vec<_> = cursors.into_iter().map(source).collect();
         let tree = LoserTree::with_slots(sources.len());
-        Self { order, sources, tree, heading: None, pivot: Vec::new() }
+        Self { order, sources, tree, heading: None, pivot: Vec::new(), jumped: false }
     }
 
     fn reposition(&mut self, target: Target<'_>) -> Result<()> {
         self.heading = None;
+        self.jumped = false;
         if let [only] = self.sources.as_mut_slice() {
             target.apply(&mut only.cursor)?;
             settle(&mut only.cursor)?;
@@ -136,10 +139,13 @@ impl<C: EntryCursor> Merge<C> {
         pivot.clear();
         pivot.extend_from_slice(entry.key);
         let seqno = entry.seqno;
+        let jumped = core::mem::take(&mut self.jumped);
         for source in sources {
             // The others stand on their first entry beyond the current one, or on its copy: one step back is enough.
             let cursor = &mut source.cursor;
             match source.state {
+                _ if jumped && heading == Heading::Back => cursor.seek_back(pivot, seqno.next())?,
+                _ if jumped => cursor.seek(pivot, seqno)?,
                 State::Live => advance(cursor, heading)?,
                 State::Exhausted if heading == Heading::Back => cursor.seek_last()?,
                 State::Exhausted => cursor.seek_first()?,
@@ -149,6 +155,27 @@ impl<C: EntryCursor> Merge<C> {
         }
         self.rebuild(heading)?;
         Ok(true)
+    }
+
+    /// Lets every source jump towards the cut; says whether one did.
+    fn jump(&mut self, heading: Heading, to: &Cut, than: SeqNo) -> Result<bool> {
+        if self.heading != Some(heading) {
+            return Ok(false);
+        }
+        self.heading = None; // which holds if this fails
+        let mut moved = false;
+        for Source { cursor, .. } in &mut self.sources {
+            moved |=
+                if heading == Heading::Back { cursor.skip_back(to, than)? } else { cursor.skip(to, than)? };
+        }
+        match self.sources.as_mut_slice() {
+            [only] => settle(&mut only.cursor)?,
+            _ if moved => self.rebuild(heading)?,
+            _ => {}
+        }
+        self.heading = Some(heading);
+        self.jumped |= moved;
+        Ok(moved)
     }
 
     #[inline]
@@ -202,5 +229,13 @@ impl<C: EntryCursor> EntryCursor for Merge<C> {
             Some(source) if self.heading.is_some() => source.cursor.value(),
             _ => Slice::empty(),
         }
+    }
+
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        self.jump(Heading::Forward, to, than)
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        self.jump(Heading::Back, to, than)
     }
 }

@@ -92,6 +92,8 @@ pub enum DropReason {
     Annihilated,
     /// A range tombstone hides it from every reader.
     RangeDeleted,
+    /// It went into the result of a merge operator, which is written in the place of a newer operand.
+    Folded,
 }
 
 /// Hears of every entry that is not written, once, in internal order.

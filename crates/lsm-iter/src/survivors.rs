@@ -2,8 +2,8 @@
 //!
 //! The entries of a key come newest first. The state of a key is the newest decisive entry met so far, the *shadow*:
 //! what lies below it is hidden from every reader that sees the shadow. An entry that cannot be dropped is handed out
-//! at once, so a key takes the same memory however many versions it has; only a weak tombstone, which has no value,
-//! waits for the entry after it.
+//! at once, so a key takes the same memory however many versions it has. Two kinds wait for what comes after them: a
+//! weak tombstone, which has no value, for one entry; operands, if there is an operator, for the end of their chain.
 //!
 //! | entry              | condition                                        | decision                               |
 //! |--------------------|--------------------------------------------------|----------------------------------------|
@@ -14,29 +14,49 @@
 //! | any other          | garbage under the shadow                         | drop                                   |
 //! | value, indirection | otherwise                                        | keep, zero if allowed; shadows         |
 //! | tombstone          | otherwise                                        | drop below W at the bottom, else keep; shadows |
+//! | operand            | below W, not hidden, operator                    | fold as below                          |
 //! | operand            | otherwise                                        | keep                                   |
 //!
 //! An entry is garbage when the shadow is below W, or below the caller's watermark with no registered snapshot
 //! between the two. Weak tombstones are exempt above the bottom: the put one of them belongs to may lie in a table
 //! outside the job, and what shadows it now may be annihilated later.
+//!
+//! A chain is the operands from the newest below W down to the first other entry, or the first one that a range
+//! tombstone below W hides. Nothing outside the job may stand in between:
+//!
+//! | below the chain                                     | result                                                |
+//! |-----------------------------------------------------|-------------------------------------------------------|
+//! | a put                                               | a value with the number of the newest operand; the put goes |
+//! | a tombstone, a range tombstone, nothing at all      | a value with the number of the newest operand         |
+//! | something else, or not known                        | one operand if the operator composes, else all of them |
+//!
+//! A value shadows what is left of the key; a fold that fails leaves the operands as they are.
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
+use core::fmt;
 
-use lsm_types::{EntryCursor, EntryRef, Error, Kind, Result, SeqNo, Slice};
+use lsm_types::{EntryCursor, EntryRef, Error, Kind, MergeOperator, Result, SeqNo, Slice, check_entry};
 
 use crate::{
-    resolve::hidden,
-    retention::{DropReason, DropSink, KeyContext, Retention},
+    chain::{Chain, Met},
+    judge::{Judge, Verdict},
+    retention::{DropSink, KeyContext, Retention},
 };
+
+/// Memory for the operands of one chain. What is left of a longer one makes a chain of its own, which is as right.
+const CHAIN_BYTES_MAX: usize = 64 << 20;
 
 /// Walks the entries of `C` that have to be written, and tells the sink about the others.
 ///
 /// A key is never split over two of these: the cursor gives all versions the job holds of every key it gives.
-#[derive(Debug)]
 pub struct Survivors<C, K, S = ()> {
     cursor: C,
     judge: Judge<K, S>,
     stand: Stand,
+    operator: Option<Arc<dyn MergeOperator>>,
+    chain: Chain,
+    folds_failed: u64,
+    weak_mismatches: u64,
 }
 
 /// Where the entry to write is.
@@ -48,37 +68,37 @@ enum Stand {
     Cursor(SeqNo),
     /// A weak tombstone of the key in hand that the cursor has left.
     Weak(SeqNo),
+    /// The operand at this position of the chain; the cursor has left it.
+    Operand(usize),
+    /// What a chain became, in place of its newest operand.
+    Folded {
+        seqno: SeqNo,
+        kind: Kind,
+        value: Slice,
+    },
     Failed(Error),
-}
-
-/// Decides, entry by entry.
-#[derive(Debug)]
-struct Judge<K, S> {
-    context: K,
-    sink: S,
-    retention: Retention,
-    floor: Option<SeqNo>,
-    /// The key in hand; `None` before the first.
-    key: Option<Vec<u8>>,
-    /// Number of the newest decisive entry of the key.
-    shadow: Option<SeqNo>,
-    /// Nothing outside the job is older than the entry in hand.
-    bottom: bool,
-}
-
-enum Verdict {
-    /// Write it with this number.
-    Keep(SeqNo),
-    Drop,
-    /// The next entry decides about this weak tombstone.
-    Pair(SeqNo),
 }
 
 impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     /// Walks `cursor` from the entry it stands on to its end.
     pub fn new(cursor: C, retention: Retention, context: K, sink: S) -> Self {
-        let judge = Judge { context, sink, retention, floor: None, key: None, shadow: None, bottom: false };
-        Self { cursor, judge, stand: Stand::Between }
+        Self {
+            cursor,
+            judge: Judge::new(context, retention, sink),
+            stand: Stand::Between,
+            operator: None,
+            chain: Chain::default(),
+            folds_failed: 0,
+            weak_mismatches: 0,
+        }
+    }
+
+    /// Folds operands with `operator`; without one they stay as they are.
+    #[must_use]
+    pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
+        self.judge.folds = operator.is_some();
+        self.operator = operator;
+        self
     }
 
     /// Goes on to the next entry to write; `false` at the end. An error of the cursor ends the walk for good.
@@ -94,7 +114,11 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     fn find(&mut self) -> Result<bool> {
         match core::mem::replace(&mut self.stand, Stand::Between) {
             Stand::Cursor(_) => self.cursor.next()?,
-            Stand::Between | Stand::Weak(_) => {}
+            Stand::Operand(at) if at + 1 < self.chain.count() => {
+                self.stand = Stand::Operand(at + 1);
+                return Ok(true);
+            }
+            Stand::Between | Stand::Weak(_) | Stand::Operand(_) | Stand::Folded { .. } => {}
             Stand::Failed(error) => return Err(error),
         }
         while let Some(entry) = self.cursor.entry() {
@@ -107,33 +131,122 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 Verdict::Pair(seqno) => {
                     self.cursor.next()?;
                     if self.judge.annihilates(seqno, self.cursor.entry()) {
-                        self.cursor.next()?;
+                        self.leave_pair()?;
                     } else if self.judge.keeps_weak(seqno) {
                         self.stand = Stand::Weak(seqno);
                         return Ok(true);
                     }
+                }
+                Verdict::Fold => {
+                    self.collect()?;
+                    self.stand = self.fold()?;
+                    return Ok(true);
                 }
             }
         }
         Ok(false)
     }
 
+    /// Leaves the put of a weak pair. A value right below it means that the key was put twice before its weak delete:
+    /// that value is what readers see from now on.
+    fn leave_pair(&mut self) -> Result<()> {
+        self.cursor.next()?;
+        let below = self.cursor.entry().filter(|entry| entry.key == self.judge.key());
+        self.weak_mismatches += u64::from(below.is_some_and(|entry| entry.kind.is_value()));
+        Ok(())
+    }
+
+    /// Takes the operands from the one under the cursor down to the end of the chain.
+    fn collect(&mut self) -> Result<()> {
+        self.chain.clear();
+        while let Some(entry) = self.cursor.entry() {
+            let goes_on = entry.kind == Kind::MergeOperand
+                && entry.key == self.judge.key()
+                && !self.judge.is_deleted(entry.seqno)
+                && self.chain.weight() < CHAIN_BYTES_MAX;
+            if !goes_on {
+                break;
+            }
+            self.chain.push(&self.cursor);
+            self.cursor.next()?;
+        }
+        Ok(())
+    }
+
+    /// What the collected chain becomes; the cursor stands on the entry below it.
+    fn fold(&mut self) -> Result<Stand> {
+        let kept = Stand::Operand(0);
+        let count = self.chain.count();
+        let ends = self.chain.operand(0).zip(self.chain.operand(count.saturating_sub(1)));
+        let (Some(((newest, _), (oldest, _))), Some(operator)) = (ends, self.operator.clone()) else {
+            return Ok(kept);
+        };
+        let next = self.cursor.entry().filter(|entry| entry.key == self.judge.key());
+        if self.judge.may_fold(newest, next) {
+            let base = next.is_some_and(|next| next.kind == Kind::Put && !self.judge.is_deleted(next.seqno));
+            if base {
+                self.chain.set_base(&self.cursor);
+            }
+            let Ok(value) = self.chain.fold(operator.as_ref(), self.judge.key(), Met::NewestFirst) else {
+                self.folds_failed += 1;
+                return Ok(kept);
+            };
+            self.consume_older();
+            if base {
+                if let Some(put) = self.cursor.entry() {
+                    self.judge.consume(put.seqno, put.kind, put.value);
+                }
+                self.cursor.next()?;
+            }
+            return Ok(Stand::Folded { seqno: self.judge.keep_folded(newest), kind: Kind::Put, value });
+        }
+        if count < 2 || !self.judge.may_compose(newest, oldest) {
+            return Ok(kept);
+        }
+        let key = self.judge.key();
+        let composed = self.chain.oldest_first(Met::NewestFirst, |operands| operator.compose(key, operands));
+        let Some(value) = composed.filter(|value| check_entry(key, value.len()).is_ok()) else {
+            return Ok(kept);
+        };
+        self.consume_older();
+        Ok(Stand::Folded { seqno: newest, kind: Kind::MergeOperand, value })
+    }
+
+    /// Reports all operands of the chain but the newest, in whose place the result is written.
+    fn consume_older(&mut self) {
+        for at in 1..self.chain.count() {
+            if let Some((seqno, value)) = self.chain.operand(at) {
+                self.judge.consume(seqno, Kind::MergeOperand, value);
+            }
+        }
+    }
+
     /// The entry to write, lent until the next step; its number may have become zero.
     #[inline]
     pub fn entry(&self) -> Option<EntryRef<'_>> {
-        match self.stand {
-            Stand::Cursor(seqno) => self.cursor.entry().map(|entry| EntryRef { seqno, ..entry }),
+        let key = self.judge.key();
+        match &self.stand {
+            Stand::Cursor(seqno) => self.cursor.entry().map(|entry| EntryRef { seqno: *seqno, ..entry }),
             Stand::Weak(seqno) => {
-                let key = self.judge.key.as_deref()?;
-                Some(EntryRef { key, seqno, kind: Kind::WeakTombstone, value: &[] })
+                Some(EntryRef { key, seqno: *seqno, kind: Kind::WeakTombstone, value: &[] })
             }
+            Stand::Operand(at) => {
+                let (seqno, value) = self.chain.operand(*at)?;
+                Some(EntryRef { key, seqno, kind: Kind::MergeOperand, value })
+            }
+            Stand::Folded { seqno, kind, value } => Some(EntryRef { key, seqno: *seqno, kind: *kind, value }),
             Stand::Between | Stand::Failed(_) => None,
         }
     }
 
     /// The value of the entry to write as a slice that outlives it.
     pub fn value(&self) -> Slice {
-        if matches!(self.stand, Stand::Cursor(_)) { self.cursor.value() } else { Slice::empty() }
+        match &self.stand {
+            Stand::Cursor(_) => self.cursor.value(),
+            Stand::Operand(at) => self.chain.operand_value(*at),
+            Stand::Folded { value, .. } => value.clone(),
+            Stand::Weak(_) | Stand::Between | Stand::Failed(_) => Slice::empty(),
+        }
     }
 
     /// The number up to which reads would now answer differently: the install raises the retention floor to at least
@@ -142,9 +255,19 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
         self.judge.floor
     }
 
+    /// How many chains the operator failed on; their operands were kept.
+    pub fn folds_failed(&self) -> u64 {
+        self.folds_failed
+    }
+
+    /// How many weak pairs had another value right below: keys that were put more than once before a weak delete.
+    pub fn weak_mismatches(&self) -> u64 {
+        self.weak_mismatches
+    }
+
     /// Goes on with another list of snapshots, or another watermark.
     pub fn set_retention(&mut self, retention: Retention) {
-        self.judge.retention = retention;
+        self.judge.set_retention(retention);
     }
 
     /// What the walk was made of.
@@ -153,106 +276,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     }
 }
 
-impl<K: KeyContext, S: DropSink> Judge<K, S> {
-    #[inline]
-    fn judge(&mut self, entry: EntryRef<'_>) -> Verdict {
-        self.enter(entry.key);
-        let watermark = self.retention.watermark();
-        let covering = self.context.covering(entry.key, watermark);
-        if hidden(entry.seqno, covering) && self.at_bottom(entry.key, entry.seqno) {
-            return self.forget(DropReason::RangeDeleted, entry, watermark.saturating_prev());
-        }
-        if entry.kind == Kind::WeakTombstone {
-            return if entry.seqno < watermark {
-                Verdict::Pair(entry.seqno)
-            } else {
-                Verdict::Keep(entry.seqno)
-            };
-        }
-        if let Some(shadow) = self.shadow
-            && let Some(floor) = self.retention.floor_without(shadow, entry.seqno)
-        {
-            return self.forget(DropReason::Shadowed, entry, floor);
-        }
-        match entry.kind {
-            Kind::Put | Kind::Indirection => {
-                self.shadow = Some(entry.seqno);
-                if self.may_zero(entry) {
-                    // Reads between the two numbers now see a value they did not see.
-                    self.floor = self.floor.max(Some(watermark.saturating_prev()));
-                    return Verdict::Keep(SeqNo::ZERO);
-                }
-            }
-            Kind::Tombstone => {
-                self.shadow = Some(entry.seqno);
-                if entry.seqno < watermark && self.at_bottom(entry.key, entry.seqno) {
-                    self.sink.dropped(DropReason::Evicted, entry);
-                    return Verdict::Drop;
-                }
-            }
-            _ => {}
-        }
-        Verdict::Keep(entry.seqno)
+impl<C, K, S> fmt::Debug for Survivors<C, K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Survivors").field("stand", &self.stand).finish_non_exhaustive()
     }
-
-    /// Whether the weak tombstone `weak` of the key in hand goes together with `next`, the entry after it.
-    fn annihilates(&mut self, weak: SeqNo, next: Option<EntryRef<'_>>) -> bool {
-        let Some(put) = next.filter(|next| next.kind.is_value()) else { return false };
-        if self.key.as_deref() != Some(put.key) || !self.context.adjacent(put.key, weak, put.seqno) {
-            return false;
-        }
-        self.sink.dropped(DropReason::Annihilated, weak_tombstone(put.key, weak));
-        self.forget(DropReason::Annihilated, put, self.retention.watermark().saturating_prev());
-        true
-    }
-
-    /// Whether the weak tombstone `weak` of the key in hand, below W and without its put, has to be written.
-    fn keeps_weak(&mut self, weak: SeqNo) -> bool {
-        self.shadow = Some(weak);
-        let Self { context, sink, key, bottom, .. } = self;
-        let Some(key) = key.as_deref() else { return true };
-        *bottom = *bottom || context.bottom(key, weak);
-        if *bottom {
-            sink.dropped(DropReason::Evicted, weak_tombstone(key, weak));
-        }
-        !*bottom
-    }
-
-    /// Drops an entry that older reads could see.
-    fn forget(&mut self, reason: DropReason, entry: EntryRef<'_>, floor: SeqNo) -> Verdict {
-        self.floor = self.floor.max(Some(floor));
-        self.sink.dropped(reason, entry);
-        Verdict::Drop
-    }
-
-    /// Takes `key` in hand.
-    #[inline]
-    fn enter(&mut self, key: &[u8]) {
-        if self.key.as_deref() == Some(key) {
-            return;
-        }
-        (self.shadow, self.bottom) = (None, false);
-        let kept = self.key.get_or_insert_default();
-        kept.clear();
-        kept.extend_from_slice(key);
-    }
-
-    #[inline]
-    fn at_bottom(&mut self, key: &[u8], seqno: SeqNo) -> bool {
-        self.bottom = self.bottom || self.context.bottom(key, seqno);
-        self.bottom
-    }
-
-    /// Whether the value may be written with number zero: everything of the key below it is dropped, here and
-    /// elsewhere there is nothing, and no range tombstone, older ones included, would hide it.
-    #[inline]
-    fn may_zero(&mut self, entry: EntryRef<'_>) -> bool {
-        self.retention.may_zero(entry.seqno)
-            && self.at_bottom(entry.key, entry.seqno)
-            && self.context.covering(entry.key, SeqNo::LATEST).is_none()
-    }
-}
-
-fn weak_tombstone(key: &[u8], seqno: SeqNo) -> EntryRef<'_> {
-    EntryRef { key, seqno, kind: Kind::WeakTombstone, value: &[] }
 }

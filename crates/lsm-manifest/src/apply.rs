@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeMap, sync::Arc};
 
-use lsm_types::{KeyOrder, Level, RunId, TableId, TreeId};
+use lsm_types::{KeyOrder, Level, MAX_NAME_LEN, RunId, TableId, TreeId};
 
 use crate::{
     Catalog, DatabaseEdit, ManifestError, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
@@ -132,6 +132,13 @@ impl Draft<'_> {
                     return Err(ManifestError::TooLong { what: "token of a watermark" });
                 }
                 version.watermark = watermark.clone();
+                Ok(())
+            }
+            TreeEdit::MergeOperator(name) => {
+                if !(1..=MAX_NAME_LEN).contains(&name.len()) {
+                    return Err(ManifestError::TooLong { what: "name of a merge operator" });
+                }
+                self.version(tree)?.merge_operator = Some(name.clone());
                 Ok(())
             }
         }

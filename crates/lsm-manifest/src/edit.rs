@@ -1,6 +1,6 @@
 //! What changes between two versions.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use lsm_types::{Level, RunId, SeqNo, TableId, TreeId};
 
@@ -55,6 +55,8 @@ pub enum TreeEdit {
     MaxSeqNo(SeqNo),
     /// Everything up to here is in tables.
     Watermark(Watermark),
+    /// Operands of the tree are for the merge operator with this name.
+    MergeOperator(String),
 }
 
 /// A change to the database as a whole.

@@ -73,6 +73,7 @@ impl Step {
             + match self {
                 Self::Database(DatabaseEdit::CreateTree { identity, .. }) => identity.comparator.len(),
                 Self::Tree(_, TreeEdit::AddTable { table, .. }) => descriptor_len_max(table),
+                Self::Tree(_, TreeEdit::MergeOperator(name)) => name.len(),
                 Self::Tree(_, TreeEdit::Watermark(watermark)) => {
                     watermark.token.as_ref().map_or(0, |token| token.len())
                 }
@@ -89,13 +90,15 @@ fn descriptor_len_max(table: &TableDescriptor) -> usize {
     FIXED + entries + cut(table.coverage_start.key()) + cut(table.coverage_end.key())
 }
 
-/// The numbers of a tree that are not as in a new one.
+/// The numbers and names of a tree that are not as in a new one.
 fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
     let floor = version.retention_floor;
     let floor = (floor > SeqNo::ZERO).then_some(TreeEdit::RaiseFloor(floor));
     let watermark = &version.watermark;
     let watermark = (*watermark != Watermark::default()).then(|| TreeEdit::Watermark(watermark.clone()));
-    floor.into_iter().chain(version.max_seqno.map(TreeEdit::MaxSeqNo)).chain(watermark)
+    let operator = version.merge_operator.clone().map(TreeEdit::MergeOperator);
+    let numbers = floor.into_iter().chain(version.max_seqno.map(TreeEdit::MaxSeqNo)).chain(watermark);
+    numbers.chain(operator)
 }
 
 fn levels(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {

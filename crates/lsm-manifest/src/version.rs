@@ -59,6 +59,8 @@ pub struct Version {
     pub max_seqno: Option<SeqNo>,
     /// Durable watermark; only grows.
     pub watermark: Watermark,
+    /// Name of the merge operator that operands are for; `None` until the tree is opened with one.
+    pub merge_operator: Option<String>,
 }
 
 impl Version {
@@ -70,6 +72,7 @@ impl Version {
             retention_floor: SeqNo::ZERO,
             max_seqno: None,
             watermark: Watermark::default(),
+            merge_operator: None,
         }
     }
 

@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 
 use lock_api::RawMutex;
-use lsm_types::{EntryCursor, EntryRef, Result, SeqNo};
+use lsm_types::{Cut, EntryCursor, EntryRef, Result, SeqNo};
 
 use crate::{
     Memtable,
@@ -41,6 +41,10 @@ struct Stand {
 impl<R: RawMutex> MemCursor<R> {
     pub(crate) const fn new(table: Arc<Memtable<R>>) -> Self {
         Self { table, stand: None }
+    }
+
+    fn is_older_than(&self, than: SeqNo) -> bool {
+        self.table.highest_seqno().is_some_and(|highest| highest < than)
     }
 
     /// The memtable it walks.
@@ -155,5 +159,32 @@ impl<R: RawMutex> EntryCursor for MemCursor<R> {
     fn entry(&self) -> Option<EntryRef<'_>> {
         let stand = self.stand.as_ref()?;
         self.table.view().map(|view| view.space.entry(stand.entry))
+    }
+
+    /// Goes to `to` when all numbers in the memtable are smaller than `than`.
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let skips = self.is_older_than(than)
+            && self.entry().is_some_and(|entry| !to.is_left_of(entry.key, self.table.order()));
+        if skips {
+            match to {
+                Cut::Before(key) => self.seek(key, SeqNo::LATEST)?,
+                Cut::After(key) => self.seek(key, SeqNo::ZERO)?,
+                Cut::Start | Cut::End => self.stand = None,
+            }
+        }
+        Ok(skips)
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let skips = self.is_older_than(than)
+            && self.entry().is_some_and(|entry| to.is_left_of(entry.key, self.table.order()));
+        if skips {
+            match to {
+                Cut::Before(key) => self.seek_back(key, SeqNo::LATEST)?,
+                Cut::After(key) => self.seek_back(key, SeqNo::ZERO)?,
+                Cut::Start | Cut::End => self.stand = None,
+            }
+        }
+        Ok(skips)
     }
 }

@@ -1,6 +1,6 @@
 //! A run as one cursor: its tables are opened one at a time, when the walk reaches them.
 
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
+use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 
 use crate::{ReadMode, Table, TableCursor};
 
@@ -116,8 +116,69 @@ impl<L: TableList> RunCursor<L> {
         }
     }
 
+    /// Whether the walk forward from here comes to keys left of `to` first.
+    fn is_left_of(&self, to: &Cut) -> bool {
+        self.nearest().is_some_and(|key| !to.is_left_of(key, &self.order))
+    }
+
+    /// The key where the cursor stands, or one that no coming entry passes on the near side.
+    fn nearest(&self) -> Option<&[u8]> {
+        self.entry().map(|entry| entry.key).or_else(|| self.bound())
+    }
+
+    /// Passes tables without opening them while all they hold is numbered below `than` and lies left of `to`; goes to
+    /// `to` in the table that reaches over it.
+    fn skip_tables(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let mut moved = false;
+        while self.is_left_of(to)
+            && let Stand::In(spot, _) | Stand::Before(spot) = self.stand
+            && let Some(table) = self.run.table(spot)
+            && table.is_older_than(than)
+        {
+            moved = true;
+            let reaches_over = table.max_key().is_some_and(|max| to.is_left_of(max, &self.order));
+            if !reaches_over {
+                self.stand = self.run.after(spot).map_or(Stand::Nowhere, Stand::Before);
+                continue;
+            }
+            match to {
+                Cut::Before(key) => self.open(spot)?.seek(key, SeqNo::LATEST)?,
+                Cut::After(key) => self.open(spot)?.seek(key, SeqNo::ZERO)?,
+                Cut::Start | Cut::End => {}
+            }
+            self.roll_forward();
+            break;
+        }
+        Ok(moved)
+    }
+
+    /// As [`RunCursor::skip_tables`], back over what lies right of `to`.
+    fn skip_tables_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let mut moved = false;
+        while self.nearest().is_some_and(|key| to.is_left_of(key, &self.order))
+            && let Stand::In(spot, _) | Stand::After(spot) = self.stand
+            && let Some(table) = self.run.table(spot)
+            && table.is_older_than(than)
+        {
+            moved = true;
+            let reaches_over = table.min_key().is_some_and(|min| !to.is_left_of(min, &self.order));
+            if !reaches_over {
+                self.stand = self.run.before(spot).map_or(Stand::Nowhere, Stand::After);
+                continue;
+            }
+            match to {
+                Cut::Before(key) => self.open(spot)?.seek_back(key, SeqNo::LATEST)?,
+                Cut::After(key) => self.open(spot)?.seek_back(key, SeqNo::ZERO)?,
+                Cut::Start | Cut::End => {}
+            }
+            self.roll_back();
+            break;
+        }
+        Ok(moved)
+    }
+
     /// Runs a step and leaves the cursor without an entry when it fails.
-    fn guard(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    fn guard<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let outcome = step(self);
         if outcome.is_err() {
             self.stand = Stand::Nowhere;
@@ -231,5 +292,13 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
                 this.open(spot)?.seek_last()
             }
         })
+    }
+
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        self.guard(|this| this.skip_tables(to, than))
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        self.guard(|this| this.skip_tables_back(to, than))
     }
 }

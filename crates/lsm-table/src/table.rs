@@ -13,7 +13,7 @@ use lsm_block::{FileIdentity, Handle};
 use lsm_fs::FsFile;
 use lsm_manifest::TableDescriptor;
 use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout};
-use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId};
+use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex};
 
 use crate::{
     FilterStats, ObsoleteFile, ReadMode, TableEnv, TableError,
@@ -47,6 +47,7 @@ pub(crate) struct TableInner {
     /// The open file where descriptors are not shared.
     pub(crate) pinned_file: OnceLock<Arc<dyn FsFile>>,
     opened: OnceLock<Opened>,
+    tombstones: OnceLock<Arc<TombstoneIndex>>,
     is_obsolete: AtomicBool,
 }
 
@@ -80,6 +81,7 @@ impl Table {
                 open_file: env.descriptors.new_file(),
                 pinned_file: OnceLock::new(),
                 opened: OnceLock::new(),
+                tombstones: OnceLock::new(),
                 is_obsolete: AtomicBool::new(false),
             }),
         }
@@ -105,6 +107,33 @@ impl Table {
     #[inline]
     pub fn max_key(&self) -> Option<&[u8]> {
         self.inner.descriptor.entries.as_ref().map(|range| range.max.as_ref())
+    }
+
+    /// Whether every entry of the table is numbered below `seqno`.
+    #[inline]
+    pub fn is_older_than(&self, seqno: SeqNo) -> bool {
+        self.inner.descriptor.point_seqnos.is_none_or(|numbers| numbers.max < seqno)
+    }
+
+    /// Its range tombstones, ready to be searched; `None` without any, which costs no look at the file.
+    ///
+    /// The first call opens the table; from then on they stay in memory as long as the table has handles.
+    ///
+    /// # Errors
+    /// What opening the table finds: a damaged section of range tombstones is never taken for an empty one.
+    #[inline]
+    pub fn tombstones(&self) -> Result<Option<&Arc<TombstoneIndex>>> {
+        if self.inner.descriptor.counts.range_tombstones == 0 {
+            return Ok(None);
+        }
+        if let Some(index) = self.inner.tombstones.get() {
+            return Ok(Some(index));
+        }
+        let layout = self.layout()?;
+        let build = || {
+            Arc::new(TombstoneIndex::new(layout.range_tombstones().to_vec(), self.inner.env.order.clone()))
+        };
+        Ok(Some(self.inner.tombstones.get_or_init(build)))
     }
 
     /// No version names the table any more: the file goes with the last handle.
@@ -229,6 +258,9 @@ impl TableInner {
         let descriptor = &self.descriptor;
         if layout.entries() != descriptor.counts.entries {
             return Err(self.disagrees("number of entries"));
+        }
+        if layout.range_tombstones().len() as u64 != descriptor.counts.range_tombstones {
+            return Err(self.disagrees("number of range tombstones"));
         }
         let keys = layout.properties().keys.as_ref();
         let expected = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lsm_block::Superblock;
 use lsm_sst::{PrefixFilterOptions, TableBuilder};
-use lsm_types::{EntryRef, Level, Result, TableId};
+use lsm_types::{EntryRef, Level, RangeTombstone, Result, TableId};
 
 use crate::{
     StagedTable, TableEnv,
@@ -75,6 +75,18 @@ impl MultiWriter {
             open.file_len = open.builder.estimated_file_len();
         }
         Ok(())
+    }
+
+    /// Adds a range tombstone to the open table, which it begins where there is none; these come in any order.
+    ///
+    /// # Errors
+    /// Limits, and what the file system says.
+    pub fn add_tombstone(&mut self, tombstone: RangeTombstone) -> Result<()> {
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.builder.add_range_tombstone(tombstone)
     }
 
     /// The user key added last to the open table; `None` when none is open.

@@ -1,6 +1,6 @@
 //! The one way to walk a sorted sequence of entries.
 
-use crate::{Kind, Result, SeqNo, Slice};
+use crate::{Cut, Kind, Result, SeqNo, Slice};
 
 /// One entry, borrowed from where the cursor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,5 +60,22 @@ pub trait EntryCursor {
     /// Reads what a lazy seek put off, after which [`EntryCursor::bound`] is `None`.
     fn settle(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Jumps forward over entries numbered below `than` that lie left of the cut `to`, where that is possible without
+    /// looking at each; says whether it moved.
+    ///
+    /// Only such entries are passed over. How far it gets is the cursor's choice: a table whose numbers are all
+    /// smaller goes to the cut, others stay where they are, and a merge of both also misses what the former holds
+    /// further on. A cursor without entry stays so, unless it has a [`EntryCursor::bound`].
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let _ = (to, than);
+        Ok(false)
+    }
+
+    /// As [`EntryCursor::skip`], back over entries that lie right of the cut `to`.
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let _ = (to, than);
+        Ok(false)
     }
 }

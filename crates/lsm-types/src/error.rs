@@ -67,8 +67,10 @@ pub enum ErrorKind {
     InvalidConfig,
     SeqNoOutOfRange,
     BelowSnapshot,
+    AmbiguousBatch,
     OutOfOrder,
     SnapshotBelowRetention,
+    MergeFailed,
     Unsupported,
     AlreadyExists,
     NotFound,
@@ -111,8 +113,10 @@ impl ErrorKind {
             | Self::InvalidConfig
             | Self::SeqNoOutOfRange
             | Self::BelowSnapshot
+            | Self::AmbiguousBatch
             | Self::OutOfOrder
             | Self::SnapshotBelowRetention
+            | Self::MergeFailed
             | Self::Unsupported
             | Self::AlreadyExists
             | Self::NotFound

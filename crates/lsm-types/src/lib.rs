@@ -24,13 +24,16 @@ mod ids;
 mod io;
 mod kind;
 mod limits;
+mod merge_operator;
 mod ports;
 mod prefix;
 mod range_tombstone;
 mod seqno;
 mod slice;
+mod tombstone_index;
 
 pub mod columns;
+pub mod operators;
 pub mod reader;
 pub mod varint;
 
@@ -45,9 +48,11 @@ pub use limits::{
     MAX_ENTRY_LEN, MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_entry, check_key, check_name,
     check_value_len,
 };
+pub use merge_operator::{MergeError, MergeOperator};
 pub use ports::{Clock, Random};
 pub use prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor};
-pub use range_tombstone::RangeTombstone;
+pub use range_tombstone::{RangeTombstone, join_tombstones};
 pub use reader::ByteReader;
 pub use seqno::SeqNo;
 pub use slice::Slice;
+pub use tombstone_index::{Stretch, TombstoneIndex};

@@ -89,7 +89,7 @@
 pub use lsm_types as types;
 pub use lsm_types::{
     Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyOrder, Kind, Level,
-    PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId,
+    MergeOperator, PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId, operators,
 };
 
 #[cfg(feature = "block")]

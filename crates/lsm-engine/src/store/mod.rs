@@ -30,7 +30,7 @@ use std::{
 use lsm_compaction_executor::InstallError;
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
-use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, Version, VersionEdit};
+use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, Version, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv};
 use lsm_types::{Clock, EditIndex, FileUuid, Result, TableId, TreeId};
 use parking_lot::Mutex;
@@ -47,7 +47,7 @@ pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
 
 use crate::{
-    EngineError, StoreOptions, Tree, TreeOptions,
+    EngineError, NameMismatch, StoreOptions, Tree, TreeOptions,
     options::{DEFAULT_LEVEL_COUNT, SyncPolicy},
     tree::TreeInner,
 };
@@ -130,9 +130,10 @@ impl Store {
             Some(version) => version,
             None => self.inner.create_tree(id, options)?,
         };
-        check_identity(&version.identity, options)?;
+        check_names(&version, options)?;
+        self.inner.name_operator(id, &version, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
-        let tree = Tree::start(id, self.inner.clone(), owns_store, options, env, &version)?;
+        let tree = Tree::start(id, self.inner.clone(), owns_store, options, env, &version);
         trees.insert(id, Arc::downgrade(&tree.inner));
         Ok(tree)
     }
@@ -205,6 +206,21 @@ impl Store {
     pub fn set_reclaim_pace(&self, files_per_s: u64, bytes_per_s: u64) {
         self.inner.reclaimer.set_pace(files_per_s, bytes_per_s);
     }
+}
+
+/// Holds what is stored about a tree against what it is opened with.
+fn check_names(stored: &Version, options: &TreeOptions) -> Result<()> {
+    check_identity(&stored.identity, options)?;
+    let Some(name) = &stored.merge_operator else { return Ok(()) };
+    let supplied = options.merge_operator.as_ref().map(|operator| operator.name().to_owned());
+    if supplied.as_ref() == Some(name) {
+        return Ok(());
+    }
+    if options.on_name_mismatch == NameMismatch::Error {
+        return Err(EngineError::OperatorMismatch { stored: name.clone(), supplied }.into());
+    }
+    tracing::warn!(stored = %name, ?supplied, "operands were written for another merge operator");
+    Ok(())
 }
 
 fn check_identity(stored: &TreeIdentity, options: &TreeOptions) -> Result<()> {
@@ -366,6 +382,22 @@ impl StoreInner {
             installs.set_order(id, order);
         }
         self.version(id).ok_or_else(|| EngineError::Bug { invariant: "a created tree exists" }.into())
+    }
+
+    /// Stores the name of the merge operator where it is not stored yet.
+    fn name_operator(&self, id: TreeId, version: &Version, options: &TreeOptions) -> Result<()> {
+        let name = options.merge_operator.as_ref().map(|operator| operator.name());
+        let Some(name) = name.filter(|name| version.merge_operator.as_deref() != Some(name)) else {
+            return Ok(());
+        };
+        if self.is_read_only() {
+            return Ok(());
+        }
+        let mut edit = VersionEdit::default();
+        edit.push(id, TreeEdit::MergeOperator(name.to_owned()));
+        let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
+        let publish = Box::new(|_: &Catalog| {});
+        self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)
     }
 
     fn table_env(self: &Arc<Self>, tree: TreeId, options: &TreeOptions) -> TableEnv {

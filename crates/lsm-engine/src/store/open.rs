@@ -63,7 +63,7 @@ pub(super) fn open(options: StoreOptions, tree: Option<&TreeOptions>) -> Result<
     }
     let known = tree.and_then(|tree| Some((tree, found.catalog().tree(TreeId::new(0))?)));
     if let Some((tree, version)) = known {
-        super::check_identity(&version.identity, tree)?;
+        super::check_names(version, tree)?;
     }
     let (mut recovery, manifest_us) = match found {
         Found::Whole(recovery) => (recovery, clock.us()),

@@ -1,6 +1,6 @@
 //! Asking a strategy, and carrying out what it wants.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
@@ -11,11 +11,12 @@ use lsm_compaction_planner::{
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
-use lsm_types::{Cut, KeyOrder, Level, Result};
+use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result};
 
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
     CompactOptions, EngineError,
+    deletes::RunDeletes,
     store::{Draft, Proposal, place_tables, relocate_tables, run_age},
     super_version::SuperVersion,
 };
@@ -77,6 +78,7 @@ impl TreeInner {
         self.check_changeable()?;
         let started = self.store.clock().monotonic_nanos();
         let shape = TreeShape::new(self.order.clone());
+        let covered = self.remove_covered()?;
         for _ in 0..PLANNING_ROUNDS {
             // Busy before levels: a job that ends in between leaves its inputs busy and gone, never free and there.
             let busy = self.busy.snapshot();
@@ -84,7 +86,10 @@ impl TreeInner {
             let planning = PlanView::new(&view.version.levels, &busy, &shape);
             let plan = strategy.plan(&planning);
             let Some(inputs) = plan.inputs() else {
-                return Ok(CompactionReport::nothing(Outcome::Idle));
+                let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
+                let mut report = CompactionReport::nothing(outcome);
+                report.tables_in = covered;
+                return Ok(report);
             };
             validate(&plan, &planning).map_err(ExecutorError::Refused)?;
             failpoints.hit("plan.done")?;
@@ -129,11 +134,14 @@ impl TreeInner {
             inputs: self.open_inputs(&plan.inputs)?,
             level_count: view.version.levels.count(),
             order: self.order.clone(),
+            operator: self.operator.clone(),
             retention: kept.retention.clone(),
             outside: Arc::new({
-                let (tree, view, inputs) = (self.clone(), view.clone(), plan.inputs.clone());
-                move || tree.outside_of(&view, &inputs)
+                let (tree, inputs) = (self.clone(), plan.inputs.clone());
+                // The newest state: what was written below the watermark since the plan was made is in it.
+                move || tree.outside_of(&tree.current.load_full(), &inputs)
             }),
+            tombstones: self.tombstones_outside(view, &plan.inputs)?,
             env: self.env.clone(),
             cancel: self.stop.either(&options.cancel),
             failpoints: failpoints.clone(),
@@ -151,6 +159,8 @@ impl TreeInner {
         report.bytes_out = done.bytes;
         report.entries_in = job.input_entries();
         report.entries_out = done.entries;
+        report.folds_failed = done.folds_failed;
+        report.weak_mismatches = done.weak_mismatches;
         Ok(report)
     }
 
@@ -163,10 +173,25 @@ impl TreeInner {
         Ok(parts.collect::<Result<Vec<Vec<Table>>, ExecutorError>>()?)
     }
 
+    /// Range tombstones of tables that are not inputs and reach keys of the job.
+    fn tombstones_outside(&self, view: &SuperVersion, inputs: &Inputs) -> Result<Vec<RangeTombstone>> {
+        let mut found = Vec::new();
+        let Some((start, end)) = hull(inputs, &self.order) else { return Ok(found) };
+        let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
+        let tables = view.deletes.iter().flat_map(RunDeletes::tables);
+        for table in tables.filter(|table| !ids.contains(&table.id())) {
+            if let Some(index) = table.tombstones()? {
+                let reaching = index.tombstones().iter();
+                found.extend(reaching.filter_map(|tombstone| tombstone.clip(&start, &end, &self.order)));
+            }
+        }
+        Ok(found)
+    }
+
     /// What is not an input and may hold keys of the job: tables of any level, and all memtables.
     fn outside_of(&self, view: &SuperVersion, inputs: &Inputs) -> Vec<OutsideContainer> {
         let Some((start, end)) = hull(inputs, &self.order) else { return Vec::new() };
-        let ids: std::collections::HashSet<_> = inputs.tables().map(|table| table.id).collect();
+        let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
         let runs = view.version.levels.iter().flat_map(|(_, level)| level.runs());
         let tables = runs.flat_map(|run| run.tables.covering(&start, &end, &self.order));
         let outside = tables.filter(|table| !ids.contains(&table.id)).map(|table| OutsideContainer {
@@ -175,8 +200,8 @@ impl TreeInner {
             min_seqno: table.seqnos.min,
             max_seqno: table.seqnos.max,
         });
-        let sealed = view.sealed.iter().map(|sealed| outside_memtable(&sealed.entries));
-        outside.chain(sealed).chain(std::iter::once(outside_memtable(&view.active.entries))).collect()
+        let sealed = view.sealed.iter().map(|sealed| outside_memtable(sealed.seqnos()));
+        outside.chain(sealed).chain(std::iter::once(outside_memtable(view.active.seqnos()))).collect()
     }
 
     fn relocate(self: &Arc<Self>, inputs: &Inputs, dest: Level, lease: Lease) -> Result<()> {
@@ -212,7 +237,11 @@ impl TreeInner {
         outcome.map_err(InstallError::into_error)
     }
 
-    fn install(self: &Arc<Self>, request: InstallRequest, added: Vec<Table>) -> Result<(), InstallError> {
+    pub(super) fn install(
+        self: &Arc<Self>,
+        request: InstallRequest,
+        added: Vec<Table>,
+    ) -> Result<(), InstallError> {
         let tree = self.id;
         let removed = request.remove.clone();
         let order = self.order.clone();
@@ -240,7 +269,7 @@ impl TreeInner {
         let outputs = added.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
-            me.publish_or_stop(version, Published { added, removed, flushed_through: None });
+            me.publish(version, Published { added, removed, flushed_through: None });
         });
         self.store.install(Proposal { build, publish, outputs })
     }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use lsm_compaction_executor::{
-    DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, StreamControl,
+    Deletes, DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, StreamControl,
     write_survivors,
 };
 use lsm_compaction_planner::{Cutter, OutputSpec};
 use lsm_iter::{Merge, Retention, Survivors};
 use lsm_manifest::{TreeEdit, VersionEdit, Watermark};
 use lsm_table::{MultiWriter, Table};
-use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo};
+use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo, TombstoneIndex};
 
 use super::{Tree, TreeInner, publish::Published};
 use crate::{
@@ -33,6 +33,8 @@ pub struct FlushReport {
     pub entries: u64,
     /// Entries not written because no reader needs them.
     pub dropped: u64,
+    /// Keys whose operands were kept because the merge operator failed on them.
+    pub folds_failed: u64,
     /// Every write numbered below this that had returned when its memtable was sealed is durable.
     pub durable_seqno: SeqNo,
     /// The caller's log position up to which everything is durable.
@@ -87,13 +89,19 @@ impl TreeInner {
         let mut merge =
             Merge::new(self.order.clone(), view.sealed.iter().map(|sealed| sealed.entries.cursor()));
         merge.seek_first()?;
+        let tombstones: Vec<_> =
+            view.sealed.iter().flat_map(|sealed| sealed.deletes.tombstones().cloned()).collect();
+        let cover = TombstoneIndex::new(tombstones.clone(), self.order.clone());
+        let mut deletes =
+            Deletes::collect(tombstones, retention.watermark(), || outside_of_flush(view), &self.order);
         let outside = {
             let view = view.clone();
-            Outside::new(move || outside_of_flush(&view), self.order.clone())
+            Outside::new(move || outside_of_flush(&view), cover, self.order.clone())
         };
         // Numbers stay: the bottom of the tree is the business of compaction.
         let retention = retention.clone().zeroing_below(SeqNo::ZERO);
-        let mut survivors = Survivors::new(merge, retention, outside, DropCounts::default());
+        let survivors = Survivors::new(merge, retention, outside, DropCounts::default());
+        let mut survivors = survivors.folding(self.operator.clone());
         let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
         let flushed = view.sealed.iter().map(|sealed| sealed.entries.len() as u64).sum();
         self.set_filter_scene(view, None, output.dest, flushed);
@@ -101,15 +109,16 @@ impl TreeInner {
         let mut cutter = Cutter::new(&output, &self.order);
         let cancel = self.stop.either(&options.cancel);
         let control = StreamControl { cancel: &cancel, failpoints: &NoFailpoints };
-        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, control)?;
+        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
         let mut area = StagingArea::new();
         area.add(writer.finish()?);
         area.seal(&self.env, &NoFailpoints)?;
         cancel.check()?;
-        let floor = survivors.floor();
+        let floor = survivors.floor().max(deletes.floor());
+        let folds_failed = survivors.folds_failed();
         let (_, _, dropped) = survivors.into_parts();
         let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
-        let raw = view.sealed.iter().map(|sealed| sealed.entries.bytes()).sum();
+        let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
         self.counters.flushed(raw, bytes);
         let report = FlushReport {
             memtables: view.sealed.len(),
@@ -117,6 +126,7 @@ impl TreeInner {
             bytes,
             entries,
             dropped: dropped.total(),
+            folds_failed,
             ..FlushReport::default()
         };
         Ok((Staged { area, floor }, report))
@@ -151,7 +161,7 @@ impl TreeInner {
         let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             let change = Published { added: tables, removed: Vec::new(), flushed_through: Some(through) };
-            me.publish_or_stop(version, change);
+            me.publish(version, change);
         });
         match self.store.install(Proposal { build, publish, outputs }) {
             Ok(()) => {
@@ -168,22 +178,18 @@ impl TreeInner {
 
     /// The bound below which every write is durable once memtables up to `through`, with numbers up to `max_seqno`,
     /// are in tables: what is left in memory limits it.
-    fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
+    pub(super) fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
         let pinned = self.current.load();
-        let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| &sealed.entries);
-        let in_memory = sealed.chain([&pinned.active.entries]).filter_map(|entries| entries.seqnos());
+        let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| sealed.seqnos());
+        let in_memory = sealed.chain([pinned.active.seqnos()]).flatten();
         in_memory.map(|(min, _)| min).min().unwrap_or(SeqNo::LATEST).min(max_seqno.next())
     }
 
     /// The lowest number that is in no table yet.
     pub(crate) fn min_unflushed(&self) -> Option<SeqNo> {
         let pinned = self.current.load();
-        let sealed = pinned.sealed.iter().map(|sealed| &sealed.entries);
-        sealed
-            .chain([&pinned.active.entries])
-            .filter_map(|entries| entries.seqnos())
-            .map(|(min, _)| min)
-            .min()
+        let sealed = pinned.sealed.iter().map(|sealed| sealed.seqnos());
+        sealed.chain([pinned.active.seqnos()]).flatten().map(|(min, _)| min).min()
     }
 
     fn report(&self, mut report: FlushReport) -> FlushReport {
@@ -204,15 +210,15 @@ fn outside_of_flush(view: &SuperVersion) -> Vec<OutsideContainer> {
         min_seqno: table.seqnos.min,
         max_seqno: table.seqnos.max,
     });
-    tables.chain(std::iter::once(outside_memtable(&view.active.entries))).collect()
+    tables.chain(std::iter::once(outside_memtable(view.active.seqnos()))).collect()
 }
 
 /// A memtable outside a job, open at its upper end when it takes writes.
-pub(super) fn outside_memtable(entries: &crate::memtables::Memtable) -> OutsideContainer {
+pub(super) fn outside_memtable(seqnos: Option<(SeqNo, SeqNo)>) -> OutsideContainer {
     OutsideContainer {
         start: Cut::Start,
         end: Cut::End,
-        min_seqno: entries.seqnos().map_or(SeqNo::LATEST, |(min, _)| min),
+        min_seqno: seqnos.map_or(SeqNo::LATEST, |(min, _)| min),
         max_seqno: SeqNo::LATEST,
     }
 }

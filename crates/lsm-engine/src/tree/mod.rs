@@ -1,10 +1,12 @@
 //! One LSM tree with explicit sequence numbers: the caller numbers writes and decides what is visible.
 
+mod clear;
 mod compact;
 mod filters;
 mod flush;
 mod hold;
 mod publish;
+mod range_delete;
 mod stats;
 mod verify;
 mod write;
@@ -18,17 +20,19 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
 use lsm_table::TableEnv;
-use lsm_types::{Comparator, KeyOrder, Result, SeqNo, TreeId};
+use lsm_types::{Comparator, KeyOrder, MergeOperator, Result, SeqNo, TreeId};
 use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
+pub(crate) use range_delete::{check_prefix, span};
 pub use stats::{FilterLevelStats, LevelStats, TreeStats};
 pub use write::WriteInfo;
 
 use crate::{
-    CloseHandle, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View,
+    CloseHandle, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View, WeakDeletes,
     holds::Holds,
+    operator::Contained,
     reader::{ReadPoint, Reader},
     store::StoreInner,
     super_version::SuperVersion,
@@ -51,6 +55,10 @@ pub(crate) struct TreeInner {
     owns_store: bool,
     pub(crate) order: KeyOrder,
     pub(crate) comparator: Arc<dyn Comparator>,
+    /// Folds merge operands; never panics.
+    pub(crate) operator: Option<Arc<dyn MergeOperator>>,
+    /// Weak deletes are written as ordinary ones.
+    strict_weak_deletes: bool,
     pub(crate) env: Arc<TableEnv>,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
@@ -60,9 +68,14 @@ pub(crate) struct TreeInner {
     pub(crate) holds: Holds,
     /// One above the highest number ever written; 0 for an empty tree.
     visible_end: AtomicU64,
+    /// That of the newest super version, once it is published.
+    pub(crate) delete_count: AtomicU64,
     pub(crate) busy: BusyTables,
     /// One flush at a time, in the order of sealing.
     flushing: Mutex<()>,
+    /// The watermark, and the address of the version, when tables were last looked for that lie under range tombstones.
+    /// An address that is used again costs a look that is put off to the next change, nothing else.
+    looked_for_covered: Mutex<Option<(SeqNo, usize)>>,
     /// Compactions hold it shared, exclusive operations alone.
     compacting: RwLock<()>,
     /// Raised when the tree closes; every job is a child of it.
@@ -113,39 +126,50 @@ impl Tree {
         options: &TreeOptions,
         env: Arc<TableEnv>,
         version: &Version,
-    ) -> Result<Self> {
+    ) -> Self {
         let order = KeyOrder::new(options.comparator.clone());
-        let (publisher, current) = Publisher::start(version, &env, &order)?;
+        let contain = |operator: &Arc<_>| Arc::new(Contained(Arc::clone(operator))) as Arc<dyn MergeOperator>;
+        let operator = options.merge_operator.as_ref().map(contain);
+        let (publisher, current) = Publisher::start(version, &env, &order);
         let visible_end = version.max_seqno.map_or(0, |seqno| seqno.next().get());
-        Ok(Self {
+        Self {
             inner: Arc::new(TreeInner {
                 id,
                 store,
                 owns_store,
                 order,
                 comparator: options.comparator.clone(),
+                operator,
+                strict_weak_deletes: options.weak_deletes == WeakDeletes::Strict,
                 env,
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),
                 holds: Holds::default(),
                 visible_end: AtomicU64::new(visible_end),
+                delete_count: AtomicU64::new(0),
                 busy: BusyTables::default(),
                 flushing: Mutex::new(()),
+                looked_for_covered: Mutex::new(None),
                 compacting: RwLock::new(()),
                 stop: Cancel::new(),
                 counters: stats::Counters::default(),
                 last_level_reads: filters::LastLevelReads::default(),
             }),
-        })
+        }
     }
 
     /// A view of everything written so far.
     pub fn view(&self) -> View {
-        // The memtables are pinned first: whatever carries a number below the bound read afterwards is in them, or
-        // in tables, already.
-        let pinned = self.inner.current.load_full();
-        View::new(self.inner.clone(), pinned, self.inner.visible_end())
+        loop {
+            let before = self.inner.visible_end();
+            let pinned = self.inner.current.load_full();
+            // While the bound stays, no write has returned in between: what lies below it is in what was pinned, range
+            // tombstones included. What the watermark lets go lies below it, too.
+            if before == self.inner.visible_end() {
+                return View::new(self.inner.clone(), pinned, before);
+            }
+        }
     }
 
     /// A view of writes numbered below `before`.
@@ -189,8 +213,8 @@ impl Tree {
     /// Bytes of all memtables, sealed ones included.
     pub fn memtable_bytes(&self) -> u64 {
         let pinned = self.inner.current.load();
-        let sealed: u64 = pinned.sealed.iter().map(|sealed| sealed.entries.bytes()).sum();
-        pinned.active.entries.bytes() + sealed
+        let sealed: u64 = pinned.sealed.iter().map(|sealed| sealed.bytes()).sum();
+        pinned.active.bytes() + sealed
     }
 
     /// Number of memtables waiting for their flush.
@@ -298,15 +322,27 @@ impl TreeInner {
     }
 }
 
+impl Tree {
+    /// Reads of the newest state.
+    fn newest<'a>(&'a self, pinned: &'a SuperVersion) -> ReadPoint<'a> {
+        ReadPoint {
+            view: pinned,
+            before: SeqNo::LATEST,
+            order: &self.inner.order,
+            newest: Some(&*self.inner),
+            operator: self.inner.operator.as_deref(),
+        }
+    }
+}
+
 impl Reader for Tree {
     fn with_read_point<T>(&self, mut read: impl FnMut(ReadPoint<'_>) -> Result<T>) -> Result<T> {
         let pinned = self.inner.current.load();
-        match read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order }) {
+        match read(self.newest(&pinned)) {
             Err(error) if self.inner.store.is_read_only() => {
                 drop(pinned);
                 self.inner.store.look_again(error)?;
-                let pinned = self.inner.current.load();
-                read(ReadPoint { view: &pinned, before: SeqNo::LATEST, order: &self.inner.order })
+                read(self.newest(&self.inner.current.load()))
             }
             outcome => outcome,
         }

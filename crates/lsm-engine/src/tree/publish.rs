@@ -2,45 +2,44 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use lsm_manifest::Version;
+use lsm_manifest::{TableDescriptor, Version};
 use lsm_memtable::MemtableConfig;
 use lsm_table::{Table, TableEnv};
-use lsm_types::{KeyOrder, Result, SeqNo, TableId};
+use lsm_types::{KeyOrder, SeqNo, TableId};
 
 use super::{Sealed, TreeInner};
 use crate::{
-    EngineError, Token,
+    Token,
+    deletes::MemDeletes,
     memtables::{ActiveMemtable, Memtable, SealedMemtable},
     super_version::SuperVersion,
 };
 
 /// What only the makers of super versions touch.
 pub(super) struct Publisher {
-    /// Handles of the tables of the newest version.
+    /// Handles of the tables of the newest version, and of those that came in the same edit with it.
     tables: HashMap<TableId, Table>,
     next_memtable: u64,
 }
 
-const EVERY_TABLE_HAS_A_HANDLE: EngineError =
-    EngineError::Bug { invariant: "every table of the newest version has a handle" };
-
 impl Publisher {
-    pub(super) fn start(
-        version: &Version,
-        env: &Arc<TableEnv>,
-        order: &KeyOrder,
-    ) -> Result<(Self, SuperVersion)> {
-        let tables: HashMap<TableId, Table> = version
-            .levels
-            .tables()
-            .map(|(_, descriptor)| (descriptor.id, Table::new(env, descriptor.clone())))
-            .collect();
-        let mut publisher = Self { tables, next_memtable: 0 };
+    pub(super) fn start(version: &Version, env: &Arc<TableEnv>, order: &KeyOrder) -> (Self, SuperVersion) {
+        let mut publisher = Self { tables: HashMap::new(), next_memtable: 0 };
         let active = publisher.new_memtable(order, SeqNo::ZERO);
-        let current = SuperVersion::new(active, Arc::new([]), Arc::new(version.clone()), None, order, |id| {
-            publisher.tables.get(&id).cloned()
+        let version = Arc::new(version.clone());
+        let current = SuperVersion::new(active, Arc::new([]), version, None, order, |descriptor| {
+            publisher.table(env, descriptor)
         });
-        Ok((publisher, current.ok_or(EVERY_TABLE_HAS_A_HANDLE)?))
+        (publisher, current)
+    }
+
+    /// The handle of a table. There is one, whoever asks first: the last one that goes removes the file.
+    ///
+    /// Changes that were installed with one edit are published one after another, and the first one shows the tables of
+    /// all: their handles are made here, before they are handed in.
+    fn table(&mut self, env: &Arc<TableEnv>, descriptor: &Arc<TableDescriptor>) -> Table {
+        let new = || Table::new(env, descriptor.clone());
+        self.tables.entry(descriptor.id).or_insert_with(new).clone()
     }
 
     fn new_memtable(&mut self, order: &KeyOrder, write_floor: SeqNo) -> Arc<ActiveMemtable> {
@@ -48,7 +47,7 @@ impl Publisher {
         self.next_memtable += 1;
         let entries = Memtable::new(order.clone(), MemtableConfig::default());
         entries.refuse_below(write_floor);
-        Arc::new(ActiveMemtable { id, entries: Arc::new(entries) })
+        Arc::new(ActiveMemtable { id, entries: Arc::new(entries), deletes: MemDeletes::default() })
     }
 }
 
@@ -67,21 +66,22 @@ impl TreeInner {
     pub(crate) fn seal(&self, token: Option<Token>) -> Option<Sealed> {
         let mut publisher = self.publisher.lock();
         let current = self.current.load_full();
-        let entries = &current.active.entries;
-        if entries.is_empty() {
+        let active = &current.active;
+        if active.is_empty() {
             return None;
         }
         // Freezing waits for the write that is under way. Writers that come now find the memtable frozen and try
         // again until the next one is published, a few instructions further down.
-        entries.freeze();
-        let (min_seqno, max_seqno) = entries.seqnos().unwrap_or((SeqNo::ZERO, SeqNo::ZERO));
-        let id = current.active.id;
+        active.entries.freeze();
+        let (min_seqno, max_seqno) = active.seqnos().unwrap_or((SeqNo::ZERO, SeqNo::ZERO));
+        let (id, bytes) = (active.id, active.bytes());
         let token = token.map(|token| token.as_slice().clone());
-        let sealed = SealedMemtable { id, entries: entries.clone(), token, max_seqno };
+        let (entries, deletes) = (active.entries.clone(), active.deletes.clone());
+        let sealed = SealedMemtable { id, entries, deletes, token, max_seqno };
         let all = std::iter::once(Arc::new(sealed)).chain(current.sealed.iter().cloned()).collect();
         let active = publisher.new_memtable(&self.order, self.holds.write_floor());
         self.replace(&current, current.with_memtables(active, all));
-        Some(Sealed { id, bytes: entries.bytes(), min_seqno, max_seqno })
+        Some(Sealed { id, bytes, min_seqno, max_seqno })
     }
 
     /// Takes over memtables of another tree, as if they had been sealed here.
@@ -98,10 +98,10 @@ impl TreeInner {
     }
 
     /// Publishes a durable version: tables, and the memtables they replace, change in one step.
-    pub(crate) fn publish(&self, version: &Version, change: Published) -> Result<()> {
+    pub(crate) fn publish(&self, version: &Version, change: Published) {
         let mut publisher = self.publisher.lock();
         for table in change.added {
-            publisher.tables.insert(table.id(), table);
+            publisher.tables.entry(table.id()).or_insert(table);
         }
         let current = self.current.load_full();
         let sealed = current
@@ -116,9 +116,8 @@ impl TreeInner {
             Arc::new(version.clone()),
             Some(&current),
             &self.order,
-            |id| publisher.tables.get(&id).cloned(),
-        )
-        .ok_or(EVERY_TABLE_HAS_A_HANDLE)?;
+            |descriptor| publisher.table(&self.env, descriptor),
+        );
         self.replace(&current, next);
         let removed: Vec<Table> =
             change.removed.iter().filter_map(|id| publisher.tables.remove(id)).collect();
@@ -129,11 +128,10 @@ impl TreeInner {
         // Dropped here, outside the lock: the last handle of a table removes its file.
         drop(current);
         drop(removed);
-        Ok(())
     }
 
     /// Shows a version that somebody else has installed. Tables that it does not name are let go of, not removed.
-    pub(crate) fn show(&self, version: &Version) -> Result<()> {
+    pub(crate) fn show(&self, version: &Version) {
         let mut publisher = self.publisher.lock();
         let mut known = std::mem::take(&mut publisher.tables);
         for (_, descriptor) in version.levels.tables() {
@@ -143,20 +141,12 @@ impl TreeInner {
         }
         let current = self.current.load_full();
         let (active, sealed) = (current.active.clone(), current.sealed.clone());
-        let open = |id| publisher.tables.get(&id).cloned();
         let version = Arc::new(version.clone());
-        let next = SuperVersion::new(active, sealed, version, None, &self.order, open);
-        self.replace(&current, next.ok_or(EVERY_TABLE_HAS_A_HANDLE)?);
+        let next = SuperVersion::new(active, sealed, version, None, &self.order, |descriptor| {
+            publisher.table(&self.env, descriptor)
+        });
+        self.replace(&current, next);
         self.note_written(self.current.load().version.max_seqno);
-        Ok(())
-    }
-
-    /// As [`TreeInner::publish`]; a tree that cannot show what is durable stops.
-    pub(crate) fn publish_or_stop(&self, version: &Version, change: Published) {
-        if let Err(error) = self.publish(version, change) {
-            tracing::error!(%error, "a durable change could not be published");
-            self.stop.cancel();
-        }
     }
 
     /// The handle of a table of the newest version.

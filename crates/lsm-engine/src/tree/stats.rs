@@ -45,6 +45,14 @@ pub struct LevelStats {
     pub entries: u64,
     /// Tombstones of all kinds.
     pub tombstones: u64,
+    /// Those of weak deletes.
+    pub weak_tombstones: u64,
+    /// Those of weak deletes that stand directly above a put of their key, so that a merge can drop both.
+    pub reclaimable_weak_tombstones: u64,
+    /// Merge operands.
+    pub merge_operands: u64,
+    /// Range tombstones; one that lies in several tables counts in each.
+    pub range_tombstones: u64,
     /// Keys and values before encoding.
     pub raw_bytes: u64,
     /// Filters.
@@ -152,12 +160,20 @@ impl Tree {
                 file_bytes: runs.file_bytes(),
                 entries: 0,
                 tombstones: 0,
+                weak_tombstones: 0,
+                reclaimable_weak_tombstones: 0,
+                merge_operands: 0,
+                range_tombstones: 0,
                 raw_bytes: 0,
                 filters: FilterLevelStats::default(),
             };
             for table in runs.tables() {
                 stats.entries += table.counts.entries;
                 stats.tombstones += table.counts.tombstones + table.counts.weak_tombstones;
+                stats.weak_tombstones += table.counts.weak_tombstones;
+                stats.reclaimable_weak_tombstones += table.counts.reclaimable_weak_tombstones;
+                stats.merge_operands += table.counts.operands;
+                stats.range_tombstones += table.counts.range_tombstones;
                 stats.raw_bytes += table.sizes.raw_keys + table.sizes.raw_values;
                 stats.filters.file_bytes += table.sizes.filter;
                 if table.filter_kind != 0 {

@@ -37,6 +37,30 @@ impl Tree {
         self.inner.write(EntryRef { key: key.as_ref(), seqno, kind: Kind::Tombstone, value: &[] })
     }
 
+    /// Deletes `key` at `seqno`; where the delete and the put below it meet, both go at once, in whatever level.
+    ///
+    /// Right only for a key that was put at most once since its last weak delete; an ordinary delete or a delete of a
+    /// range in between does not start a new count, and a merge onto nothing counts as a put. A key that was put more
+    /// often may show one of its older values again.
+    ///
+    /// # Errors
+    /// As [`Tree::insert`].
+    pub fn remove_weak(&self, key: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
+        let kind = self.inner.written_kind(Kind::WeakTombstone);
+        self.inner.write(EntryRef { key: key.as_ref(), seqno, kind, value: &[] })
+    }
+
+    /// Adds `operand` to `key` at `seqno`, for the tree's merge operator to fold onto what is there.
+    ///
+    /// Allowed without an operator: then the newest operand is the key's value.
+    ///
+    /// # Errors
+    /// As [`Tree::insert`]; the operator is not asked.
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
+        let (key, value) = (key.as_ref(), operand.as_ref());
+        self.inner.write(EntryRef { key, seqno, kind: Kind::MergeOperand, value })
+    }
+
     /// Applies a batch wholly or not at all; operation `i` gets `base + i`. Returns the numbers used.
     ///
     /// An empty batch is a no-op that uses none.
@@ -45,6 +69,17 @@ impl Tree {
     /// As [`Tree::insert`]; `BatchTooLarge` when it does not fit into a memtable.
     pub fn apply(&self, batch: &TreeBatch, base: SeqNo) -> Result<Range<SeqNo>> {
         self.inner.apply(batch, base)
+    }
+
+    /// Applies a batch wholly or not at all; all its operations get the number `seqno`, for callers with one number per
+    /// transaction. Of several puts and deletes of a key the last one counts.
+    ///
+    /// # Errors
+    /// As [`Tree::apply`]; `AmbiguousBatch` when one of several operations on a key is a merge, or when a delete of a
+    /// range comes after a write of one of its keys: with one number their order would be lost. What comes after such
+    /// a delete stays.
+    pub fn apply_shared(&self, batch: &TreeBatch, seqno: SeqNo) -> Result<WriteInfo> {
+        self.inner.apply_shared(batch, seqno)
     }
 
     /// Freezes the active memtable, tagging it with the caller's log position. `None` when it is empty.
@@ -71,14 +106,47 @@ impl TreeInner {
         };
         let out_of_range = EngineError::SeqNoOutOfRange { seqno: base, what: "the base of this batch" };
         let last = base.checked_add(last as u64).filter(|last| last.is_write()).ok_or(out_of_range)?;
-        let numbered = batch.iter().enumerate().map(|(at, entry)| EntryRef {
+        let numbered = batch.numbered().map(|(at, entry)| EntryRef {
             key: entry.key,
             seqno: base.checked_add(at as u64).unwrap_or(last),
-            kind: entry.kind,
+            kind: self.written_kind(entry.kind),
             value: entry.value,
         });
-        self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
+        let tombstones = self.batch_tombstones(batch, |at| base.checked_add(at as u64).unwrap_or(last))?;
+        if tombstones.is_empty() {
+            self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
+        } else {
+            self.write_tombstones(&numbered, &tombstones, last)?;
+        }
         Ok(base..last.next())
+    }
+
+    fn apply_shared(&self, batch: &TreeBatch, seqno: SeqNo) -> Result<WriteInfo> {
+        if !seqno.is_write() {
+            return Err(EngineError::SeqNoOutOfRange { seqno, what: "a write" }.into());
+        }
+        let tombstones = self.batch_tombstones(batch, |_| seqno)?;
+        self.check_shared(batch, &tombstones)?;
+        let entries = batch.reduced()?;
+        if entries.is_empty() && tombstones.is_empty() {
+            self.check_writable()?;
+            return Ok(WriteInfo { bytes_added: 0, memtable_bytes: self.current.load().active.bytes() });
+        }
+        let numbered = entries.iter().map(|entry| EntryRef {
+            key: entry.key,
+            seqno,
+            kind: self.written_kind(entry.kind),
+            value: entry.value,
+        });
+        if !tombstones.is_empty() {
+            return self.write_tombstones(&numbered, &tombstones, seqno);
+        }
+        self.with_memtable(seqno, |memtable| memtable.insert_batch(numbered.clone()))
+    }
+
+    /// What a write of this kind is written as.
+    fn written_kind(&self, kind: Kind) -> Kind {
+        if kind == Kind::WeakTombstone && self.strict_weak_deletes { Kind::Tombstone } else { kind }
     }
 
     /// Runs `insert` on the active memtable. One that is being sealed is tried again until the next one is there; a

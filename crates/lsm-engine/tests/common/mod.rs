@@ -1,6 +1,7 @@
 //! What the tests of the engine share.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     reason = "each test file uses its part, and should fail where it fails"
 )]
@@ -8,6 +9,7 @@
 use std::{cmp::Ordering, ops::Bound};
 
 use lsm_engine::{FlushOptions, Reader, TablePolicy, Tree};
+pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse};
 use lsm_types::{Bytewise, Comparator, Error, SeqNo, Slice};
 
 /// A sequence number.
@@ -24,32 +26,6 @@ pub(crate) fn small_tables() -> TablePolicy {
     tables.filter_partition_bytes = 256;
     tables.filter_partitioning = vec![true];
     tables
-}
-
-/// Byte order, backwards.
-pub(crate) struct Reverse;
-
-impl Comparator for Reverse {
-    fn name(&self) -> &'static str {
-        "test.reverse"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        b.cmp(a)
-    }
-}
-
-/// Shorter keys first, then byte order: keys with a common prefix do not stand together.
-pub(crate) struct LengthFirst;
-
-impl Comparator for LengthFirst {
-    fn name(&self) -> &'static str {
-        "test.length-first"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-    }
 }
 
 /// Byte order, backwards, in which the keys with a prefix have bounds: the upper one of byte order comes first.

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod folds;
 mod history;
 mod merge;
 mod retention;

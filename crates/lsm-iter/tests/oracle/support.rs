@@ -1,7 +1,9 @@
 //! Sorted rows in memory and a cursor over them, lazy or failing on demand.
 use std::{cell::Cell, cmp::Ordering, fmt, rc::Rc, sync::Arc};
 
-use lsm_types::{Comparator, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, Result, SeqNo};
+use lsm_testkit::comparators;
+pub(crate) use lsm_testkit::operators::Join;
+use lsm_types::{Cut, EntryCursor, EntryRef, ErrorKind, Fault, KeyOrder, Kind, MergeOperator, Result, SeqNo};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -64,34 +66,9 @@ pub(crate) fn rows(text: &str) -> Vec<Row> {
         .collect()
 }
 
-/// Keys in reverse.
-pub(crate) struct Reverse;
-
-impl Comparator for Reverse {
-    fn name(&self) -> &'static str {
-        "test.reverse"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        b.cmp(a)
-    }
-}
-
-/// Short keys first.
-pub(crate) struct LengthFirst;
-
-impl Comparator for LengthFirst {
-    fn name(&self) -> &'static str {
-        "test.length-first"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-    }
-}
-
-pub(crate) fn orders() -> [KeyOrder; 3] {
-    [KeyOrder::bytewise(), KeyOrder::new(Arc::new(Reverse)), KeyOrder::new(Arc::new(LengthFirst))]
+/// Byte order and all others.
+pub(crate) fn orders() -> [KeyOrder; 5] {
+    comparators::all().map(KeyOrder::new)
 }
 
 /// Internal order.
@@ -151,6 +128,7 @@ pub(crate) struct Memory {
     rows: Arc<Vec<Row>>,
     at: Option<usize>,
     lazy: bool,
+    jumps: bool,
     bound: Option<Vec<u8>>,
     pub(crate) meter: Meter,
 }
@@ -159,12 +137,18 @@ impl Memory {
     pub(crate) fn new(order: &KeyOrder, mut rows: Vec<Row>) -> Self {
         rows.sort_by(|a, b| compare(order, a, b));
         let (order, rows) = (order.clone(), Arc::new(rows));
-        Self { order, rows, at: None, lazy: false, bound: None, meter: Meter::default() }
+        Self { order, rows, at: None, lazy: false, jumps: true, bound: None, meter: Meter::default() }
     }
 
     /// Puts off reading a block until settled.
     pub(crate) fn lazy(mut self, lazy: bool) -> Self {
         self.lazy = lazy;
+        self
+    }
+
+    /// Whether it passes what it may pass over.
+    pub(crate) fn jumps(mut self, jumps: bool) -> Self {
+        self.jumps = jumps;
         self
     }
 
@@ -245,4 +229,34 @@ impl EntryCursor for Memory {
         }
         Ok(())
     }
+
+    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let Some(from) = self.at.filter(|_| self.jumps) else { return Ok(false) };
+        let left = |row: &Row| row.seqno < than && !to.is_left_of(&row.key, &self.order);
+        let count = self.rows[from..].iter().take_while(|row| left(row)).count();
+        self.leap(from, Some(from + count))
+    }
+
+    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
+        let Some(from) = self.at.filter(|_| self.jumps) else { return Ok(false) };
+        let right = |row: &Row| row.seqno < than && to.is_left_of(&row.key, &self.order);
+        let count = self.rows[..=from].iter().rev().take_while(|row| right(row)).count();
+        self.leap(from, (from + 1).checked_sub(count + 1))
+    }
+}
+
+impl Memory {
+    /// Lands on `target`; says whether that is not `from`.
+    fn leap(&mut self, from: usize, target: Option<usize>) -> Result<bool> {
+        if target == Some(from) {
+            return Ok(false);
+        }
+        self.jump(|_| target, None)?;
+        Ok(true)
+    }
+}
+
+/// No operator, one that composes, and one that does not.
+pub(crate) fn operators() -> [Option<Arc<dyn MergeOperator>>; 3] {
+    [None, Some(Arc::new(Join::new(true).refusing(b"13"))), Some(Arc::new(Join::new(false).refusing(b"13")))]
 }

@@ -18,6 +18,7 @@
 //! | 0xA7 | `MaxSeqNo`    | tree varint, seqno varint                           |
 //! | 0xA8 | `Watermark`   | tree varint, seqno varint, 0 or 1 and the token     |
 //! | 0xB1 | `ExportTable` | tree varint, table varint                           |
+//! | 0xB2 | `MergeOperator` | tree varint, name of the merge operator           |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -45,6 +46,7 @@ mod tag {
     pub(super) const MAX_SEQNO: u8 = 0xA7;
     pub(super) const WATERMARK: u8 = 0xA8;
     pub(super) const EXPORT_TABLE: u8 = 0xB1;
+    pub(super) const MERGE_OPERATOR: u8 = 0xB2;
 }
 
 impl VersionEdit {
@@ -142,6 +144,7 @@ impl TreeEdit {
                     out.push(u8::from(watermark.token.is_some()));
                     out.extend_from_slice(watermark.token.as_deref().unwrap_or_default());
                 }
+                Self::MergeOperator(name) => out.extend_from_slice(name.as_bytes()),
             }
         });
     }
@@ -157,6 +160,7 @@ impl TreeEdit {
             Self::MaxSeqNo(_) => tag::MAX_SEQNO,
             Self::Watermark(_) => tag::WATERMARK,
             Self::ExportTable { .. } => tag::EXPORT_TABLE,
+            Self::MergeOperator(_) => tag::MERGE_OPERATOR,
         }
     }
 }
@@ -174,7 +178,7 @@ fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<Datab
 }
 
 fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, TreeEdit)>, ManifestError> {
-    if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK | tag::EXPORT_TABLE) {
+    if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK | tag::EXPORT_TABLE | tag::MERGE_OPERATOR) {
         return Ok(None);
     }
     let tree = tree_id(payload)?;
@@ -197,6 +201,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),
+        tag::MERGE_OPERATOR => TreeEdit::MergeOperator(name(payload, "merge operator")?),
         _ => TreeEdit::Watermark(Watermark { seqno: seqno(payload)?, token: token(payload)? }),
     };
     Ok(Some((tree, step)))
@@ -223,10 +228,13 @@ fn identity(payload: &mut ByteReader<'_>) -> Result<TreeIdentity, ManifestError>
     if level_count < LEVELS_MIN {
         return Err(ManifestError::Decode { field: "level count" });
     }
-    let name = payload.take_rest();
-    let text = core::str::from_utf8(name).ok().filter(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
-    let comparator = text.map(String::from).ok_or(ManifestError::Decode { field: "comparator" })?;
-    Ok(TreeIdentity { comparator, level_count })
+    Ok(TreeIdentity { comparator: name(payload, "comparator")?, level_count })
+}
+
+fn name(payload: &mut ByteReader<'_>, field: &'static str) -> Result<String, ManifestError> {
+    let text = core::str::from_utf8(payload.take_rest()).ok();
+    let name = text.filter(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
+    name.map(String::from).ok_or(ManifestError::Decode { field })
 }
 
 fn token(payload: &mut ByteReader<'_>) -> Result<Option<Slice>, ManifestError> {

@@ -118,6 +118,7 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         id().prop_map(|id| TreeEdit::ExportTable { id }),
         seqno().prop_map(TreeEdit::MaxSeqNo),
         (seqno(), token).prop_map(|(seqno, token)| TreeEdit::Watermark(Watermark { seqno, token })),
+        "[a-zü.]{1,40}".prop_map(TreeEdit::MergeOperator),
     ]
     .boxed()
 }

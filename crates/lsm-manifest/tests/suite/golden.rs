@@ -7,6 +7,7 @@ use lsm_manifest::{Catalog, DatabaseEdit, Record, Replay, TreeEdit, VersionEdit,
 use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos};
 
 const EDIT: &str = include_str!("../golden/edit-v1.txt");
+const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
 const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
 
 /// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
@@ -60,6 +61,18 @@ fn edit() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(EDIT), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36: the step that names the merge operator of a tree.
+#[test]
+fn operator() {
+    let mut edit = VersionEdit::default();
+    edit.push(TreeId::new(3), TreeEdit::MergeOperator("lsm.append".into()));
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(OPERATOR), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 

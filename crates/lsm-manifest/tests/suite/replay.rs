@@ -345,6 +345,8 @@ fn edits_that_break_rules_are_refused() {
     );
     let long = lsm_manifest::Watermark { token: Some([0_u8; 65].into()), ..Default::default() };
     check_edit(vec![TreeEdit::Watermark(long)], Err(ManifestError::TooLong { what: "token of a watermark" }));
+    let long = TreeEdit::MergeOperator("x".repeat(256));
+    check_edit(vec![long], Err(ManifestError::TooLong { what: "name of a merge operator" }));
     let mut edit = VersionEdit::default();
     edit.database.push(DatabaseEdit::ReserveIds(99));
     let back = ManifestError::Regression { what: "reserved file numbers" };

@@ -5,41 +5,46 @@
 //! the cursor leaves the key. In both directions the versions of one key that are passed over are stepped through a
 //! few times and then jumped with a seek.
 
-use alloc::vec::Vec;
-use core::ops::Bound;
+mod back;
+mod forward;
+mod held;
 
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Kind, Result, SeqNo, Slice};
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, ops::Bound};
+
+use lsm_types::{EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
 use crate::{
+    chain::{Chain, Met},
     coverage::{Coverage, NoCoverage},
-    resolve::gives_value,
     source::{Heading, advance},
     window::Window,
 };
+use held::Held;
 
 /// Versions of one key stepped over before the rest are jumped.
 const SKIPS_MAX: u32 = 8;
 
-/// Values up to this many bytes are copied while walking back, longer ones shared.
-const COPY_MAX: usize = 512;
-
 /// The visible entries of `cursor` at a read bound, a cursor itself: after `move_next`, `move_prev` returns to the entry
-/// before. The kind of an entry is [`Kind::Put`], [`Kind::Indirection`], or [`Kind::MergeOperand`] where a key has
-/// operands: without a merge operator the newest one stands for the value.
+/// before. The kind of an entry is [`Kind::Put`] or [`Kind::Indirection`]. Operands are folded into a put with the
+/// number of the newest; without a merge operator the newest one stands for the value, and its kind is
+/// [`Kind::MergeOperand`].
 ///
 /// Bounds are keys in the order of the tree; inverted ones hold nothing, and a seek outside is clamped. After an
-/// error it stands on no entry until the next seek.
-#[derive(Debug)]
+/// error of the cursor it stands on no entry until the next seek. After a failed fold it stands on no entry, but on
+/// the key: the walk goes on from there.
 pub struct Visible<C, R = NoCoverage> {
     cursor: C,
     /// Entries numbered below are seen.
     before: SeqNo,
     window: Window,
     coverage: R,
+    operator: Option<Arc<dyn MergeOperator>>,
     stand: Stand,
     /// The key in hand: the current one, or while passing versions the one passed.
     key: Vec<u8>,
     held: Held,
+    chain: Chain,
 }
 
 /// Where the visible entry is.
@@ -49,18 +54,19 @@ enum Stand {
     Nowhere,
     /// Under the cursor.
     Cursor,
-    /// In `held`, its key in `key`; the cursor stands on the entry before.
-    Held,
+    /// In `held`, its key in `key`.
+    Held(Side),
+    /// The operands of the key in `key` could not be folded.
+    Failed(Side),
 }
 
-/// A version that the cursor has left.
-#[derive(Debug)]
-struct Held {
-    seqno: SeqNo,
-    kind: Kind,
-    /// The value, unless it is shared.
-    copied: Vec<u8>,
-    shared: Option<Slice>,
+/// Where the cursor stands while the visible entry is not under it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    /// On the entry before the key.
+    Before,
+    /// On an older version of the key, or behind it.
+    Behind,
 }
 
 impl<C: EntryCursor> Visible<C> {
@@ -81,10 +87,26 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
         bounds: (Bound<Slice>, Bound<Slice>),
         coverage: R,
     ) -> Self {
-        let held = Held { seqno: SeqNo::ZERO, kind: Kind::Tombstone, copied: Vec::new(), shared: None };
         let (lower, upper) = bounds;
         let window = Window { order, lower, upper };
-        Self { cursor, before, window, coverage, stand: Stand::Nowhere, key: Vec::new(), held }
+        Self {
+            cursor,
+            before,
+            window,
+            coverage,
+            operator: None,
+            stand: Stand::Nowhere,
+            key: Vec::new(),
+            held: Held::nothing(),
+            chain: Chain::default(),
+        }
+    }
+
+    /// Folds operands with `operator`; without one the newest operand is the value.
+    #[must_use]
+    pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
+        self.operator = operator;
+        self
     }
 
     /// Stands on the first visible entry.
@@ -129,18 +151,27 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
         self.find_back()
     }
 
-    /// Steps to the next visible entry; without an entry it does nothing.
+    /// Steps to the next visible entry; without an entry it does nothing, unless a fold failed here.
+    ///
+    /// # Errors
+    /// `MergeFailed` for a key whose operands do not fold, once; the next step goes on behind it.
     #[inline]
     pub fn move_next(&mut self) -> Result<()> {
         match core::mem::replace(&mut self.stand, Stand::Nowhere) {
             Stand::Nowhere => return Ok(()),
             Stand::Cursor => self.leave_forward()?,
-            Stand::Held => self.cursor.seek(&self.key, SeqNo::ZERO)?,
+            Stand::Held(Side::Before) | Stand::Failed(Side::Before) => {
+                self.cursor.seek(&self.key, SeqNo::ZERO)?;
+            }
+            Stand::Held(Side::Behind) | Stand::Failed(Side::Behind) => self.pass_versions()?,
         }
         self.find_forward()
     }
 
-    /// Steps to the previous visible entry; without an entry it does nothing.
+    /// Steps to the previous visible entry; without an entry it does nothing, unless a fold failed here.
+    ///
+    /// # Errors
+    /// As [`Visible::move_next`].
     #[inline]
     pub fn move_prev(&mut self) -> Result<()> {
         match core::mem::replace(&mut self.stand, Stand::Nowhere) {
@@ -149,7 +180,10 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
                 self.take_key();
                 self.cursor.seek_back(&self.key, SeqNo::LATEST)?;
             }
-            Stand::Held => {}
+            Stand::Held(Side::Before) | Stand::Failed(Side::Before) => {}
+            Stand::Held(Side::Behind) | Stand::Failed(Side::Behind) => {
+                self.cursor.seek_back(&self.key, SeqNo::LATEST)?;
+            }
         }
         self.find_back()
     }
@@ -158,9 +192,9 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     #[inline]
     pub fn entry(&self) -> Option<EntryRef<'_>> {
         match self.stand {
-            Stand::Nowhere => None,
+            Stand::Nowhere | Stand::Failed(_) => None,
             Stand::Cursor => self.cursor.entry(),
-            Stand::Held => {
+            Stand::Held(_) => {
                 let Held { seqno, kind, copied, shared } = &self.held;
                 let value = shared.as_deref().unwrap_or(copied);
                 Some(EntryRef { key: &self.key, seqno: *seqno, kind: *kind, value })
@@ -168,89 +202,45 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
         }
     }
 
+    /// The key of the visible entry, or the key whose fold has failed.
+    #[inline]
+    pub fn key(&self) -> Option<&[u8]> {
+        match self.stand {
+            Stand::Nowhere => None,
+            Stand::Cursor => self.cursor.entry().map(|entry| entry.key),
+            Stand::Held(_) | Stand::Failed(_) => Some(&self.key),
+        }
+    }
+
     /// The value of the visible entry as a slice that outlives it, shared with its block where there is one.
     pub fn value(&self) -> Slice {
         match (self.stand, &self.held.shared) {
-            (Stand::Nowhere, _) => Slice::empty(),
+            (Stand::Nowhere | Stand::Failed(_), _) => Slice::empty(),
             (Stand::Cursor, _) => self.cursor.value(),
-            (Stand::Held, Some(value)) => value.clone(),
-            (Stand::Held, None) => Slice::copy_from(&self.held.copied),
+            (Stand::Held(_), Some(value)) => value.clone(),
+            (Stand::Held(_), None) => Slice::copy_from(&self.held.copied),
         }
     }
 
-    /// From the start of a key, or from among its versions at or above the bound, to the next visible entry.
-    fn find_forward(&mut self) -> Result<()> {
-        while let Some(entry) = self.cursor.entry() {
-            if !self.window.below_upper(entry.key) {
-                return Ok(());
-            }
-            if self.before <= entry.seqno {
-                self.pass_unseen(Heading::Forward)?;
-                continue;
-            }
-            let covering = self.coverage.covering(entry.key, self.before);
-            if gives_value(entry.kind, entry.seqno, covering) {
-                self.stand = Stand::Cursor;
-                return Ok(());
-            }
-            self.leave_forward()?;
+    /// Jumps towards the end of a deleted stretch; says whether that led anywhere. What remains of the key under the
+    /// cursor, if anything, is deleted as well.
+    fn jump(&mut self, heading: Heading, covering: Option<SeqNo>) -> Result<bool> {
+        let (Some(than), Some((start, end))) = (covering, self.coverage.stretch()) else { return Ok(false) };
+        match heading {
+            Heading::Forward => self.cursor.skip(end, than),
+            Heading::Back => self.cursor.skip_back(start, than),
         }
+    }
+
+    /// Stands on the value that the operands in the chain make, the cursor being on that side of the key.
+    fn fold(&mut self, newest: SeqNo, met: Met, side: Side) -> Result<()> {
+        let Some(operator) = self.operator.as_deref() else { return Ok(()) };
+        self.stand = Stand::Failed(side);
+        let value = self.chain.fold(operator, &self.key, met)?;
+        (self.held.seqno, self.held.kind) = (newest, Kind::Put);
+        self.held.shared = Some(value);
+        self.stand = Stand::Held(side);
         Ok(())
-    }
-
-    /// From a key's deciding version to the next key.
-    #[inline]
-    fn leave_forward(&mut self) -> Result<()> {
-        self.take_key();
-        for _ in 0..SKIPS_MAX {
-            self.cursor.next()?;
-            if !self.at_key() {
-                return Ok(());
-            }
-        }
-        self.cursor.seek(&self.key, SeqNo::ZERO)
-    }
-
-    /// From the end of a key, or from among its versions at or above the bound, to the previous visible entry.
-    fn find_back(&mut self) -> Result<()> {
-        while let Some(entry) = self.cursor.entry() {
-            if !self.window.above_lower(entry.key) {
-                return Ok(());
-            }
-            if self.before <= entry.seqno {
-                self.pass_unseen(Heading::Back)?;
-                continue;
-            }
-            let stand = self.hold_newest()?;
-            let covering = self.coverage.covering(&self.key, self.before);
-            let (seqno, kind) = match (stand, self.cursor.entry()) {
-                (Stand::Cursor, Some(entry)) => (entry.seqno, entry.kind),
-                _ => (self.held.seqno, self.held.kind),
-            };
-            if gives_value(kind, seqno, covering) {
-                self.stand = stand;
-                return Ok(());
-            }
-            if stand == Stand::Cursor {
-                self.cursor.seek_back(&self.key, SeqNo::LATEST)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// From a key's oldest version to the newest one that is seen; says where that is.
-    fn hold_newest(&mut self) -> Result<Stand> {
-        self.take_key();
-        for _ in 0..SKIPS_MAX {
-            self.held.take(&self.cursor);
-            self.cursor.prev()?;
-            let newer = |entry: EntryRef<'_>| entry.seqno < self.before && entry.key == self.key;
-            if !self.cursor.entry().is_some_and(newer) {
-                return Ok(Stand::Held);
-            }
-        }
-        self.cursor.seek(&self.key, self.before)?;
-        Ok(Stand::Cursor)
     }
 
     /// Passes versions at or above the read bound until one below it, another key, or the end.
@@ -284,18 +274,11 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     }
 }
 
-impl Held {
-    /// Takes the entry under the cursor, its key apart.
-    #[inline]
-    fn take(&mut self, cursor: &impl EntryCursor) {
-        let Some(entry) = cursor.entry() else { return };
-        (self.seqno, self.kind) = (entry.seqno, entry.kind);
-        self.copied.clear();
-        if entry.value.len() <= COPY_MAX {
-            self.copied.extend_from_slice(entry.value);
-            self.shared = None;
-        } else {
-            self.shared = Some(cursor.value());
-        }
+impl<C, R> fmt::Debug for Visible<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visible")
+            .field("before", &self.before)
+            .field("stand", &self.stand)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,84 @@
+//! Walking back: the oldest version comes first, so versions are held until the cursor leaves the key.
+
+use lsm_types::{EntryCursor, EntryRef, Kind, Result, SeqNo};
+
+use super::{Held, SKIPS_MAX, Side, Stand, Visible};
+use crate::{
+    chain::Met,
+    coverage::Coverage,
+    resolve::{gives_value, hidden},
+    source::Heading,
+};
+
+impl<C: EntryCursor, R: Coverage> Visible<C, R> {
+    /// From the end of a key, or from among its versions at or above the bound, to the previous visible entry.
+    pub(super) fn find_back(&mut self) -> Result<()> {
+        while let Some(entry) = self.cursor.entry() {
+            if !self.window.above_lower(entry.key) {
+                return Ok(());
+            }
+            if self.before <= entry.seqno {
+                self.pass_unseen(Heading::Back)?;
+                continue;
+            }
+            let covering = self.coverage.covering(entry.key, self.before);
+            if hidden(entry.seqno, covering) && self.jump(Heading::Back, covering)? {
+                continue;
+            }
+            let stand = self.hold_newest(covering)?;
+            let (seqno, kind) = match (stand, self.cursor.entry()) {
+                (Stand::Cursor, Some(entry)) => (entry.seqno, entry.kind),
+                _ => (self.held.seqno, self.held.kind),
+            };
+            if gives_value(kind, seqno, covering) {
+                if kind != Kind::MergeOperand || self.operator.is_none() {
+                    self.stand = stand;
+                    return Ok(());
+                }
+                return match stand {
+                    Stand::Cursor => self.fold_forward(covering),
+                    _ => self.fold(seqno, Met::OldestFirst, Side::Before),
+                };
+            }
+            if stand == Stand::Cursor {
+                self.cursor.seek_back(&self.key, SeqNo::LATEST)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From a key's oldest version to the newest one that is seen; says where that is. On the way the chain takes what
+    /// may be the value's parts.
+    fn hold_newest(&mut self, covering: Option<SeqNo>) -> Result<Stand> {
+        self.take_key();
+        let folds = self.operator.is_some();
+        self.chain.clear();
+        for _ in 0..SKIPS_MAX {
+            self.held.take(&self.cursor);
+            if folds {
+                self.note_newer(covering);
+            }
+            self.cursor.prev()?;
+            let newer = |entry: EntryRef<'_>| entry.seqno < self.before && entry.key == self.key;
+            if !self.cursor.entry().is_some_and(newer) {
+                return Ok(Stand::Held(Side::Before));
+            }
+        }
+        self.cursor.seek(&self.key, self.before)?;
+        Ok(Stand::Cursor)
+    }
+
+    /// Takes the version under the cursor into the chain, or starts it anew from there.
+    fn note_newer(&mut self, covering: Option<SeqNo>) {
+        let Held { seqno, kind, .. } = self.held;
+        if kind == Kind::MergeOperand && !hidden(seqno, covering) {
+            return self.chain.push(&self.cursor);
+        }
+        self.chain.clear();
+        match kind {
+            Kind::Put if !hidden(seqno, covering) => self.chain.set_base(&self.cursor),
+            Kind::Indirection if !hidden(seqno, covering) => self.chain.set_separated(),
+            _ => {}
+        }
+    }
+}
