@@ -103,6 +103,7 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
     }
 
     /// The number with which a value is written.
+    #[inline]
     fn keep_value(&mut self, entry: EntryRef<'_>) -> SeqNo {
         self.shadow = Some(entry.seqno);
         if !self.may_zero(entry.key, entry.seqno) {

@@ -55,12 +55,15 @@ pub struct Survivors<C, K, S = ()> {
     stand: Stand,
     operator: Option<Arc<dyn MergeOperator>>,
     chain: Chain,
+    folded: Slice,
+    /// What ended the walk.
+    error: Option<Error>,
     folds_failed: u64,
     weak_mismatches: u64,
 }
 
 /// Where the entry to write is.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Stand {
     /// There is none; the cursor stands on the entry to look at next.
     Between,
@@ -70,13 +73,10 @@ enum Stand {
     Weak(SeqNo),
     /// The operand at this position of the chain; the cursor has left it.
     Operand(usize),
-    /// What a chain became, in place of its newest operand.
-    Folded {
-        seqno: SeqNo,
-        kind: Kind,
-        value: Slice,
-    },
-    Failed(Error),
+    /// In `folded`, what a chain became, in place of its newest operand.
+    Folded(SeqNo, Kind),
+    /// Nowhere for good.
+    Failed,
 }
 
 impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
@@ -88,6 +88,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
             stand: Stand::Between,
             operator: None,
             chain: Chain::default(),
+            folded: Slice::empty(),
+            error: None,
             folds_failed: 0,
             weak_mismatches: 0,
         }
@@ -106,7 +108,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     pub fn advance(&mut self) -> Result<bool> {
         let found = self.find();
         if let Err(error) = &found {
-            self.stand = Stand::Failed(error.clone());
+            self.stand = Stand::Failed;
+            self.error = Some(error.clone());
         }
         found
     }
@@ -118,8 +121,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 self.stand = Stand::Operand(at + 1);
                 return Ok(true);
             }
-            Stand::Between | Stand::Weak(_) | Stand::Operand(_) | Stand::Folded { .. } => {}
-            Stand::Failed(error) => return Err(error),
+            Stand::Between | Stand::Weak(_) | Stand::Operand(_) | Stand::Folded(..) => {}
+            Stand::Failed => return self.error.clone().map_or(Ok(false), Err),
         }
         while let Some(entry) = self.cursor.entry() {
             match self.judge.judge(entry) {
@@ -157,6 +160,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     }
 
     /// Takes the operands from the one under the cursor down to the end of the chain.
+    #[inline(never)] // keeps the loop over entries without operands tight
     fn collect(&mut self) -> Result<()> {
         self.chain.clear();
         while let Some(entry) = self.cursor.entry() {
@@ -174,6 +178,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     }
 
     /// What the collected chain becomes; the cursor stands on the entry below it.
+    #[inline(never)]
     fn fold(&mut self) -> Result<Stand> {
         let kept = Stand::Operand(0);
         let count = self.chain.count();
@@ -198,7 +203,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 }
                 self.cursor.next()?;
             }
-            return Ok(Stand::Folded { seqno: self.judge.keep_folded(newest), kind: Kind::Put, value });
+            self.folded = value;
+            return Ok(Stand::Folded(self.judge.keep_folded(newest), Kind::Put));
         }
         if count < 2 || !self.judge.may_compose(newest, oldest) {
             return Ok(kept);
@@ -209,7 +215,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
             return Ok(kept);
         };
         self.consume_older();
-        Ok(Stand::Folded { seqno: newest, kind: Kind::MergeOperand, value })
+        self.folded = value;
+        Ok(Stand::Folded(newest, Kind::MergeOperand))
     }
 
     /// Reports all operands of the chain but the newest, in whose place the result is written.
@@ -224,28 +231,28 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     /// The entry to write, lent until the next step; its number may have become zero.
     #[inline]
     pub fn entry(&self) -> Option<EntryRef<'_>> {
+        if let Stand::Cursor(seqno) = self.stand {
+            return self.cursor.entry().map(|entry| EntryRef { seqno, ..entry });
+        }
         let key = self.judge.key();
-        match &self.stand {
-            Stand::Cursor(seqno) => self.cursor.entry().map(|entry| EntryRef { seqno: *seqno, ..entry }),
-            Stand::Weak(seqno) => {
-                Some(EntryRef { key, seqno: *seqno, kind: Kind::WeakTombstone, value: &[] })
-            }
+        match self.stand {
+            Stand::Weak(seqno) => Some(EntryRef { key, seqno, kind: Kind::WeakTombstone, value: &[] }),
             Stand::Operand(at) => {
-                let (seqno, value) = self.chain.operand(*at)?;
+                let (seqno, value) = self.chain.operand(at)?;
                 Some(EntryRef { key, seqno, kind: Kind::MergeOperand, value })
             }
-            Stand::Folded { seqno, kind, value } => Some(EntryRef { key, seqno: *seqno, kind: *kind, value }),
-            Stand::Between | Stand::Failed(_) => None,
+            Stand::Folded(seqno, kind) => Some(EntryRef { key, seqno, kind, value: &self.folded }),
+            Stand::Cursor(_) | Stand::Between | Stand::Failed => None,
         }
     }
 
     /// The value of the entry to write as a slice that outlives it.
     pub fn value(&self) -> Slice {
-        match &self.stand {
+        match self.stand {
             Stand::Cursor(_) => self.cursor.value(),
-            Stand::Operand(at) => self.chain.operand_value(*at),
-            Stand::Folded { value, .. } => value.clone(),
-            Stand::Weak(_) | Stand::Between | Stand::Failed(_) => Slice::empty(),
+            Stand::Operand(at) => self.chain.operand_value(at),
+            Stand::Folded(..) => self.folded.clone(),
+            Stand::Weak(_) | Stand::Between | Stand::Failed => Slice::empty(),
         }
     }
 

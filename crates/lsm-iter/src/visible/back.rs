@@ -52,7 +52,9 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     fn hold_newest(&mut self, covering: Option<SeqNo>) -> Result<Stand> {
         self.take_key();
         let folds = self.operator.is_some();
-        self.chain.clear();
+        if folds {
+            self.chain.clear();
+        }
         for _ in 0..SKIPS_MAX {
             self.held.take(&self.cursor);
             if folds {
@@ -69,6 +71,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     }
 
     /// Takes the version under the cursor into the chain, or starts it anew from there.
+    #[inline(never)] // keeps walks without an operator tight
     fn note_newer(&mut self, covering: Option<SeqNo>) {
         let Held { seqno, kind, .. } = self.held;
         if kind == Kind::MergeOperand && !hidden(seqno, covering) {

@@ -57,6 +57,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     }
 
     /// From a key's newest version that is seen, an operand, to the end of the chain, and makes the value of it.
+    #[inline(never)]
     pub(super) fn fold_forward(&mut self, covering: Option<SeqNo>) -> Result<()> {
         self.take_key();
         let newest = self.cursor.entry().map_or(SeqNo::ZERO, |entry| entry.seqno);

@@ -233,6 +233,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     }
 
     /// Stands on the value that the operands in the chain make, the cursor being on that side of the key.
+    #[inline(never)]
     fn fold(&mut self, newest: SeqNo, met: Met, side: Side) -> Result<()> {
         let Some(operator) = self.operator.as_deref() else { return Ok(()) };
         self.stand = Stand::Failed(side);
