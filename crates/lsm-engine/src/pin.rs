@@ -14,7 +14,7 @@ use lsm_types::{
 };
 
 use crate::{
-    CheckpointOptions, EngineError, FlushOptions, OpenMode, StoreOptions, Tree, TreeOptions,
+    CheckpointOptions, EngineError, FlushOptions, NameMismatch, OpenMode, StoreOptions, Tree, TreeOptions,
     checkpoint::{Means, Staging, check_len},
     memtables::SealedMemtable,
     store::journal_options,
@@ -214,8 +214,14 @@ impl PinnedFiles {
         store = store.comparator(self.tree.comparator.clone());
         let how = TreeOptions::in_store(store.clone())
             .comparator(self.tree.comparator.clone())
+            .on_name_mismatch(NameMismatch::Warn)
             .tables(self.tree.env.policy.clone())
             .table_target_bytes(self.tree.table_target_bytes);
+        // It forgets nothing, so it folds nothing; the copy has the operator's name already.
+        let how = match &self.tree.operator {
+            Some(operator) => how.merge_operator(operator.clone()),
+            None => how,
+        };
         let copy = crate::Store::open(store)?;
         let tree = copy.tree(self.tree.id, &how)?;
         tree.inner.adopt(self.pinned.sealed.clone());
@@ -251,6 +257,7 @@ fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catal
         }
     }
     edit.push(tree, TreeEdit::RaiseFloor(version.retention_floor));
+    edit.trees.extend(version.merge_operator.clone().map(|name| (tree, TreeEdit::MergeOperator(name))));
     if let Some(seqno) = version.max_seqno {
         edit.push(tree, TreeEdit::MaxSeqNo(seqno));
     }

@@ -6,7 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use common::{at, small_tables};
-use lsm_engine::{CompactOptions, FlushOptions, NameMismatch, Reader, Tree, TreeBatch, TreeOptions};
+use lsm_engine::{
+    CheckpointOptions, CompactOptions, FlushOptions, NameMismatch, Reader, Tree, TreeBatch, TreeOptions,
+};
 use lsm_fs::MemFs;
 use lsm_testkit::operators::{Join, REFUSED, SetEdit};
 use lsm_types::{ErrorKind, MergeOperator, Result, SeqNo, Slice};
@@ -270,6 +272,26 @@ fn the_name_is_held_against_the_stored_one() {
     Tree::open(other().on_name_mismatch(NameMismatch::Warn)).unwrap().close().unwrap();
     assert_eq!(refused(join()).kind(), ErrorKind::OptionMismatch, "the new name is stored");
     Tree::open(other()).unwrap().close().unwrap();
+}
+
+/// A copy of a tree is for the same operator as the tree, and holds the operands that were in memory.
+#[test]
+fn a_checkpoint_keeps_the_operator() {
+    let fs: Arc<MemFs> = Arc::default();
+    let tree = Tree::open(options(&fs).merge_operator(Arc::new(Join::new(true)))).unwrap();
+    tree.insert("a", "0", at(1)).unwrap();
+    flush(&tree);
+    tree.merge("a", "1", at(2)).unwrap();
+    tree.set_gc_watermark(at(9));
+    tree.checkpoint("/copy", &CheckpointOptions::default()).unwrap();
+    let copy = |operator: Arc<dyn MergeOperator>| {
+        let fs = fs.clone();
+        let options = TreeOptions::new("/copy").store(|store| store.fs(fs)).tables(small_tables());
+        Tree::open(options.merge_operator(operator))
+    };
+    assert_eq!(copy(Arc::new(SetEdit)).unwrap_err().kind(), ErrorKind::OptionMismatch);
+    check(&copy(Arc::new(Join::new(true))).unwrap(), "a", Some("0+1"));
+    check(&tree, "a", Some("0+1"));
 }
 
 /// A chain of 20,000 operands, in memory, in a table, over both, from either end.

@@ -126,12 +126,12 @@ impl Store {
         if trees.get(&id).is_some_and(|tree| tree.strong_count() > 0) {
             return Err(EngineError::TreeInUse { tree: id }.into());
         }
-        let version = match self.inner.version(id) {
+        let mut version = match self.inner.version(id) {
             Some(version) => version,
             None => self.inner.create_tree(id, options)?,
         };
         check_names(&version, options)?;
-        self.inner.name_operator(id, &version, options)?;
+        self.inner.name_operator(id, &mut version, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
         let tree = Tree::start(id, self.inner.clone(), owns_store, options, env, &version);
         trees.insert(id, Arc::downgrade(&tree.inner));
@@ -385,7 +385,7 @@ impl StoreInner {
     }
 
     /// Stores the name of the merge operator where it is not stored yet.
-    fn name_operator(&self, id: TreeId, version: &Version, options: &TreeOptions) -> Result<()> {
+    fn name_operator(&self, id: TreeId, version: &mut Version, options: &TreeOptions) -> Result<()> {
         let name = options.merge_operator.as_ref().map(|operator| operator.name());
         let Some(name) = name.filter(|name| version.merge_operator.as_deref() != Some(name)) else {
             return Ok(());
@@ -393,6 +393,7 @@ impl StoreInner {
         if self.is_read_only() {
             return Ok(());
         }
+        version.merge_operator = Some(name.to_owned());
         let mut edit = VersionEdit::default();
         edit.push(id, TreeEdit::MergeOperator(name.to_owned()));
         let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
