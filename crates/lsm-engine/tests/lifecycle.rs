@@ -610,3 +610,28 @@ fn a_reader_beside_a_writer_looks_again() {
     fs.set_faults(FaultPlan::new().with(FaultRule::fail(IoKind::Other).on(IoOp::Open).path("*.sst").from(0)));
     assert_eq!(read_only().get("key-000").unwrap_err().kind(), ErrorKind::Io);
 }
+
+/// Fault: durability W-43. What the engine installs by itself takes none of the caller's numbers, trees of one
+/// directory have numbers of their own, and each has as many levels as it was made with.
+#[test]
+fn installs_take_no_numbers() {
+    let fs = SimFs::new(SimConfig::default());
+    let store = Store::open(StoreOptions::new("/data/db").fs(Arc::new(fs))).unwrap();
+    let options = |levels| {
+        TreeOptions::in_store(StoreOptions::new("/data/db")).tables(small_tables()).level_count(levels)
+    };
+    let small = store.tree(TreeId::new(1), &options(3)).unwrap();
+    let large = store.tree(TreeId::new(2), &options(12)).unwrap();
+    for number in 0..10 {
+        small.insert("key", "value", at(number)).unwrap();
+        flush(&small);
+    }
+    small.major_compact(&CompactOptions::default()).unwrap();
+    large.insert("key", "value", at(3)).unwrap();
+    flush(&large);
+    assert_eq!(small.persisted().highest, Some(at(9)));
+    assert_eq!(large.persisted().highest, Some(at(3)));
+    small.insert("key", "next", at(10)).unwrap();
+    assert_eq!(small.get("key").unwrap().as_deref(), Some(&b"next"[..]));
+    assert_eq!((small.stats().levels.len(), large.stats().levels.len()), (3, 12));
+}

@@ -498,7 +498,7 @@ fn a_purged_range_is_gone_for_snapshots_too() {
     assert_eq!(keys(&tree).len(), 10);
 }
 
-/// Proves E-128, D-93.
+/// Proves E-128, D-93. Fault: durability W-25.
 #[test]
 fn a_clear_leaves_nothing_but_what_is_newer() {
     let memory = Arc::new(MemFs::new());
