@@ -6,19 +6,75 @@
 
 use alloc::vec::Vec;
 
-use crate::hash::{BAND, BUCKET, Mixed, THRESHOLD_BITS, low_bits};
+use crate::hash::{BLOCK, Mixed, THRESHOLD_BITS, low_bits};
 use crate::kernel::Kernel;
 use crate::place::{CLASSES, Item, Plan, place};
 use crate::solve::{Shape, System};
+use crate::width::Coefficients;
 
-/// Slots that the equations of a bucket can reach, rounded up so that an offset of eight bits stays within.
-const WINDOW: usize = 256;
-const _: () = assert!(BUCKET + BAND <= WINDOW);
+/// Equations whose elimination has a window of a fixed size.
+pub(crate) trait Eliminate: Coefficients {
+    /// A slot of a window.
+    type Offset: Copy + Default + Into<usize>;
+    /// Slots that the equations of a bucket can reach, rounded up to a power of two.
+    const WINDOW: usize;
+
+    fn offset(slot: usize) -> Self::Offset;
+
+    /// [`insert_class`] for a window of this size.
+    fn insert_class<I: Item>(
+        class: Class<'_, I>,
+        coefficients: &mut [Self],
+        results: &mut [u32],
+    ) -> Option<usize>;
+}
+
+impl Eliminate for u64 {
+    type Offset = u8;
+    const WINDOW: usize = 256;
+
+    #[expect(clippy::cast_possible_truncation, reason = "slots of a window fit in eight bits")]
+    #[inline]
+    fn offset(slot: usize) -> u8 {
+        slot as u8
+    }
+
+    #[inline]
+    fn insert_class<I: Item>(
+        class: Class<'_, I>,
+        coefficients: &mut [Self],
+        results: &mut [u32],
+    ) -> Option<usize> {
+        insert_class::<I, Self, { Self::WINDOW }>(class, coefficients, results)
+    }
+}
+
+impl Eliminate for u128 {
+    type Offset = u16;
+    const WINDOW: usize = 1024;
+
+    #[expect(clippy::cast_possible_truncation, reason = "slots of a window fit in ten bits")]
+    #[inline]
+    fn offset(slot: usize) -> u16 {
+        slot as u16
+    }
+
+    #[inline]
+    fn insert_class<I: Item>(
+        class: Class<'_, I>,
+        coefficients: &mut [Self],
+        results: &mut [u32],
+    ) -> Option<usize> {
+        insert_class::<I, Self, { Self::WINDOW }>(class, coefficients, results)
+    }
+}
+
+const _: () = assert!(u64::BUCKET + u64::BAND <= u64::WINDOW && u128::BUCKET + u128::BAND <= u128::WINDOW);
 
 /// The system of equations, and the memory to build it.
 #[derive(Default)]
-pub(crate) struct Band {
-    coefficients: Vec<u64>,
+pub(crate) struct Band<C> {
+    coefficients: Vec<C>,
     results: Vec<u32>,
     ends: Vec<u32>,
 }
@@ -32,7 +88,16 @@ pub(crate) struct Outcome {
     pub(crate) absorbed: usize,
 }
 
-impl Band {
+/// The keys of one class of a bucket.
+pub(crate) struct Class<'a, I> {
+    items: &'a [I],
+    plan: Plan,
+    columns: usize,
+    /// First slot of the bucket.
+    start: usize,
+}
+
+impl<C: Eliminate> Band<C> {
     /// Fills a layer with `items`: appends its thresholds to `thresholds`, and leaves at the front of `placed`, which
     /// is as long as `items`, those that did not go in.
     pub(crate) fn fill<I: Item>(
@@ -43,34 +108,36 @@ impl Band {
         placed: &mut [I],
         thresholds: &mut Vec<u8>,
     ) -> Outcome {
-        place(items, plan, placed, &mut self.ends);
-        for_slots(&mut self.coefficients, plan.slots);
-        for_slots(&mut self.results, plan.slots);
+        place::<I, C>(items, plan, placed, &mut self.ends);
+        let padded = plan.slots + C::WINDOW;
+        empty(&mut self.coefficients, padded);
+        empty(&mut self.results, padded);
 
         let first_byte = thresholds.len();
-        thresholds.resize(first_byte + threshold_bytes(plan.buckets()), 0);
+        thresholds.resize(first_byte + threshold_bytes(plan.buckets::<C>()), 0);
         let mut outcome = Outcome { bumped: 0, absorbed: 0 };
         let mut begin = 0;
         for (bucket, ends) in self.ends.chunks_exact(CLASSES).enumerate() {
-            let at = bucket * BUCKET;
+            let start = bucket * C::BUCKET;
             let (Some(coefficients), Some(results)) =
-                (window(&mut self.coefficients, at), window(&mut self.results, at))
+                (self.coefficients.get_mut(start..), self.results.get_mut(start..))
             else {
                 debug_assert!(false, "slots are padded by a window");
                 break;
             };
             let mut threshold = 0;
-            for (class, &end) in ends.iter().enumerate() {
+            for (number, &end) in ends.iter().enumerate() {
                 let group = begin..end as usize;
                 begin = group.end;
                 if threshold == 0 {
-                    let class_items = placed.get(group.clone()).unwrap_or_default();
-                    match insert_class(class_items, plan, columns, at, coefficients, results) {
+                    let items = placed.get(group.clone()).unwrap_or_default();
+                    let class = Class { items, plan, columns, start };
+                    match C::insert_class(class, coefficients, results) {
                         Some(absorbed) => {
                             outcome.absorbed += absorbed;
                             continue;
                         }
-                        None => threshold = CLASSES - class,
+                        None => threshold = CLASSES - number,
                     }
                 }
                 let len = group.len();
@@ -87,7 +154,7 @@ impl Band {
     pub(crate) fn solve(&self, slots: usize, whole: usize, wide_blocks: usize, out: &mut Vec<u8>) {
         let first = out.len();
         let shape = Shape { whole, wide_blocks };
-        out.resize(first + shape.word_at(slots / BAND) * 8, 0);
+        out.resize(first + shape.word_at(slots / BLOCK) * 8, 0);
         let rows = (self.coefficients.get(..slots), self.results.get(..slots));
         let (Some(coefficients), Some(results)) = rows else { return };
         let out = out.get_mut(first..).unwrap_or_default();
@@ -96,7 +163,7 @@ impl Band {
 
     /// Bytes of memory held.
     pub(crate) fn memory_len(&self) -> usize {
-        self.coefficients.capacity() * 8 + (self.results.capacity() + self.ends.capacity()) * 4
+        self.coefficients.capacity() * size_of::<C>() + (self.results.capacity() + self.ends.capacity()) * 4
     }
 }
 
@@ -111,36 +178,37 @@ fn set_threshold(bytes: &mut [u8], bucket: usize, threshold: usize) {
     }
 }
 
-/// Empties `column` and gives it a value for each slot, and for a window after them.
-fn for_slots<T: Copy + Default>(column: &mut Vec<T>, slots: usize) {
+/// Empties `column` and gives it a value for each of `slots`.
+fn empty<T: Copy + Default>(column: &mut Vec<T>, slots: usize) {
     column.clear();
-    column.reserve_exact(slots + WINDOW);
-    column.resize(slots + WINDOW, T::default());
-}
-
-fn window<T>(column: &mut [T], at: usize) -> Option<&mut [T; WINDOW]> {
-    column.get_mut(at..)?.first_chunk_mut()
+    column.reserve_exact(slots);
+    column.resize(slots, T::default());
 }
 
 /// Inserts all items of a class, or none: the number of equations that followed from others, `None` if one is
 /// contradicted by them.
-fn insert_class<I: Item>(
-    items: &[I],
-    plan: Plan,
-    columns: usize,
-    bucket_start: usize,
-    coefficients: &mut [u64; WINDOW],
-    results: &mut [u32; WINDOW],
+#[inline]
+fn insert_class<I: Item, C: Eliminate, const WINDOW: usize>(
+    class: Class<'_, I>,
+    coefficients: &mut [C],
+    results: &mut [u32],
 ) -> Option<usize> {
-    let mut window = Window { coefficients, results, taken: [0; WINDOW], taken_len: 0, absorbed: 0 };
-    let starts = plan.starts();
+    let Class { items, plan, columns, start } = class;
+    let (Some(coefficients), Some(results)) = (coefficients.first_chunk_mut(), results.first_chunk_mut())
+    else {
+        debug_assert!(false, "slots are padded by a window");
+        return None;
+    };
+    let taken = [C::Offset::default(); WINDOW];
+    let mut window = Window { coefficients, results, taken, taken_len: 0, absorbed: 0 };
+    let starts = plan.starts::<C>();
     let mask = low_bits(columns);
     let row_of = |&item: &I| {
         let mixed = Mixed::new(item.hash(), plan.seed);
         Row {
-            coefficients: mixed.coefficients(),
+            coefficients: C::of(mixed),
             result: item.result(mixed) & mask,
-            offset: mixed.start(starts) - bucket_start,
+            offset: mixed.start(starts) - start,
         }
     };
     let consistent = window.insert_all(items.iter().map(row_of));
@@ -152,8 +220,8 @@ fn insert_class<I: Item>(
 
 /// One equation on its way to a free slot.
 #[derive(Clone, Copy, Default)]
-struct Row {
-    coefficients: u64,
+struct Row<C> {
+    coefficients: C,
     result: u32,
     /// Slot of the first coefficient, from the start of the window.
     offset: usize,
@@ -172,25 +240,25 @@ enum Step {
 }
 
 /// The slots that one bucket reaches, and what a class did to them.
-struct Window<'a> {
-    coefficients: &'a mut [u64; WINDOW],
+struct Window<'a, C: Eliminate, const WINDOW: usize> {
+    coefficients: &'a mut [C; WINDOW],
     results: &'a mut [u32; WINDOW],
     /// Slots taken by this class; no more than there are.
-    taken: [u8; WINDOW],
+    taken: [C::Offset; WINDOW],
     taken_len: usize,
     absorbed: usize,
 }
 
-impl Window<'_> {
+impl<C: Eliminate, const WINDOW: usize> Window<'_, C, WINDOW> {
     /// Inserts rows up to the first that contradicts others; whether there was none.
     #[inline]
-    fn insert_all(&mut self, mut rows: impl Iterator<Item = Row>) -> bool {
+    fn insert_all(&mut self, mut rows: impl Iterator<Item = Row<C>>) -> bool {
         // A row without coefficients has arrived.
         let mut lanes = [Row::default(); LANES];
         for lane in &mut lanes {
             *lane = rows.next().unwrap_or_default();
         }
-        let mut more = lanes.iter().all(|lane| lane.coefficients != 0);
+        let mut more = lanes.iter().all(|lane| lane.coefficients != C::default());
         while more {
             for lane in &mut lanes {
                 match self.step(lane) {
@@ -200,7 +268,7 @@ impl Window<'_> {
                     Step::Contradicts => return false,
                 }
                 let Some(row) = rows.next() else {
-                    lane.coefficients = 0;
+                    lane.coefficients = C::default();
                     more = false;
                     break;
                 };
@@ -208,7 +276,7 @@ impl Window<'_> {
             }
         }
         for mut lane in lanes {
-            while lane.coefficients != 0 {
+            while lane.coefficients != C::default() {
                 match self.step(&mut lane) {
                     Step::Goes => continue,
                     Step::Stands(slot) => self.take(slot),
@@ -223,7 +291,7 @@ impl Window<'_> {
 
     /// Puts the row into its slot, or takes away the equation that stands there.
     #[inline]
-    fn step(&mut self, row: &mut Row) -> Step {
+    fn step(&mut self, row: &mut Row<C>) -> Step {
         // The remainder never changes an offset; it spares the bounds check.
         let slot = row.offset % WINDOW;
         let (Some(standing), Some(standing_result)) =
@@ -231,13 +299,13 @@ impl Window<'_> {
         else {
             return Step::Contradicts;
         };
-        if *standing == 0 {
+        if *standing == C::default() {
             (*standing, *standing_result) = (row.coefficients, row.result);
             return Step::Stands(slot);
         }
         row.result ^= *standing_result;
         row.coefficients ^= *standing;
-        if row.coefficients == 0 {
+        if row.coefficients == C::default() {
             return if row.result == 0 { Step::Vanishes } else { Step::Contradicts };
         }
         let gap = row.coefficients.trailing_zeros();
@@ -246,11 +314,10 @@ impl Window<'_> {
         Step::Goes
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "slots of a window fit in eight bits")]
     #[inline]
     fn take(&mut self, slot: usize) {
         if let Some(entry) = self.taken.get_mut(self.taken_len) {
-            *entry = slot as u8;
+            *entry = C::offset(slot);
         }
         self.taken_len += 1;
     }
@@ -258,9 +325,9 @@ impl Window<'_> {
     /// Empties the slots taken.
     fn undo(&mut self) {
         for &slot in self.taken.iter().take(self.taken_len) {
-            let slot = usize::from(slot);
+            let slot: usize = slot.into();
             if let (Some(row), Some(result)) = (self.coefficients.get_mut(slot), self.results.get_mut(slot)) {
-                (*row, *result) = (0, 0);
+                (*row, *result) = (C::default(), 0);
             }
         }
     }

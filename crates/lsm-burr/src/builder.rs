@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::error::key_count;
 use crate::tower::{self, Fallen, Order, Tower};
-use crate::{Bits, BuildError, HashId, Stats, Structure, list};
+use crate::{BandWidth, Bits, BuildError, HashId, Stats, Structure, list};
 
 /// Keys up to which a list of fingerprints is the smaller structure.
 const LIST_KEYS: usize = 256;
@@ -20,18 +20,39 @@ pub struct Builder {
     bits: Bits,
     hash_id: HashId,
     hashes: Vec<u64>,
-    tower: Tower<u64>,
+    towers: Towers,
+}
+
+/// The tower of one width of equations.
+enum Towers {
+    Slots64(Tower<u64, u64>),
+    Slots128(Tower<u64, u128>),
 }
 
 impl Builder {
     /// A builder of filters of `bits` per key.
     pub fn new(bits: Bits) -> Self {
-        Self { bits, hash_id: HashId::WHOLE_KEY, hashes: Vec::new(), tower: Tower::default() }
+        Self {
+            bits,
+            hash_id: HashId::WHOLE_KEY,
+            hashes: Vec::new(),
+            towers: Towers::Slots64(Tower::default()),
+        }
     }
 
     /// Says what the hashes are hashes of; the number goes into the filter's head.
     pub fn with_hash_id(mut self, hash_id: HashId) -> Self {
         self.hash_id = hash_id;
+        self
+    }
+
+    /// Chooses how many slots an equation covers: 64, unless this says otherwise. Wide ones need up to 36 bytes of memory
+    /// per key.
+    pub fn with_band(mut self, band: BandWidth) -> Self {
+        self.towers = match band {
+            BandWidth::Slots64 => Towers::Slots64(Tower::default()),
+            BandWidth::Slots128 => Towers::Slots128(Tower::default()),
+        };
         self
     }
 
@@ -63,12 +84,24 @@ impl Builder {
     /// The bytes that [`Self::finish`] would append, within half a percent and a block of 64 slots.
     pub fn projected_len(&self) -> usize {
         let keys = self.hashes.len();
-        if keys <= LIST_KEYS { list::len(keys, self.bits) } else { tower::projected_len(keys, self.bits) }
+        let band = match self.towers {
+            Towers::Slots64(_) => BandWidth::Slots64,
+            Towers::Slots128(_) => BandWidth::Slots128,
+        };
+        if keys <= LIST_KEYS {
+            list::len(keys, self.bits)
+        } else {
+            tower::projected_len(keys, self.bits, band)
+        }
     }
 
     /// Bytes of memory held.
     pub fn memory_len(&self) -> usize {
-        self.hashes.capacity() * size_of::<u64>() + self.tower.memory_len()
+        let towers = match &self.towers {
+            Towers::Slots64(tower) => tower.memory_len(),
+            Towers::Slots128(tower) => tower.memory_len(),
+        };
+        self.hashes.capacity() * size_of::<u64>() + towers
     }
 
     /// Appends the filter of all hashes added since the last one, and starts anew.
@@ -91,7 +124,11 @@ impl Builder {
         while self.hashes.len() > LIST_KEYS && seed < seeds {
             let (structure, layers) = (Structure::Membership, tower::LAYERS);
             let order = Order { structure, bits: self.bits, hash_id: self.hash_id, seed, layers };
-            match self.tower.build(&self.hashes, order, out, write_stash) {
+            let built = match &mut self.towers {
+                Towers::Slots64(tower) => tower.build(&self.hashes, order, out, write_stash),
+                Towers::Slots128(tower) => tower.build(&self.hashes, order, out, write_stash),
+            };
+            match built {
                 Ok(stats) if seed + 1 >= seeds || !tower::is_heavy(&stats, self.bits) => return stats,
                 Err(Fallen::Repeats) if !distinct => {
                     self.make_distinct();
@@ -126,12 +163,13 @@ mod tests {
 
     use super::*;
     use crate::FilterRef;
-    use crate::hash::{BUCKET, Mixed, layer_seed};
+    use crate::hash::{Mixed, layer_seed};
+    use crate::width::Coefficients;
 
     /// Hashes that the first layer of seed 0 would all put into one bucket, if it has about as many slots as they are.
     fn one_bucket(count: usize) -> Vec<u64> {
         let starts = count as u64;
-        let in_first = |hash: &u64| Mixed::new(*hash, layer_seed(0, 0, 0)).start(starts) < BUCKET / 2;
+        let in_first = |hash: &u64| Mixed::new(*hash, layer_seed(0, 0, 0)).start(starts) < u64::BUCKET / 2;
         (0..).map(|i: u64| i.wrapping_mul(0xD129_0F5D_8C5B_2D3B)).filter(in_first).take(count).collect()
     }
 

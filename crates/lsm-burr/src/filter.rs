@@ -4,8 +4,8 @@ use crate::geometry::Geometry;
 use crate::header::Header;
 use crate::kernel::Kernel;
 use crate::list::List;
-use crate::probe;
-use crate::{Bits, FilterError, HashId, Stats, Structure};
+use crate::probe::{self, wide};
+use crate::{BandWidth, Bits, FilterError, HashId, Stats, Structure};
 
 /// A filter over bytes of any owner. Opening checks the bytes once; probing cannot fail and copies nothing.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub type FilterRef<'a> = Filter<&'a [u8]>;
 #[derive(Clone, Debug)]
 enum Body {
     Layers(Geometry),
+    /// Layers of equations that cover 128 slots.
+    WideLayers(Geometry),
     List(List),
     /// Without keys: nothing is known, so anything may be there.
     Empty,
@@ -39,7 +41,13 @@ impl<B: AsRef<[u8]>> Filter<B> {
         let header = Header::decode(bytes.as_ref())?;
         let body = match header.structure {
             Structure::Membership | Structure::FingerprintList if header.keys == 0 => Body::Empty,
-            Structure::Membership => Body::Layers(Geometry::new(&header, bytes.as_ref())?),
+            Structure::Membership => {
+                let geometry = Geometry::new(&header, bytes.as_ref())?;
+                match header.band {
+                    BandWidth::Slots64 => Body::Layers(geometry),
+                    BandWidth::Slots128 => Body::WideLayers(geometry),
+                }
+            }
             Structure::FingerprintList => Body::List(List::new(&header, bytes.as_ref())?),
             Structure::Retrieval => {
                 let value = header.structure.code().into();
@@ -54,6 +62,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
     pub fn may_contain(&self, hash: u64) -> bool {
         match &self.body {
             Body::Layers(geometry) => probe::one(self.kernel, geometry, self.bytes.as_ref(), hash),
+            Body::WideLayers(geometry) => wide::one(geometry, self.bytes.as_ref(), hash),
             Body::List(list) => list.may_contain(self.bytes.as_ref(), hash),
             Body::Empty => true,
         }
@@ -66,6 +75,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
             Body::Layers(geometry) => {
                 probe::many(self.kernel, geometry, self.bytes.as_ref(), hashes, found);
             }
+            Body::WideLayers(geometry) => wide::many(geometry, self.bytes.as_ref(), hashes, found),
             Body::List(_) | Body::Empty => {
                 for (answer, &hash) in found.iter_mut().zip(hashes) {
                     *answer = self.may_contain(hash);
@@ -77,12 +87,14 @@ impl<B: AsRef<[u8]>> Filter<B> {
     /// Starts loading the cache lines that a probe for `hash` will read. Worth it when other work lies between the two.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        if let Body::Layers(geometry) = &self.body {
-            probe::ask_for(geometry, self.bytes.as_ref(), hash);
+        match &self.body {
+            Body::Layers(geometry) => probe::ask_for::<u64>(geometry, self.bytes.as_ref(), hash),
+            Body::WideLayers(geometry) => probe::ask_for::<u128>(geometry, self.bytes.as_ref(), hash),
+            Body::List(_) | Body::Empty => {}
         }
     }
 
-    /// The instructions that probes use.
+    /// The instructions that probes use; equations of 128 slots have no others than [`Kernel::Scalar`]'s.
     pub fn kernel(&self) -> Kernel {
         self.kernel
     }

@@ -3,9 +3,8 @@
 use core::cmp::Ordering;
 
 use crate::band::threshold_bytes;
-use crate::hash::{BAND, BUCKET, layer_seed};
+use crate::hash::{BLOCK, layer_seed};
 use crate::header::{Header, LAYERS_MAX};
-use crate::place::Plan;
 use crate::{FilterError, Structure};
 
 /// One layer as a probe uses it.
@@ -53,20 +52,20 @@ impl Geometry {
         // Sums of a few products of 32-bit numbers and small ones stay far below 2^64.
         let mut end = Header::len(header.structure, header.layer_count) as u64;
         for (number, (layer, entry)) in layers.iter_mut().zip(header.layers()).enumerate() {
-            let (band, slots) = (BAND as u64, u64::from(entry.slots));
-            if slots == 0 || slots % band != 0 {
+            let (block, band, slots) = (BLOCK as u64, header.band.slots() as u64, u64::from(entry.slots));
+            if slots < band || slots % block != 0 {
                 return Err(malformed("slots", slots));
             }
-            let wide_blocks = header.bits.wide_blocks(slots / band);
+            let wide_blocks = header.bits.wide_blocks(slots / block);
             layer.starts = slots - (band - 1);
             layer.seed = layer_seed(header.seed, number, entry.attempt);
             layer.wide_blocks = to_usize(wide_blocks, "slots")?;
             layer.solution = to_usize(end, "slots")?;
-            end += (slots / band * whole as u64 + wide_blocks) * 8;
+            end += (slots / block * whole as u64 + wide_blocks) * 8;
         }
         for (layer, entry) in layers.iter_mut().zip(header.layers()) {
             let slots = to_usize(entry.slots.into(), "slots")?;
-            let buckets = Plan { slots, seed: 0 }.buckets();
+            let buckets = header.band.buckets(slots);
             if entry.threshold_len as usize != threshold_bytes(buckets) {
                 return Err(malformed("threshold bytes", entry.threshold_len.into()));
             }
@@ -129,5 +128,3 @@ impl Layer {
 fn to_usize(value: u64, field: &'static str) -> Result<usize, FilterError> {
     usize::try_from(value).map_err(|_| FilterError::Malformed { field, value })
 }
-
-const _: () = assert!(BUCKET.is_multiple_of(BAND));

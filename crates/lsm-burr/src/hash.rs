@@ -3,20 +3,15 @@
 //! All three come out of one product of the hash and the layer's seed, so a layer needs no hash function of the key,
 //! and equal hashes give equal equations. The caller's hashes need not be random: sequential numbers do.
 
-/// Slots that one equation covers, and slots of a block.
-pub(crate) const BAND: usize = 64;
-/// Slots of a bucket, as a power of two.
-pub(crate) const BUCKET_LOG2: u8 = 7;
-/// Slots of a bucket.
-pub(crate) const BUCKET: usize = 1 << BUCKET_LOG2;
-/// What the two bits of a threshold mean: keys that start below this offset of their bucket live in a later layer.
-pub(crate) const THRESHOLDS: [u8; 4] = [0, 16, 42, 128];
+/// Slots of a block.
+pub(crate) const BLOCK: usize = 64;
 /// Bits of a threshold.
 pub(crate) const THRESHOLD_BITS: u8 = 2;
 
 const PLACE: u64 = 0x9E37_79B9_7F4A_7C15;
 const ROW: u64 = 0xD6E8_FEB8_6659_FD93;
 const RESULT: u64 = 0xA076_1D64_78BD_642F;
+const MORE: u64 = 0xE703_7ED1_A0B4_28DB;
 
 /// The two halves of a product, folded.
 #[expect(clippy::cast_possible_truncation, reason = "the halves are wanted")]
@@ -53,6 +48,12 @@ impl Mixed {
     #[inline]
     pub(crate) fn coefficients(self) -> u64 {
         fold(self.0, ROW) | 1
+    }
+
+    /// The same for the 64 slots after the first 64, in wide equations.
+    #[inline]
+    pub(crate) fn more_coefficients(self) -> u64 {
+        fold(self.0, MORE)
     }
 
     /// The bits a member is known by; a filter of `r` bits takes the low `r`.

@@ -1,7 +1,7 @@
 //! The fixed head of a structure and its table of layers (`docs/format/filter.md`, section 1).
 
-use crate::hash::{BAND, BUCKET_LOG2, THRESHOLD_BITS};
-use crate::{Bits, FilterError, HashId, Structure};
+use crate::hash::THRESHOLD_BITS;
+use crate::{BandWidth, Bits, FilterError, HashId, Structure};
 
 /// Bytes of the fixed head.
 pub(crate) const LEN: usize = 32;
@@ -11,11 +11,13 @@ pub(crate) const LAYER_LEN: usize = 8;
 pub(crate) const ALIGN: usize = 64;
 /// The most layers the format has.
 pub(crate) const LAYERS_MAX: usize = 6;
-/// Band, bucket and threshold width: the one kind of equations there is.
-const EQUATIONS: [u8; 3] = [64, BUCKET_LOG2, THRESHOLD_BITS];
-const _: () = assert!(BAND == 64);
 /// The version of each structure's payload.
 const ENCODING: u8 = 1;
+
+/// Band, bucket and threshold width, as the head has them.
+fn equations(band: BandWidth) -> [u8; 3] {
+    [band.code(), band.bucket_log2(), THRESHOLD_BITS]
+}
 
 /// One layer, as its entry has it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Header {
     pub(crate) keys: u32,
     pub(crate) seed: u64,
     pub(crate) hash_id: HashId,
+    /// Of no meaning in a list.
+    pub(crate) band: BandWidth,
     pub(crate) stash: u32,
     pub(crate) layer_count: usize,
     pub(crate) layers: [LayerEntry; LAYERS_MAX],
@@ -63,7 +67,7 @@ impl Header {
         head[8..16].copy_from_slice(&self.seed.to_le_bytes());
         head[16] = self.hash_id.0;
         if self.structure != Structure::FingerprintList {
-            [head[17], head[18], head[19]] = EQUATIONS;
+            [head[17], head[18], head[19]] = equations(self.band);
         }
         head[20..24].copy_from_slice(&self.stash.to_le_bytes());
         for (byte, layer) in head[24..30].iter_mut().zip(&self.layers) {
@@ -91,7 +95,10 @@ impl Header {
             return Err(unsupported("encoding", head[1]));
         }
         let layered = structure != Structure::FingerprintList;
-        let equations = if layered { EQUATIONS } else { [0; 3] };
+        // Only filters have wide bands.
+        let band = BandWidth::from_code(head[17]).filter(|_| structure == Structure::Membership);
+        let band = band.unwrap_or_default();
+        let equations = if layered { equations(band) } else { [0; 3] };
         for (at, field) in ["band", "log2 bucket", "threshold bits"].into_iter().enumerate() {
             let found = head[17..20].get(at).copied().unwrap_or_default();
             if equations.get(at) != Some(&found) {
@@ -121,6 +128,6 @@ impl Header {
         let [.., s0, s1, s2, s3, s4, s5, s6, s7] = *bytes.first_chunk::<16>().ok_or(cut(LEN))?;
         let seed = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
         let stash = u32::from_le_bytes([head[20], head[21], head[22], head[23]]);
-        Ok(Self { structure, bits, keys, seed, hash_id: HashId(head[16]), stash, layer_count, layers })
+        Ok(Self { structure, bits, keys, seed, hash_id: HashId(head[16]), band, stash, layer_count, layers })
     }
 }

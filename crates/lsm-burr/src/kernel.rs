@@ -1,6 +1,7 @@
 //! Which instructions do the work. All give the same bytes and the same answers; the fastest there are is chosen.
 
 use crate::solve::{System, solve};
+use crate::width::Coefficients;
 
 /// Instructions to build and probe with.
 #[non_exhaustive]
@@ -40,7 +41,7 @@ impl Kernel {
         target_arch = "x86_64",
         expect(unsafe_code, reason = "instructions that not every processor has")
     )]
-    pub(crate) fn solve(self, system: &System<'_>, out: &mut [u8]) {
+    pub(crate) fn solve<C: Coefficients>(self, system: &System<'_, C>, out: &mut [u8]) {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `best` answers with a kernel that this processor has, and so does every filter.
@@ -56,14 +57,14 @@ impl Kernel {
 /// The portable code, compiled for eight lanes with a count of ones for each.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq,avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn solve_avx512(system: &System<'_>, out: &mut [u8]) {
+fn solve_avx512<C: Coefficients>(system: &System<'_, C>, out: &mut [u8]) {
     solve(system, out);
 }
 
 /// The portable code, compiled for processors that count ones.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn solve_avx2(system: &System<'_>, out: &mut [u8]) {
+fn solve_avx2<C: Coefficients>(system: &System<'_, C>, out: &mut [u8]) {
     solve(system, out);
 }
 

@@ -54,6 +54,7 @@ mod retrieval;
 mod solve;
 mod stats;
 mod tower;
+mod width;
 
 pub use bits::Bits;
 pub use builder::Builder;
@@ -62,3 +63,4 @@ pub use filter::{Filter, FilterRef};
 pub use kernel::Kernel;
 pub use retrieval::{Retrieval, RetrievalBuilder};
 pub use stats::{HashId, Stats, Structure};
+pub use width::BandWidth;

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use crate::hash::Mixed;
 use crate::header::{self, Header, LAYERS_MAX, LayerEntry};
-use crate::{Bits, FilterError, HashId, Stats, Structure};
+use crate::{BandWidth, Bits, FilterError, HashId, Stats, Structure};
 
 /// Words between counts.
 const GROUP: usize = 8;
@@ -51,6 +51,7 @@ pub(crate) fn encode(hashes: &mut [u64], bits: Bits, hash_id: HashId, out: &mut 
         keys: u32::try_from(keys).unwrap_or(u32::MAX),
         seed,
         hash_id,
+        band: BandWidth::default(),
         stash: 0,
         layer_count: 0,
         layers: [LayerEntry::default(); LAYERS_MAX],

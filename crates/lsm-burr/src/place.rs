@@ -5,7 +5,8 @@
 
 use alloc::vec::Vec;
 
-use crate::hash::{BAND, BUCKET, BUCKET_LOG2, Mixed, THRESHOLDS};
+use crate::hash::Mixed;
+use crate::width::Coefficients;
 
 /// What a layer stores: a hash and the bits to be found under it.
 pub(crate) trait Item: Copy + Default {
@@ -40,29 +41,35 @@ pub(crate) struct Plan {
 impl Plan {
     /// Places at which an equation may start: the band ends within the slots.
     #[inline]
-    pub(crate) fn starts(self) -> u64 {
-        self.slots as u64 - (BAND as u64 - 1)
+    pub(crate) fn starts<C: Coefficients>(self) -> u64 {
+        self.slots as u64 - (C::BAND as u64 - 1)
     }
 
-    pub(crate) fn buckets(self) -> usize {
-        (self.slots - BAND) / BUCKET + 1
+    pub(crate) fn buckets<C: Coefficients>(self) -> usize {
+        C::WIDTH.buckets(self.slots)
     }
 }
 
 /// Which class of which bucket starts at `start`, in the order of insertion.
 #[inline]
-fn group(start: usize) -> usize {
-    const LOW: usize = THRESHOLDS[1] as usize;
-    const HIGH: usize = THRESHOLDS[2] as usize;
-    let offset = start % BUCKET;
-    (start >> BUCKET_LOG2) * CLASSES + usize::from(offset < HIGH) + usize::from(offset < LOW)
+fn group<C: Coefficients>(start: usize) -> usize {
+    let [_, low, high, _] = C::THRESHOLDS;
+    let offset = start % C::BUCKET;
+    (start >> C::BUCKET_LOG2) * CLASSES
+        + usize::from(offset < usize::from(high))
+        + usize::from(offset < usize::from(low))
 }
 
 /// Copies `items` to `placed`, which is as long, in order; `ends[g]` is then where group `g` ends.
-pub(crate) fn place<I: Item>(items: &[I], plan: Plan, placed: &mut [I], ends: &mut Vec<u32>) {
-    let groups = plan.buckets() * CLASSES;
-    let starts = plan.starts();
-    let group_of = |item: I| group(Mixed::new(item.hash(), plan.seed).start(starts));
+pub(crate) fn place<I: Item, C: Coefficients>(
+    items: &[I],
+    plan: Plan,
+    placed: &mut [I],
+    ends: &mut Vec<u32>,
+) {
+    let groups = plan.buckets::<C>() * CLASSES;
+    let starts = plan.starts::<C>();
+    let group_of = |item: I| group::<C>(Mixed::new(item.hash(), plan.seed).start(starts));
     ends.clear();
     ends.resize(groups, 0);
     for &item in items {

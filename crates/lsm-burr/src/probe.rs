@@ -9,11 +9,13 @@ mod avx2;
 mod avx512;
 mod prefetch;
 mod scalar;
+pub(crate) mod wide;
 
 use crate::Structure;
 use crate::geometry::{Geometry, Layer};
-use crate::hash::{BAND, BUCKET, BUCKET_LOG2, Mixed, THRESHOLDS};
+use crate::hash::{BLOCK, Mixed};
 use crate::kernel::Kernel;
+use crate::width::Coefficients;
 use prefetch::prefetch;
 
 /// Hashes whose cache misses overlap.
@@ -42,37 +44,49 @@ enum Found {
 /// Walks down to the layer that decides about `hash`.
 #[inline]
 fn find(geometry: &Geometry, bytes: &[u8], hash: u64) -> Found {
+    match find_layer::<u64>(geometry, bytes, hash) {
+        Some((layer, mixed, start)) => Found::Equation(equation(geometry, layer, mixed, start)),
+        None => Found::Stash,
+    }
+}
+
+/// The layer that decides about `hash`, what it makes of it, and where the equation starts; `None` for the stash.
+#[inline]
+fn find_layer<'a, C: Coefficients>(
+    geometry: &'a Geometry,
+    bytes: &[u8],
+    hash: u64,
+) -> Option<(&'a Layer, Mixed, usize)> {
     for layer in geometry.layers() {
         let mixed = Mixed::new(hash, layer.seed);
         let start = mixed.start(layer.starts);
-        if !is_bumped(layer, bytes, start) {
-            return Found::Equation(equation(geometry, layer, mixed, start));
+        if !is_bumped::<C>(layer, bytes, start) {
+            return Some((layer, mixed, start));
         }
     }
-    Found::Stash
+    None
 }
 
 /// Whether the keys that start at a slot live in a later layer.
 #[inline]
-fn is_bumped(layer: &Layer, bytes: &[u8], start: usize) -> bool {
-    let bucket = start >> BUCKET_LOG2;
+fn is_bumped<C: Coefficients>(layer: &Layer, bytes: &[u8], start: usize) -> bool {
+    let bucket = start >> C::BUCKET_LOG2;
     let four = bytes.get(layer.thresholds + bucket / 4).copied().unwrap_or_default();
-    // Four limits of a byte each in one word: no load, no branch.
-    let limit = u32::from_le_bytes(THRESHOLDS) >> ((four >> (bucket % 4 * 2) & 3) * 8) & 0xFF;
-    start % BUCKET < limit as usize
+    let limit = C::THRESHOLD_WORD >> ((four >> (bucket % 4 * 2) & 3) * 16) & 0xFFFF;
+    ((start % C::BUCKET) as u64) < limit
 }
 
 #[inline]
 fn equation(geometry: &Geometry, layer: &Layer, mixed: Mixed, start: usize) -> Equation {
-    let last_block = start.div_ceil(BAND);
+    let last_block = start.div_ceil(BLOCK);
     let row = mixed.coefficients();
-    let shift = start % BAND;
+    let shift = start % BLOCK;
     Equation {
-        first: layer.block_at(geometry.whole, start / BAND),
+        first: layer.block_at(geometry.whole, start / BLOCK),
         first_row: row << shift,
         last: layer.block_at(geometry.whole, last_block),
         // In two steps, as a shift by 64 is none.
-        last_row: row >> 1 >> (BAND - 1 - shift),
+        last_row: row >> 1 >> (BLOCK - 1 - shift),
         columns: layer.columns(geometry.whole, last_block),
         fingerprint: mixed.fingerprint(),
     }
@@ -97,23 +111,29 @@ pub(crate) fn one(kernel: Kernel, geometry: &Geometry, bytes: &[u8], hash: u64) 
 
 /// Answers for many hashes. The lines of a batch are asked for before the first of them is used.
 pub(crate) fn many(kernel: Kernel, geometry: &Geometry, bytes: &[u8], hashes: &[u64], found: &mut [bool]) {
+    let ask_for = |hash| ask_for::<u64>(geometry, bytes, hash);
+    in_batches(hashes, found, ask_for, |hash| one(kernel, geometry, bytes, hash));
+}
+
+#[inline]
+fn in_batches(hashes: &[u64], found: &mut [bool], ask_for: impl Fn(u64), one: impl Fn(u64) -> bool) {
     for (hashes, found) in hashes.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
         for &hash in hashes {
-            ask_for(geometry, bytes, hash);
+            ask_for(hash);
         }
         for (answer, &hash) in found.iter_mut().zip(hashes) {
-            *answer = one(kernel, geometry, bytes, hash);
+            *answer = one(hash);
         }
     }
 }
 
 /// Starts loading the lines that nearly all hashes are decided by: those of the first layer.
 #[inline]
-pub(crate) fn ask_for(geometry: &Geometry, bytes: &[u8], hash: u64) {
+pub(crate) fn ask_for<C: Coefficients>(geometry: &Geometry, bytes: &[u8], hash: u64) {
     let Some(layer) = geometry.layers.first().filter(|layer| layer.starts > 0) else { return };
     let start = Mixed::new(hash, layer.seed).start(layer.starts);
-    let from = layer.block_at(geometry.whole, start / BAND);
-    let to = layer.block_at(geometry.whole, start / BAND + 2);
+    let from = layer.block_at(geometry.whole, start / BLOCK);
+    let to = layer.block_at(geometry.whole, start / BLOCK + C::BAND / BLOCK + 1);
     for line in bytes.get(from..to.min(bytes.len())).unwrap_or_default().chunks(prefetch::LINE) {
         prefetch(line.as_ptr());
     }

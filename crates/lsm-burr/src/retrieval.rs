@@ -11,7 +11,7 @@ use crate::hash::Mixed;
 use crate::header::{Header, LAYERS_MAX, LayerEntry};
 use crate::place::Item;
 use crate::tower::{LAYERS, Order, Tower};
-use crate::{Bits, BuildError, FilterError, HashId, Stats, Structure, probe};
+use crate::{BandWidth, Bits, BuildError, FilterError, HashId, Stats, Structure, probe};
 
 /// Seeds that are tried before all numbers are listed.
 const SEEDS: u64 = 8;
@@ -43,7 +43,7 @@ pub struct RetrievalBuilder {
     pairs: Vec<Pair>,
     /// Hashes with several numbers, in order.
     ambiguous: Vec<u64>,
-    tower: Tower<Pair>,
+    tower: Tower<Pair, u64>,
 }
 
 impl RetrievalBuilder {
@@ -138,6 +138,7 @@ impl RetrievalBuilder {
             keys: u32::try_from(self.pairs.len()).unwrap_or(u32::MAX),
             seed: 0,
             hash_id: self.hash_id,
+            band: BandWidth::default(),
             stash: u32::try_from(stash).unwrap_or(u32::MAX),
             layer_count: 0,
             layers: [LayerEntry::default(); LAYERS_MAX],

@@ -1,6 +1,7 @@
 //! Solves a layer's system of equations from the right, 64 slots at a time, and writes the solution interleaved.
 
-use crate::hash::BAND;
+use crate::hash::BLOCK;
+use crate::width::Coefficients;
 
 /// How many words the blocks of a solution have.
 #[derive(Clone, Copy)]
@@ -20,8 +21,8 @@ impl Shape {
 }
 
 /// A system in which each equation stands at its first coefficient; a slot without one has no coefficients.
-pub(crate) struct System<'a> {
-    pub(crate) coefficients: &'a [u64],
+pub(crate) struct System<'a, C> {
+    pub(crate) coefficients: &'a [C],
     pub(crate) results: &'a [u32],
     pub(crate) shape: Shape,
 }
@@ -32,41 +33,45 @@ pub(crate) struct System<'a> {
 /// inlined into functions that are compiled for certain processors, which make vectors of the columns.
 #[expect(clippy::inline_always, reason = "code that is not inlined does not get the caller's instructions")]
 #[inline(always)]
-pub(crate) fn solve(system: &System<'_>, out: &mut [u8]) {
+pub(crate) fn solve<C: Coefficients>(system: &System<'_, C>, out: &mut [u8]) {
     let columns = system.shape.whole + usize::from(system.shape.wide_blocks > 0);
     let mut first = 0;
     while first < columns {
         first += match columns - first {
-            1 => solve_columns::<1>(system, first, out),
-            2 => solve_columns::<2>(system, first, out),
-            3 | 4 => solve_columns::<4>(system, first, out),
-            _ => solve_columns::<8>(system, first, out),
+            1 => solve_columns::<_, 1>(system, first, out),
+            2 => solve_columns::<_, 2>(system, first, out),
+            3 | 4 => solve_columns::<_, 4>(system, first, out),
+            _ => solve_columns::<_, 8>(system, first, out),
         };
     }
 }
 
-/// Solves `C` columns from `first` on. Returns `C`.
+/// Solves `N` columns from `first` on. Returns `N`.
 #[expect(clippy::inline_always, reason = "see `solve`")]
 #[inline(always)]
-fn solve_columns<const C: usize>(system: &System<'_>, first: usize, out: &mut [u8]) -> usize {
+fn solve_columns<C: Coefficients, const N: usize>(
+    system: &System<'_, C>,
+    first: usize,
+    out: &mut [u8],
+) -> usize {
     // Bit i of a word is the solution of the i-th slot from the current one on.
-    let mut words = [0_u64; C];
-    let blocks = system.coefficients.chunks_exact(BAND).zip(system.results.chunks_exact(BAND));
+    let mut words = [C::default(); N];
+    let blocks = system.coefficients.chunks_exact(BLOCK).zip(system.results.chunks_exact(BLOCK));
     for (block, (coefficients, results)) in blocks.enumerate().rev() {
         for (&row, &result) in coefficients.iter().zip(results).rev() {
             let result = u64::from(result >> first);
             for (column, word) in words.iter_mut().enumerate() {
-                let known = *word << 1;
-                let parity = u64::from((known & row).count_ones());
-                *word = known | ((parity ^ result >> column) & 1);
+                let known = word.next();
+                let parity = known.common_ones(row);
+                *word = known.with_lowest((parity ^ result >> column) & 1);
             }
         }
         let have = system.shape.whole + usize::from(block < system.shape.wide_blocks) - first;
         let at = (system.shape.word_at(block) + first) * 8;
         let target = out.get_mut(at..).unwrap_or_default().chunks_exact_mut(8);
         for (bytes, word) in target.zip(words).take(have) {
-            bytes.copy_from_slice(&word.to_le_bytes());
+            bytes.copy_from_slice(&word.low_word().to_le_bytes());
         }
     }
-    C
+    N
 }

@@ -1,5 +1,6 @@
 //! What a structure is made of, for inspection.
 
+use crate::BandWidth;
 use crate::header::Header;
 
 /// Which of the formats the bytes are in.
@@ -53,6 +54,8 @@ pub struct Stats {
     pub keys: u32,
     /// Bytes in all.
     pub len: usize,
+    /// Slots of an equation; `None` in a list.
+    pub band: Option<BandWidth>,
     /// Layers of equations.
     pub layers: u8,
     /// Slots of all layers; beside a few left empty, each is worth one key.
@@ -71,6 +74,7 @@ impl Stats {
             structure: header.structure,
             keys: header.keys,
             len,
+            band: (header.structure != Structure::FingerprintList).then_some(header.band),
             layers: u8::try_from(header.layer_count).unwrap_or(u8::MAX),
             slots: header.layers().iter().map(|layer| u64::from(layer.slots)).sum(),
             first_slots: header.layers().first().map_or(0, |layer| layer.slots.into()),

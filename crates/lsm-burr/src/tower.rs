@@ -2,17 +2,15 @@
 
 use alloc::vec::Vec;
 
-use crate::band::{Band, threshold_bytes};
-use crate::hash::{BAND, layer_seed};
+use crate::band::{Band, Eliminate, threshold_bytes};
+use crate::hash::{BLOCK, layer_seed};
 use crate::header::{Header, LAYERS_MAX, LayerEntry};
 use crate::place::{Item, Plan};
-use crate::{Bits, HashId, Stats, Structure};
+use crate::width::Coefficients;
+use crate::{BandWidth, Bits, HashId, Stats, Structure};
 
 /// Layers we write at most: with them head and table still take one cache line.
 pub(crate) const LAYERS: usize = 4;
-/// Keys that a layer is offered for each 1000 slots it has. More leave fewer slots empty and more keys to the layers
-/// after it; `docs/adr/0005-what-a-filter-weighs.md` has the figures.
-const KEYS_PER_1000_SLOTS: usize = 1050;
 /// A layer of no more keys than this takes all of them, in one slot in 64 more than there are keys. That succeeds for
 /// about every third seed at worst, and the layers after it need not exist.
 const WHOLE_LAYER_KEYS: usize = 1024;
@@ -33,8 +31,8 @@ const STASH_SMALL: usize = 24;
 
 /// Memory for building layers; all of it is kept for the next structure.
 #[derive(Default)]
-pub(crate) struct Tower<I> {
-    band: Band,
+pub(crate) struct Tower<I, C> {
+    band: Band<C>,
     /// What a layer is offered, but for the first one, and after it the same in the order of the layer.
     buffer: Vec<I>,
     thresholds: Vec<u8>,
@@ -60,7 +58,7 @@ pub(crate) enum Fallen {
     Leftovers,
 }
 
-impl<I: Item> Tower<I> {
+impl<I: Item, C: Eliminate> Tower<I, C> {
     /// Appends the structure for `items`; `write_stash` gets those no layer took, and says how many entries it wrote.
     pub(crate) fn build(
         &mut self,
@@ -95,9 +93,9 @@ impl<I: Item> Tower<I> {
             let placed = placed.get_mut(..left).unwrap_or_default();
             let offered = if number == 0 { items } else { &*offered };
             let whole_layer = left <= WHOLE_LAYER_KEYS || number + 1 == order.layers;
-            let blocks = blocks_for(left, whole_layer);
+            let blocks = blocks_for::<C>(left, whole_layer);
             let first_threshold = self.thresholds.len();
-            let slots = blocks * BAND;
+            let slots = blocks * BLOCK;
             let mut bumped = left;
             for attempt in 0..ATTEMPTS {
                 let plan = Plan { slots, seed: layer_seed(order.seed, number, attempt) };
@@ -108,14 +106,14 @@ impl<I: Item> Tower<I> {
                     return Err(Fallen::Repeats);
                 }
                 entry.attempt = attempt;
-                if is_good(number, left, slots, whole_layer, attempt, bumped) {
+                if is_good::<C>(number, left, slots, whole_layer, attempt, bumped) {
                     break;
                 }
             }
             let leftovers = if number == 0 { 0..bumped } else { left..left + bumped };
             buffer.copy_within(leftovers, 0);
             left = bumped;
-            if number == 0 && left > items.len() / 8 + 2 * BAND {
+            if number == 0 && left > items.len() / 8 + 2 * C::BAND {
                 return Err(Fallen::Leftovers);
             }
             entry.slots = u32::try_from(slots).unwrap_or(u32::MAX);
@@ -137,6 +135,7 @@ impl<I: Item> Tower<I> {
             keys: u32::try_from(items.len()).unwrap_or(u32::MAX),
             seed: order.seed,
             hash_id: order.hash_id,
+            band: C::WIDTH,
             stash: u32::try_from(stash).unwrap_or(u32::MAX),
             layer_count,
             layers,
@@ -155,29 +154,40 @@ impl<I: Item> Tower<I> {
 /// Whether a layer may stay as it was filled. The first layer always may, as it costs most; a whole one has to leave
 /// nothing over; one between, to which a second try costs a few percent of the first layer, has to waste so little that
 /// the next one is spared a block, if that is near.
-fn is_good(number: usize, keys: usize, slots: usize, whole_layer: bool, attempt: u8, bumped: usize) -> bool {
+fn is_good<C: Coefficients>(
+    number: usize,
+    keys: usize,
+    slots: usize,
+    whole_layer: bool,
+    attempt: u8,
+    bumped: usize,
+) -> bool {
     if whole_layer {
         return bumped == 0;
     }
     let fewest = (keys + EMPTY_AT_BEST).saturating_sub(slots);
-    number == 0 || attempt + 1 >= MIDDLE_ATTEMPTS || blocks_for(bumped, true) <= blocks_for(fewest, true)
+    number == 0
+        || attempt + 1 >= MIDDLE_ATTEMPTS
+        || blocks_for::<C>(bumped, true) <= blocks_for::<C>(fewest, true)
 }
 
 /// Blocks of a layer that `keys` are offered to, all of which it shall take if it is to be `whole`. Otherwise it gets
 /// fewer slots than keys, so that hardly any stays empty.
-fn blocks_for(keys: usize, whole: bool) -> usize {
-    if whole {
-        return keys.div_ceil(BAND - 1);
-    }
-    let per_block = KEYS_PER_1000_SLOTS * BAND;
-    (keys * 1000 + per_block / 2) / per_block
+fn blocks_for<C: Coefficients>(keys: usize, whole: bool) -> usize {
+    let per_block = C::KEYS_PER_1000_SLOTS * BLOCK;
+    let blocks = if whole {
+        keys.div_ceil(C::KEYS_PER_WHOLE_BLOCK)
+    } else {
+        (keys * 1000 + per_block / 2) / per_block
+    };
+    blocks.max(C::BAND / BLOCK)
 }
 
 /// The bytes that so many keys come to, within half a percent and a block.
-pub(crate) fn projected_len(keys: usize, bits: Bits) -> usize {
-    let blocks = (keys + keys / 1024).div_ceil(BAND) + 1;
+pub(crate) fn projected_len(keys: usize, bits: Bits, band: BandWidth) -> usize {
+    let blocks = (keys + keys / 1024).div_ceil(BLOCK) + 1;
     let wide = usize::try_from(bits.wide_blocks(blocks as u64)).unwrap_or(blocks);
-    let thresholds = threshold_bytes(blocks.div_ceil(2));
+    let thresholds = threshold_bytes((blocks * BLOCK).div_ceil(1 << band.bucket_log2()));
     Header::len(Structure::Membership, LAYERS) + (blocks * usize::from(bits.whole()) + wide) * 8 + thresholds
 }
 
@@ -196,7 +206,7 @@ pub(crate) fn is_heavy(stats: &Stats, bits: Bits) -> bool {
     let bound = ((keys * (steps + over)) >> 16) / 8 + 64;
     let block = (8 * steps) >> 16;
     let fixed = Header::len(stats.structure, LAYERS) as u64 + stats.slots / 512;
-    let slots = bound.saturating_sub(fixed) / block.max(1) * BAND as u64;
+    let slots = bound.saturating_sub(fixed) / block.max(1) * BLOCK as u64;
     stats.len as u64 > bound && slots >= keys + keys / 1024 + EMPTY_USUALLY
 }
 
@@ -221,7 +231,7 @@ mod tests {
         let items: Vec<u64> = (0..200_000).map(|i| Mixed::new(i, 99).coefficients()).collect();
         let mut bytes = Vec::new();
         let mut stashed = Vec::new();
-        let stats = Tower::default().build(&items, order, &mut bytes, |left, out| {
+        let stats = Tower::<u64, u64>::default().build(&items, order, &mut bytes, |left, out| {
             left.sort_unstable();
             stashed.extend_from_slice(left);
             for hash in left.iter() {
@@ -239,7 +249,7 @@ mod tests {
 
         let thresholds = bytes.len() - stashed.len() * 8;
         let slots = usize::try_from(stats.slots).expect("few");
-        let buckets = Plan { slots, seed: 0 }.buckets();
+        let buckets = BandWidth::Slots64.buckets(slots);
         let thresholds = &bytes[thresholds - threshold_bytes(buckets)..thresholds];
         let has = |value| thresholds.iter().any(|four| (0..4).any(|at| four >> (at * 2) & 3 == value));
         assert!(has(0) && has(1) && has(2), "thresholds of all lower values");
@@ -252,7 +262,9 @@ mod tests {
         let bits = Bits::from_parts(8, 0).expect("in range");
         let order = Order { structure, bits, hash_id, seed: 0, layers: LAYERS };
         let build = |items: &[u64]| {
-            Tower::default().build(items, order, &mut Vec::new(), |left, _| left.len()).map(|_| ())
+            Tower::<u64, u64>::default()
+                .build(items, order, &mut Vec::new(), |left, _| left.len())
+                .map(|_| ())
         };
         assert_eq!(build(&vec![7; 5000]), Err(Fallen::Repeats));
         assert_eq!(build(&(0..5000).collect::<Vec<_>>()), Ok(()));

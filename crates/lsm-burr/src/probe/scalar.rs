@@ -18,16 +18,19 @@ pub(super) fn one(geometry: &Geometry, bytes: &[u8], hash: u64) -> bool {
 /// Whether the filter's bits under the equation are the hash's own.
 #[inline]
 fn holds(bytes: &[u8], equation: &Equation) -> bool {
+    matches(equation.columns, equation.fingerprint, |column| combined(bytes, equation, column))
+}
+
+/// Whether the parities of so many columns are the lowest bits of a fingerprint.
+#[inline]
+pub(super) fn matches(columns: usize, fingerprint: u32, combined: impl Fn(usize) -> u64) -> bool {
+    let folded = |column| folded(combined(column));
     let mut column = 0;
-    while column < equation.columns {
+    while column < columns {
         // Beyond the last column there may be anything; the mask leaves it out.
-        let a = folded(bytes, equation, column);
-        let b = folded(bytes, equation, column + 1);
-        let c = folded(bytes, equation, column + 2);
-        let d = folded(bytes, equation, column + 3);
+        let (a, b, c, d) = (folded(column), folded(column + 1), folded(column + 2), folded(column + 3));
         let parities = parities(a | b << 16 | c << 32 | d << 48);
-        if (parities ^ equation.fingerprint >> column) & low_bits((equation.columns - column).min(STEP)) != 0
-        {
+        if (parities ^ fingerprint >> column) & low_bits((columns - column).min(STEP)) != 0 {
             return false;
         }
         column += STEP;
@@ -38,24 +41,29 @@ fn holds(bytes: &[u8], equation: &Equation) -> bool {
 /// The filter's bits under the equation.
 pub(super) fn value(bytes: &[u8], equation: &Equation) -> u32 {
     (0..equation.columns).fold(0, |value, column| {
-        let parity = folded(bytes, equation, column).count_ones() & 1;
+        let parity = combined(bytes, equation, column).count_ones() & 1;
         value | parity << column
     })
 }
 
-/// A column under the equation's coefficients, folded to 16 bits of the same parity.
+/// A column under the equation's coefficients.
 #[inline]
-fn folded(bytes: &[u8], equation: &Equation, column: usize) -> u64 {
+fn combined(bytes: &[u8], equation: &Equation, column: usize) -> u64 {
     let first = word(bytes, equation.first + column * 8) & equation.first_row;
     let last = word(bytes, equation.last + column * 8) & equation.last_row;
-    let mut combined = first ^ last;
+    first ^ last
+}
+
+/// 16 bits of the same parity.
+#[inline]
+fn folded(mut combined: u64) -> u64 {
     combined ^= combined >> 32;
     combined ^= combined >> 16;
     combined & 0xFFFF
 }
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
