@@ -51,9 +51,9 @@ impl Eliminate for u64 {
 
 impl Eliminate for u128 {
     type Offset = u16;
-    const WINDOW: usize = 1024;
+    const WINDOW: usize = 512;
 
-    #[expect(clippy::cast_possible_truncation, reason = "slots of a window fit in ten bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "slots of a window fit in nine bits")]
     #[inline]
     fn offset(slot: usize) -> u16 {
         slot as u16
@@ -68,8 +68,6 @@ impl Eliminate for u128 {
         insert_class::<I, Self, { Self::WINDOW }>(class, coefficients, results)
     }
 }
-
-const _: () = assert!(u64::BUCKET + u64::BAND <= u64::WINDOW && u128::BUCKET + u128::BAND <= u128::WINDOW);
 
 /// The system of equations, and the memory to build it.
 #[derive(Default)]
@@ -89,6 +87,7 @@ pub(crate) struct Outcome {
 }
 
 /// The keys of one class of a bucket.
+#[derive(Clone, Copy)]
 pub(crate) struct Class<'a, I> {
     items: &'a [I],
     plan: Plan,
@@ -193,6 +192,7 @@ fn insert_class<I: Item, C: Eliminate, const WINDOW: usize>(
     coefficients: &mut [C],
     results: &mut [u32],
 ) -> Option<usize> {
+    const { assert!(C::BUCKET + C::BAND <= WINDOW, "a window is what equations of a bucket reach") };
     let Class { items, plan, columns, start } = class;
     let (Some(coefficients), Some(results)) = (coefficients.first_chunk_mut(), results.first_chunk_mut())
     else {

@@ -19,7 +19,7 @@ pub struct Filter<B> {
 /// A filter over borrowed bytes.
 pub type FilterRef<'a> = Filter<&'a [u8]>;
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and a box would be a miss")]
+/// The large ones are the usual ones, and a box would be a miss.
 #[derive(Clone, Debug)]
 enum Body {
     Layers(Geometry),

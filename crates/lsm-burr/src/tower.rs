@@ -11,9 +11,9 @@ use crate::{BandWidth, Bits, HashId, Stats, Structure};
 
 /// Layers we write at most: with them head and table still take one cache line.
 pub(crate) const LAYERS: usize = 4;
-/// A layer of no more keys than this takes all of them, in one slot in 64 more than there are keys. That succeeds for
-/// about every third seed at worst, and the layers after it need not exist.
-const WHOLE_LAYER_KEYS: usize = 1024;
+/// Keys that a layer is offered for each 1000 slots it has. More leave fewer slots empty and more keys to the layers
+/// after it; `docs/adr/0005-what-a-filter-weighs.md` has the figures.
+const KEYS_PER_1000_SLOTS: usize = 1050;
 /// Seeds tried for a layer that shall take all keys.
 const ATTEMPTS: u8 = 16;
 /// Seeds tried for a layer between the first and a whole one.
@@ -92,7 +92,7 @@ impl<I: Item, C: Eliminate> Tower<I, C> {
             let (offered, placed) = buffer.split_at_mut(if number == 0 { 0 } else { left });
             let placed = placed.get_mut(..left).unwrap_or_default();
             let offered = if number == 0 { items } else { &*offered };
-            let whole_layer = left <= WHOLE_LAYER_KEYS || number + 1 == order.layers;
+            let whole_layer = left <= C::WHOLE_LAYER_KEYS || number + 1 == order.layers;
             let blocks = blocks_for::<C>(left, whole_layer);
             let first_threshold = self.thresholds.len();
             let slots = blocks * BLOCK;
@@ -174,12 +174,8 @@ fn is_good<C: Coefficients>(
 /// Blocks of a layer that `keys` are offered to, all of which it shall take if it is to be `whole`. Otherwise it gets
 /// fewer slots than keys, so that hardly any stays empty.
 fn blocks_for<C: Coefficients>(keys: usize, whole: bool) -> usize {
-    let per_block = C::KEYS_PER_1000_SLOTS * BLOCK;
-    let blocks = if whole {
-        keys.div_ceil(C::KEYS_PER_WHOLE_BLOCK)
-    } else {
-        (keys * 1000 + per_block / 2) / per_block
-    };
+    let per_block = KEYS_PER_1000_SLOTS * BLOCK;
+    let blocks = if whole { C::whole_blocks(keys) } else { (keys * 1000 + per_block / 2) / per_block };
     blocks.max(C::BAND / BLOCK)
 }
 

@@ -5,7 +5,7 @@
 
 use core::ops::{BitXorAssign, ShrAssign};
 
-use crate::hash::Mixed;
+use crate::hash::{BLOCK, Mixed};
 
 /// Slots that one equation covers.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
@@ -31,7 +31,7 @@ impl BandWidth {
     pub(crate) const fn bucket_log2(self) -> u8 {
         match self {
             Self::Slots64 => 7,
-            Self::Slots128 => 9,
+            Self::Slots128 => 8,
         }
     }
 
@@ -60,11 +60,8 @@ pub(crate) trait Coefficients:
     const WIDTH: BandWidth;
     /// What the two bits of a threshold mean: keys that start below this offset of their bucket live in a later layer.
     const THRESHOLDS: [u16; 4];
-    /// Keys that a layer is offered for each 1000 slots it has. More leave fewer slots empty and more keys to the
-    /// layers after it; `docs/adr/0005-what-a-filter-weighs.md` has the figures.
-    const KEYS_PER_1000_SLOTS: usize;
-    /// Keys for each block of a layer that takes all of them: the other slots are to spare.
-    const KEYS_PER_WHOLE_BLOCK: usize;
+    /// A layer of no more keys than this takes all of them, so that the layers after it need not exist.
+    const WHOLE_LAYER_KEYS: usize;
 
     const BAND: usize = Self::WIDTH.slots();
     const BUCKET_LOG2: u8 = Self::WIDTH.bucket_log2();
@@ -75,6 +72,8 @@ pub(crate) trait Coefficients:
         a as u64 | (b as u64) << 16 | (c as u64) << 32 | (d as u64) << 48
     };
 
+    /// Blocks of a layer that takes all of so many keys.
+    fn whole_blocks(keys: usize) -> usize;
     /// Those of a hash; the first is always one.
     fn of(mixed: Mixed) -> Self;
     fn trailing_zeros(self) -> u32;
@@ -86,6 +85,7 @@ pub(crate) trait Coefficients:
     fn low_word(self) -> u64;
 }
 
+/// What both have in common. The forced inlining is for the reason that `solve` gives.
 macro_rules! coefficients {
     ($word:ty) => {
         #[inline]
@@ -93,19 +93,16 @@ macro_rules! coefficients {
             <$word>::trailing_zeros(self)
         }
 
-        #[expect(clippy::inline_always, reason = "see `solve`")]
         #[inline(always)]
         fn next(self) -> Self {
             self << 1
         }
 
-        #[expect(clippy::inline_always, reason = "see `solve`")]
         #[inline(always)]
         fn with_lowest(self, bit: u64) -> Self {
             self | Self::from(bit)
         }
 
-        #[expect(clippy::inline_always, reason = "see `solve`")]
         #[inline(always)]
         fn common_ones(self, other: Self) -> u64 {
             u64::from((self & other).count_ones())
@@ -116,8 +113,12 @@ macro_rules! coefficients {
 impl Coefficients for u64 {
     const WIDTH: BandWidth = BandWidth::Slots64;
     const THRESHOLDS: [u16; 4] = [0, 16, 42, 128];
-    const KEYS_PER_1000_SLOTS: usize = 1050;
-    const KEYS_PER_WHOLE_BLOCK: usize = 63;
+    const WHOLE_LAYER_KEYS: usize = 1024;
+
+    // One slot in 64 to spare: about every third seed succeeds at worst.
+    fn whole_blocks(keys: usize) -> usize {
+        keys.div_ceil(BLOCK - 1)
+    }
 
     #[inline]
     fn of(mixed: Mixed) -> Self {
@@ -135,9 +136,13 @@ impl Coefficients for u64 {
 
 impl Coefficients for u128 {
     const WIDTH: BandWidth = BandWidth::Slots128;
-    const THRESHOLDS: [u16; 4] = [0, 64, 170, 512];
-    const KEYS_PER_1000_SLOTS: usize = 1030;
-    const KEYS_PER_WHOLE_BLOCK: usize = 63;
+    const THRESHOLDS: [u16; 4] = [0, 32, 85, 256];
+    const WHOLE_LAYER_KEYS: usize = 2048;
+
+    // Four slots to spare: random equations that are all this wide are hardly ever dependent.
+    fn whole_blocks(keys: usize) -> usize {
+        (keys + 4).div_ceil(BLOCK)
+    }
 
     #[inline]
     fn of(mixed: Mixed) -> Self {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{bits, build, hashes};
-use lsm_burr::{Bits, Builder, FilterRef, Retrieval, RetrievalBuilder};
+use lsm_burr::{BandWidth, Bits, Builder, FilterRef, Retrieval, RetrievalBuilder};
 
 const PAGE: &str = include_str!("../../../docs/format/filter.md");
 
@@ -47,8 +47,9 @@ fn the_retrieval_table_of_the_page() {
 /// Larger structures, by a digest of their bytes (FNV-1a): layers, fractions, several layers.
 #[test]
 fn larger_structures_stay_as_they_are() {
-    let digest = |keys: usize, r: f64| {
-        let (bytes, _) = build(&mut Builder::new(Bits::new(r).expect("in range")), &hashes(1, keys));
+    let digest = |band: BandWidth, keys: usize, r: f64| {
+        let bits = Bits::new(r).expect("in range");
+        let (bytes, _) = build(&mut Builder::new(bits).with_band(band), &hashes(1, keys));
         bytes.iter().fold(0xCBF2_9CE4_8422_2325_u64, |digest, &byte| {
             (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         })
@@ -62,5 +63,13 @@ fn larger_structures_stay_as_they_are() {
         8_964_737_515_473_166_692,
         9_359_829_475_776_608_982,
     ];
-    assert_eq!(digests.map(|(keys, r)| digest(keys, r)), expected);
+    assert_eq!(digests.map(|(keys, r)| digest(BandWidth::Slots64, keys, r)), expected);
+    let digests = [(256, 8.0), (257, 8.0), (5000, 6.5), (200_000, 32.0)];
+    let expected = [
+        1_128_756_923_919_645_877,
+        12_728_023_836_492_983_452,
+        14_395_277_911_829_614_408,
+        5_838_248_074_987_795_901,
+    ];
+    assert_eq!(digests.map(|(keys, r)| digest(BandWidth::Slots128, keys, r)), expected);
 }

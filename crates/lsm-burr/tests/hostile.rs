@@ -13,10 +13,10 @@
 mod common;
 
 use common::{bits, build, hashes};
-use lsm_burr::{Builder, FilterError, FilterRef, Kernel, Retrieval, RetrievalBuilder};
+use lsm_burr::{BandWidth, Builder, FilterError, FilterRef, Kernel, Retrieval, RetrievalBuilder};
 use proptest::prelude::*;
 
-/// A list, one layer, three layers, and a retrieval table with a stash.
+/// A list, one layer, two layers, a retrieval table with a stash, and two layers of 128 slots per equation.
 fn samples() -> Vec<Vec<u8>> {
     let mut samples: Vec<_> =
         [0, 40, 300, 3000].map(|keys| build(&mut Builder::new(bits(5)), &hashes(1, keys)).0).into();
@@ -28,6 +28,8 @@ fn samples() -> Vec<Vec<u8>> {
     let mut bytes = Vec::new();
     retrieval.finish(&mut bytes).expect("few enough keys");
     samples.push(bytes);
+    let mut wide = Builder::new(bits(5)).with_band(BandWidth::Slots128);
+    samples.push(build(&mut wide, &hashes(1, 3000)).0);
     samples
 }
 
@@ -80,8 +82,8 @@ fn every_byte_of_a_head_may_be_anything() {
 }
 
 #[track_caller]
-fn check_refused(at: usize, value: u8, expected: FilterError) {
-    let mut bytes = samples().swap_remove(3);
+fn check_refused(sample: usize, at: usize, value: u8, expected: FilterError) {
+    let mut bytes = samples().swap_remove(sample);
     bytes[at] = value;
     assert_eq!(poke(&bytes).0, Err(expected), "byte {at} set to {value}");
 }
@@ -91,16 +93,30 @@ fn check_refused(at: usize, value: u8, expected: FilterError) {
 /// Proves F-93.
 #[test]
 fn refusals_say_why() {
-    check_refused(0, 4, FilterError::Unsupported { field: "structure", value: 4 });
-    check_refused(0, 3, FilterError::Unsupported { field: "structure", value: 3 });
-    check_refused(1, 2, FilterError::Unsupported { field: "encoding", value: 2 });
-    check_refused(17, 128, FilterError::Unsupported { field: "band", value: 128 });
-    check_refused(18, 6, FilterError::Unsupported { field: "log2 bucket", value: 6 });
-    check_refused(19, 1, FilterError::Unsupported { field: "threshold bits", value: 1 });
-    check_refused(2, 0, FilterError::Malformed { field: "result bits", value: 0 });
-    check_refused(2, 33, FilterError::Malformed { field: "result bits", value: 33 });
-    check_refused(3, 7, FilterError::Malformed { field: "layers", value: 7 });
-    check_refused(32, 1, FilterError::Malformed { field: "slots", value: 2817 });
+    check_refused(3, 0, 4, FilterError::Unsupported { field: "structure", value: 4 });
+    check_refused(3, 0, 3, FilterError::Unsupported { field: "structure", value: 3 });
+    check_refused(3, 1, 2, FilterError::Unsupported { field: "encoding", value: 2 });
+    check_refused(3, 17, 32, FilterError::Unsupported { field: "band", value: 32 });
+    check_refused(3, 17, 128, FilterError::Unsupported { field: "log2 bucket", value: 7 });
+    check_refused(3, 18, 6, FilterError::Unsupported { field: "log2 bucket", value: 6 });
+    check_refused(3, 19, 1, FilterError::Unsupported { field: "threshold bits", value: 1 });
+    check_refused(3, 2, 0, FilterError::Malformed { field: "result bits", value: 0 });
+    check_refused(3, 2, 33, FilterError::Malformed { field: "result bits", value: 33 });
+    check_refused(3, 3, 7, FilterError::Malformed { field: "layers", value: 7 });
+    check_refused(5, 17, 64, FilterError::Unsupported { field: "log2 bucket", value: 8 });
+    check_refused(5, 17, 255, FilterError::Unsupported { field: "band", value: 255 });
+    check_refused(5, 18, 7, FilterError::Unsupported { field: "log2 bucket", value: 7 });
+    check_refused(5, 0, 3, FilterError::Unsupported { field: "band", value: 128 });
+    check_refused(1, 17, 128, FilterError::Unsupported { field: "band", value: 128 });
+    check_refused(3, 32, 1, FilterError::Malformed { field: "slots", value: 2817 });
+}
+
+/// A layer that is smaller than the band is none, though it has a whole block.
+#[test]
+fn a_layer_holds_an_equation() {
+    let mut bytes = samples().swap_remove(5);
+    bytes[32..36].copy_from_slice(&64_u32.to_le_bytes());
+    assert_eq!(poke(&bytes).0, Err(FilterError::Malformed { field: "slots", value: 64 }));
 }
 
 proptest! {
@@ -108,7 +124,7 @@ proptest! {
 
     /// Proves F-29.
     #[test]
-    fn noise_is_answered(sample in 0_usize..5, changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8)) {
+    fn noise_is_answered(sample in 0_usize..6, changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8)) {
         let mut bytes = samples().swap_remove(sample);
         let len = bytes.len();
         for (at, value) in changes {

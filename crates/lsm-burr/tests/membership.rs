@@ -12,7 +12,7 @@
 
 mod common;
 
-use common::{Dice, bits, build, hashes};
+use common::{bits, build, check_members, check_rate, hashes, len_max};
 use lsm_burr::{Bits, Builder, Filter, FilterRef, Kernel, Structure};
 
 const SIZES: [usize; 20] = [
@@ -37,45 +37,6 @@ const SIZES: [usize; 20] = [
     100_000,
     1_000_000,
 ];
-
-#[track_caller]
-fn check_members(bytes: &[u8], keys: &[u64]) {
-    let filter = FilterRef::open(bytes).expect("well formed");
-    let missing = keys.iter().filter(|&&key| !filter.may_contain(key)).count();
-    assert_eq!(missing, 0, "of {} keys", keys.len());
-}
-
-/// Bytes that a filter may take. The head is one cache line whatever the number of keys, so it is in every bound; so
-/// are thresholds and a block of 64 slots, which is why no bound is below 0.04 or 0.05 bits.
-fn len_max(keys: usize, r: u8) -> usize {
-    let over = match keys {
-        ..1024 => 8.0,
-        1024..3072 => 0.13 * f64::from(r),
-        3072..8192 => f64::max(0.04 * f64::from(r), 0.05),
-        8192..32_768 => f64::max(0.015 * f64::from(r), 0.05),
-        _ => 0.04,
-    };
-    // From 13 bits on, a block of 64 slots is more than the bound leaves to all slots that stay empty.
-    let block = if r > 12 && keys >= 32_768 { 8.0 * f64::from(r) } else { 0.0 };
-    (keys as f64 * (f64::from(r) + over) / 8.0 + block).ceil() as usize + 64
-}
-
-/// Absent hashes that are answered "maybe" stay within five standard deviations of one in 2^r.
-#[track_caller]
-fn check_rate(bytes: &[u8], rate: f64, probes: u32, seed: u64) {
-    let filter = FilterRef::open(bytes).expect("well formed");
-    let mut dice = Dice(seed);
-    let wrong = (0..probes).filter(|_| filter.may_contain(dice.roll())).count() as f64;
-    let expected = f64::from(probes) * rate;
-    let deviation = (expected * (1.0 - rate)).sqrt();
-    let over = (wrong - expected) / deviation.max(1.0);
-    assert!(over <= 5.0, "{wrong} wrong, {expected} expected");
-    // Fingerprints in a list may be equal, and fewer of them err less.
-    assert!(
-        over >= -5.0 || filter.stats().structure == Structure::FingerprintList,
-        "{wrong}, {expected} expected"
-    );
-}
 
 /// Every size with every number of bits: members are found, the rate is right, the weight is within its bound.
 ///
