@@ -9,7 +9,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use lsm_benches::{CpuTime, mix};
-use lsm_burr::{Bits, Builder, FilterRef, Kernel};
+use lsm_burr::{BandWidth, Bits, Builder, FilterRef, Kernel};
 
 const BUILD_SIZES: [(&str, usize); 4] = [("512", 512), ("4k", 4 << 10), ("32k", 32 << 10), ("1M", 1 << 20)];
 const BUILD_BITS: [u8; 4] = [4, 8, 10, 14];
@@ -75,6 +75,13 @@ fn build(criterion: &mut Criterion<CpuTime>) {
                 });
             });
         }
+        let mut wide = builder(8).with_band(BandWidth::Slots128);
+        group.bench_function("r8_band128", |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                append(&mut wide, &set, &mut out);
+            });
+        });
         group.bench_function("peer_binary_fuse8", |bencher| {
             bencher.iter(|| xorf::BinaryFuse8::try_from(black_box(&set)).expect("hashes are distinct"));
         });
@@ -154,8 +161,9 @@ fn space(_: &mut Criterion<CpuTime>) {
     }
     for keys in SPACE_SIZES {
         let set = hashes(1, keys);
-        for bits in SPACE_BITS {
-            let mut builder = builder(bits);
+        let widths = [BandWidth::Slots64, BandWidth::Slots128];
+        for (band, bits) in widths.into_iter().flat_map(|band| SPACE_BITS.map(|bits| (band, bits))) {
+            let mut builder = builder(bits).with_band(band);
             let mut one = Vec::new();
             append(&mut builder, &set, &mut one);
             let mut parts = Vec::new();
@@ -165,7 +173,8 @@ fn space(_: &mut Criterion<CpuTime>) {
             let per_key = |len: usize| len as f64 * 8.0 / keys as f64;
             let over = |len: usize| (per_key(len) / f64::from(bits) - 1.0) * 100.0;
             println!(
-                "filter/space {keys:>9} keys r {bits:>2}: {:.3} bits per key, {:.2} % over; in partitions {:.3}, {:.2} % over",
+                "filter/space {keys:>9} keys r {bits:>2} band {:>3}: {:.3} bits per key, {:.2} % over; in partitions {:.3}, {:.2} % over",
+                band.slots(),
                 per_key(one.len()),
                 over(one.len()),
                 per_key(parts.len()),
