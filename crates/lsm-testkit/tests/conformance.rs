@@ -37,7 +37,7 @@ fn memory_runs_full_and_links_share() {
     let fs = MemFs::with_capacity(64 << 10);
     let (one, two) = (Path::new("/one"), Path::new("/two"));
     let file = fs.open(one, &OpenOptions::CREATE_NEW).unwrap();
-    file.write_at(0, &[1; 32 << 10]).unwrap();
+    file.write_at(0, &vec![1; 32 << 10]).unwrap();
     fs.hard_link(one, two).unwrap();
     assert_eq!(fs.available_space(Path::new("/")).unwrap(), Some(32 << 10), "the link takes no room");
     file.write_at(0, b"both").unwrap();
@@ -45,12 +45,12 @@ fn memory_runs_full_and_links_share() {
     fs.open(two, &OpenOptions::READ).unwrap().read_at(0, &mut head).unwrap();
     assert_eq!(&head, b"both");
 
-    let error = file.write_at(32 << 10, &[2; 48 << 10]).unwrap_err();
+    let error = file.write_at(32 << 10, &vec![2; 48 << 10]).unwrap_err();
     assert_eq!(error.source.kind, IoKind::NoSpace);
     fs.remove_file(one).unwrap();
-    assert!(file.write_at(32 << 10, &[2; 48 << 10]).is_err(), "the other name keeps the bytes");
+    assert!(file.write_at(32 << 10, &vec![2; 48 << 10]).is_err(), "the other name keeps the bytes");
     fs.remove_file(two).unwrap();
     drop(file);
     let file = fs.open(one, &OpenOptions::CREATE_NEW).unwrap();
-    file.write_at(0, &[3; 48 << 10]).unwrap();
+    file.write_at(0, &vec![3; 48 << 10]).unwrap();
 }
