@@ -25,3 +25,16 @@ pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
         None => Err(Trouble::Usage(format!("no torture `{name}`; there are {}", known()))),
     }
 }
+
+/// Reads words like `--seed 7` into the numbers that go by these names.
+fn read_numbers(arguments: &[String], known: &mut [(&str, &mut u64)]) -> Result<(), Trouble> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let Some((_, number)) = known.iter_mut().find(|(name, _)| name == argument) else {
+            return Err(Trouble::Usage(format!("no option `{argument}`")));
+        };
+        let word = rest.next().and_then(|word| word.parse().ok());
+        **number = word.ok_or_else(|| Trouble::Usage(format!("{argument} wants a whole number after it")))?;
+    }
+    Ok(())
+}

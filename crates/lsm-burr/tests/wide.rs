@@ -24,7 +24,7 @@ fn builder(bits: Bits) -> Builder {
 
 /// Members are found, the rate is right, the weight is within the bound of the others.
 ///
-/// Proves F-86, F-87.
+/// Proves F-86.
 #[test]
 fn members_rate_and_weight() {
     for r in [1, 3, 8, 12, 16] {

@@ -237,7 +237,7 @@ fn whoever_goes_first_nothing_is_lost_and_views_stand_still() {
     }
 }
 
-/// Proves D-135.
+/// Chance and the order of threads come from the seed. The engine's own thread, which removes files, is not scheduled.
 #[test]
 fn a_seed_repeats_a_run_of_the_engine() {
     let run = |seed: u64| {

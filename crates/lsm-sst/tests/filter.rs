@@ -332,7 +332,7 @@ fn many(count: u32, options: BuildOptions) -> (TableSummary, usize) {
     (builder.finish().unwrap().0, peak)
 }
 
-/// Proves F-87 in part, on files: all bytes of the filter's frames in bits per key, beside 64 bytes for each partition
+/// The size of filters on files: all bytes of the filter's frames in bits per key, beside 64 bytes for each partition
 /// and 128 for the root.
 #[test]
 fn filters_take_the_bytes_they_promise() {

@@ -2,6 +2,7 @@
 //! simulated disk. The workloads and the judge are a test of the engine that the default suite runs a slice of; here
 //! it runs optimised, with its assertions on, for as long as asked.
 
+use super::read_numbers;
 use crate::repo::Repo;
 use crate::trouble::Trouble;
 
@@ -28,18 +29,7 @@ pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
 
 fn parse(arguments: &[String]) -> Result<Options, Trouble> {
     let mut options = Options { minutes: DEFAULT_MINUTES, seed: DEFAULT_SEED };
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let target = match argument.as_str() {
-            "--minutes" => &mut options.minutes,
-            "--seed" => &mut options.seed,
-            other => return Err(Trouble::Usage(format!("no option `{other}`"))),
-        };
-        *target = rest
-            .next()
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| Trouble::Usage(format!("{argument} wants a whole number after it")))?;
-    }
+    read_numbers(arguments, &mut [("--minutes", &mut options.minutes), ("--seed", &mut options.seed)])?;
     Ok(options)
 }
 

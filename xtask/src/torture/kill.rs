@@ -1,6 +1,7 @@
 //! `cargo xtask torture kill [--rounds N] [--seed S]`: writers that are killed at random moments on a real file
 //! system. The writer and the judge are a test of the engine that the default suite runs a few rounds of.
 
+use super::read_numbers;
 use crate::repo::Repo;
 use crate::trouble::Trouble;
 
@@ -26,18 +27,7 @@ pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
 
 fn parse(arguments: &[String]) -> Result<Options, Trouble> {
     let mut options = Options { rounds: DEFAULT_ROUNDS, seed: DEFAULT_SEED };
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let target = match argument.as_str() {
-            "--rounds" => &mut options.rounds,
-            "--seed" => &mut options.seed,
-            other => return Err(Trouble::Usage(format!("no option `{other}`"))),
-        };
-        *target = rest
-            .next()
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| Trouble::Usage(format!("{argument} wants a whole number after it")))?;
-    }
+    read_numbers(arguments, &mut [("--rounds", &mut options.rounds), ("--seed", &mut options.seed)])?;
     Ok(options)
 }
 
