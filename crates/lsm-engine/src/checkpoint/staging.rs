@@ -77,7 +77,7 @@ impl Staging {
             Ok(Locked::Held) => return Err(EngineError::TargetBusy.into()),
             Err(error) => {
                 let _ = fs.remove_dir(&path);
-                return Err(busy_if(IoKind::NotFound, error));
+                return Err(moved(error));
             }
         };
         let staging = Self { fs, path, target, sync, lock, is_published: false };
@@ -127,6 +127,11 @@ fn busy_if(kind: IoKind, error: IoError) -> lsm_types::Error {
     if error.kind == kind { EngineError::TargetBusy.into() } else { error.into() }
 }
 
+/// What is gone from under somebody who looks at it was published, cleared away or taken by somebody else.
+fn moved(error: IoError) -> lsm_types::Error {
+    busy_if(IoKind::NotFound, error)
+}
+
 /// The directory that holds `target`.
 fn parent_of(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
@@ -150,9 +155,17 @@ enum Locked {
 }
 
 fn try_lock(fs: &dyn Fs, path: &Path) -> Result<Locked, IoError> {
-    let file = fs.open(&FileName::Lock.path(path), &OpenOptions::CREATE)?;
+    let name = FileName::Lock.path(path);
+    let file = fs.open(&name, &OpenOptions::CREATE)?;
+    // The directory may have been published or cleared away since the file was opened: then the lock is that of
+    // another directory, or of none.
+    let is_here = || match fs.metadata(&name) {
+        Ok(found) => Ok(found.inode == file.metadata()?.inode),
+        Err(error) if error.kind == IoKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
     match file.try_lock(LockMode::Exclusive) {
-        Ok(true) => Ok(Locked::Taken(file)),
+        Ok(true) => Ok(if is_here()? { Locked::Taken(file) } else { Locked::Held }),
         Ok(false) => Ok(Locked::Held),
         Err(error) if error.kind == IoKind::Unsupported => Ok(Locked::NoLocks),
         Err(error) => Err(error),
@@ -167,10 +180,10 @@ fn clear_dead(fs: &dyn Fs, path: &Path, target: &Path) -> Result<bool> {
         let inode = fs.metadata(path)?.inode;
         Ok(inode.is_some() && fs.exists(target)? && fs.metadata(target)?.inode == inode)
     };
-    if is_target()? {
+    if is_target().map_err(moved)? {
         return Ok(false);
     }
-    match try_lock(fs, path)? {
+    match try_lock(fs, path).map_err(moved)? {
         Locked::Held => Ok(false),
         // Without locks nobody can tell; whoever asks for it by name knows that nobody is there.
         Locked::Taken(_) | Locked::NoLocks => clear(fs, path).map(|()| true),
@@ -180,7 +193,7 @@ fn clear_dead(fs: &dyn Fs, path: &Path, target: &Path) -> Result<bool> {
 /// The names in a folder of a staging directory: files of ours, and folders.
 fn list(fs: &dyn Fs, root: &Path, folder: Folder) -> Result<(Vec<FileName>, Vec<Folder>)> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
-    for entry in fs.read_dir(&folder.path(root))? {
+    for entry in fs.read_dir(&folder.path(root)).map_err(moved)? {
         let file = FileName::parse(folder, &entry.name).filter(|_| entry.kind == EntryKind::File);
         let is_dir = folder == Folder::Root && entry.kind == EntryKind::Dir;
         let below = Folder::parse(&entry.name).filter(|_| is_dir);
@@ -208,14 +221,18 @@ fn clear(fs: &dyn Fs, path: &Path) -> Result<()> {
     let (files, folders) = list(fs, path, Folder::Root)?;
     for folder in folders {
         for file in list(fs, path, folder)?.0 {
-            fs.remove_file(&file.path(path))?;
+            fs.remove_file(&file.path(path)).map_err(moved)?;
         }
-        fs.remove_dir(&folder.path(path))?;
+        fs.remove_dir(&folder.path(path)).map_err(moved)?;
     }
     // The lock last: who finds it gone finds nothing else either.
     let is_lock = |file: &&FileName| **file == FileName::Lock;
     for file in files.iter().filter(|file| !is_lock(file)).chain(files.iter().filter(is_lock)) {
-        fs.remove_file(&file.path(path))?;
+        fs.remove_file(&file.path(path)).map_err(moved)?;
     }
-    Ok(fs.remove_dir(path)?)
+    match fs.remove_dir(path) {
+        // Somebody came meanwhile and made a lock file: the directory is theirs now.
+        Err(_) if fs.exists(&FileName::Lock.path(path))? => Err(EngineError::TargetBusy.into()),
+        removed => removed.map_err(moved),
+    }
 }
