@@ -82,12 +82,22 @@ struct StrictFs {
     refused: AtomicU64,
     /// Most table files open at once.
     most: AtomicU64,
+    /// How long a removal takes.
+    removal_takes: Mutex<Duration>,
+    /// Removals under way.
+    removing: AtomicU64,
 }
 
 impl StrictFs {
     fn new() -> Arc<Self> {
-        let (inner, open) = (MemFs::new(), Arc::default());
-        Arc::new(Self { inner, open, refused: AtomicU64::new(0), most: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner: MemFs::new(),
+            open: Arc::default(),
+            refused: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+            removal_takes: Mutex::default(),
+            removing: AtomicU64::new(0),
+        })
     }
 
     fn open_tables(&self) -> u64 {
@@ -156,7 +166,11 @@ impl Fs for StrictFs {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(IoError::new(IoOp::Remove, IoKind::PermissionDenied));
         }
-        self.inner.remove_file(path)
+        self.removing.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(*self.removal_takes.lock());
+        let removed = self.inner.remove_file(path);
+        self.removing.fetch_sub(1, Ordering::SeqCst);
+        removed
     }
     fn remove_dir(&self, path: &Path) -> Result<(), IoError> {
         self.inner.remove_dir(path)
@@ -231,6 +245,9 @@ fn removals_that_fail_are_repeated() {
         tree.flush(&lsm_engine::FlushOptions::default()).unwrap_err();
         fs.set_faults(FaultPlan::new());
         flush(&tree);
+        if reclaim.thread == Some(true) {
+            wait_until(|| tree.stats().reclaim.queued_files == 0);
+        }
         tree.close().unwrap();
         let tree = Tree::open(options(&fs).store(|store| store.mode(OpenMode::ReadOnly))).unwrap();
         assert_eq!(tables(&fs), tree.stats().tables(), "closing removed what was left");
@@ -409,6 +426,18 @@ fn a_directory_can_be_removed_right_after() {
     }
 }
 
+/// Proves E-9: closing waits for the thread that removes files, also for the removal it is at.
+#[test]
+fn closing_waits_for_the_removal_under_way() {
+    let fs = StrictFs::new();
+    let tree = filled(options_on(fs.clone()).store(|store| store.reclaim(by_thread())));
+    *fs.removal_takes.lock() = Duration::from_millis(30);
+    compact(&tree);
+    wait_until(|| fs.removing.load(Ordering::SeqCst) > 0);
+    tree.close().unwrap();
+    assert_eq!(fs.removing.load(Ordering::SeqCst), 0);
+}
+
 /// Proves D-68: a job that closing interrupts installs nothing, and one tree of several can be closed alone.
 /// Fault: durability W-12.
 #[test]
@@ -440,11 +469,17 @@ fn closing_interrupts_jobs_and_installs_nothing_of_them() {
             }
         });
         wait.recv().unwrap();
-        let close = scope.spawn(|| store.close());
+        let close = scope.spawn(|| store.close().map(|()| tables(&fs)));
         wait_until(|| one.flush(&lsm_engine::FlushOptions::default()).is_err());
+        // Time for a close that does not wait for the job to be over before it.
+        std::thread::sleep(Duration::from_millis(20));
         close_is_under_way.send(()).unwrap();
         assert_eq!(job.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
-        close.join().unwrap().unwrap();
+        assert_eq!(
+            close.join().unwrap().unwrap(),
+            tables_before,
+            "nothing of the job is left when closing ends"
+        );
     });
     assert_eq!(contents(&one).unwrap(), before);
     assert_eq!(tables(&fs), tables_before, "outputs of the job are gone");
