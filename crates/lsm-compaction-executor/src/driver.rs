@@ -5,15 +5,17 @@
 //! effect, after it the checkpoint is complete.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
-use lsm_types::{Error, Result};
+use lsm_types::Result;
 
 use crate::{
     Checkpoint, CompactionFlavour, DropCounts, ExecutorError, InstallError, InstallRequest, Installer, Job,
-    SegmentOutput, StagingArea, installer::Placement,
+    SegmentOutput, StagingArea,
+    crew::{panic_message, run_batch},
+    installer::Placement,
 };
 
 /// What a job wrote.
@@ -21,6 +23,8 @@ use crate::{
 pub struct JobOutput {
     /// Name of the flavour that carried it out.
     pub flavour: &'static str,
+    /// Segments, each a stretch of keys written by one thread.
+    pub segments: usize,
     /// Tables written.
     pub tables: usize,
     /// Bytes of their files.
@@ -41,7 +45,7 @@ pub struct JobOutput {
 /// Whatever stopped it; the tree is as before and the job can be repeated, unless the error says that an install
 /// may or may not have happened.
 pub fn run_job(
-    job: &Job,
+    job: &Arc<Job>,
     flavours: &[&dyn CompactionFlavour],
     installer: &dyn Installer,
 ) -> Result<JobOutput> {
@@ -55,9 +59,7 @@ pub fn run_job(
     loop {
         let batch = run.next_batch()?;
         let last = batch.is_empty();
-        for task in batch {
-            job.cancel.check()?;
-            let segment = contained(|| task.run())?;
+        for segment in run_batch(batch, &job.parallelism, &job.cancel)? {
             floor = floor.max(segment.floor);
             output.count(&segment);
             staged.add(segment.tables);
@@ -116,24 +118,9 @@ fn install(
     }
 }
 
-/// Runs a piece of a job; a panic in it becomes an error of the job.
-fn contained(piece: impl FnOnce() -> Result<SegmentOutput>) -> Result<SegmentOutput> {
-    // Whatever the piece held is dropped by unwinding: its files are removed by their guards, and nothing of it is
-    // looked at again.
-    catch_unwind(AssertUnwindSafe(piece)).unwrap_or_else(|panic| {
-        let message = panic_message(panic.as_ref());
-        Err(Error::from(ExecutorError::Panicked { message }))
-    })
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
-}
-
 impl JobOutput {
     fn count(&mut self, segment: &SegmentOutput) {
+        self.segments += 1;
         self.tables += segment.tables.len();
         self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
         self.entries += segment.entries;

@@ -1,5 +1,7 @@
 //! The ways of carrying out a merge, behind one trait.
 
+use std::sync::Arc;
+
 use lsm_types::{Result, SeqNo};
 
 use crate::{DropCounts, Job};
@@ -27,13 +29,13 @@ pub trait CompactionFlavour: Send + Sync {
     fn applies(&self, job: &Job) -> Result<bool>;
 
     /// Begins the run.
-    fn start<'j>(&self, job: &'j Job) -> Result<Box<dyn FlavourRun + 'j>>;
+    fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>>;
 }
 
 /// A merge under way.
 pub trait FlavourRun: Send {
-    /// The next segments, in key order; empty when the run is finished.
-    fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask + '_>>>;
+    /// The next segments, in key order; empty when the run is finished. They may be run at the same time.
+    fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask>>>;
 }
 
 /// One key range of a job, written by one worker.

@@ -9,7 +9,7 @@ use lsm_types::{
     Cut, KeyOrder, KeyRange, MergeOperator, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex,
 };
 
-use crate::{Cancel, Failpoints, Lease, OutsideContainer};
+use crate::{Cancel, Failpoints, Lease, OutsideContainer, Parallelism, split::KeyStretch};
 
 /// A leased and validated merge.
 pub struct Job {
@@ -31,7 +31,9 @@ pub struct Job {
     pub tombstones: Vec<RangeTombstone>,
     /// Where tables are written and read.
     pub env: Arc<TableEnv>,
-    /// Stops the job.
+    /// How segments are shared out.
+    pub parallelism: Parallelism,
+    /// Stops the job. The job raises it itself when one of its segments fails: it stops nothing else.
     pub cancel: Cancel,
     /// Makes the job fail on purpose.
     pub failpoints: Arc<dyn Failpoints>,
@@ -65,16 +67,27 @@ impl Job {
         Ok(all)
     }
 
-    /// The runs without tables that need not be read: those without entries, and those that lie as a whole under
-    /// range tombstones of `cover` that every reader sees.
-    pub(crate) fn runs_to_read(&self, cover: &TombstoneIndex) -> (Vec<Vec<Table>>, Unread) {
+    /// The runs without tables that need not be read: those without entries in `stretch`, and those that lie as a whole
+    /// under range tombstones of `cover` that every reader sees.
+    ///
+    /// A table that lies in several stretches is counted in the first of them.
+    pub(crate) fn runs_to_read(
+        &self,
+        stretch: &KeyStretch,
+        cover: &TombstoneIndex,
+    ) -> (Vec<Vec<Table>>, Unread) {
         let mut unread = Unread::default();
         let watermark = self.retention.watermark();
         let mut is_read = |table: &&Table| {
             let Some(entries) = &table.descriptor().entries else { return false };
+            if !stretch.meets(&entries.min, &entries.max, &self.order) {
+                return false;
+            }
             let is_covered = !cover.is_empty() && self.is_covered(table, entries, cover);
-            if is_covered {
+            if is_covered && stretch.holds(&entries.min, &self.order) {
                 unread.entries += table.descriptor().counts.entries;
+            }
+            if is_covered {
                 unread.floor = Some(watermark.saturating_prev());
             }
             !is_covered

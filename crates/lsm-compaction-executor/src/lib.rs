@@ -10,6 +10,7 @@
 //! ([`CompactionFlavour`]) sees sources and writers. What changes the tree goes through the [`Installer`] port.
 
 mod cancel;
+mod crew;
 mod deletes;
 mod driver;
 mod error;
@@ -19,10 +20,13 @@ mod installer;
 mod job;
 mod lease;
 mod outside;
+mod pool;
 mod report;
+mod split;
 mod staging;
 mod standard;
 mod stream;
+mod until;
 
 pub use cancel::Cancel;
 pub use deletes::Deletes;
@@ -34,6 +38,7 @@ pub use installer::{InstallRequest, Installer, Placement};
 pub use job::Job;
 pub use lease::{BusyTables, Lease};
 pub use outside::{Outside, OutsideContainer};
+pub use pool::{CompactionPool, Parallelism};
 pub use report::{CompactionReport, Outcome};
 pub use staging::StagingArea;
 pub use standard::Standard;

@@ -31,6 +31,8 @@ pub struct CompactionReport {
     pub dest: Option<Level>,
     /// Flavour that carried out a merge.
     pub flavour: Option<&'static str>,
+    /// Stretches of keys that a merge was split into, each written by one thread at a time.
+    pub segments: usize,
     /// Tables taken.
     pub tables_in: usize,
     /// Tables made or moved.
@@ -59,6 +61,7 @@ impl CompactionReport {
             reason: None,
             dest: None,
             flavour: None,
+            segments: 0,
             tables_in: 0,
             tables_out: 0,
             bytes_in: 0,

@@ -1,17 +1,22 @@
 //! The standard flavour: entries are written through.
 //!
-//! It applies to every merge and is the last in the list. One segment reads all inputs as one merged stream,
-//! drops what no reader needs, and writes the rest into new tables; they are installed at once when the stream is
-//! through. A crash before that leaves files that no version names, which the next open removes.
+//! It applies to every merge and is the last in the list. A segment reads its stretch of all inputs as one merged stream,
+//! drops what no reader needs, and writes the rest into new tables; all are installed at once when the last segment is
+//! through. Range tombstones are parted where segments meet. A crash before that leaves files that no version names, which the next open removes.
+
+use std::sync::Arc;
 
 use lsm_compaction_planner::Cutter;
 use lsm_iter::{Merge, Survivors};
 use lsm_table::{MultiWriter, ReadMode, RunCursor};
-use lsm_types::{EntryCursor, Result, TombstoneIndex};
+use lsm_types::{Cut, EntryCursor, RangeTombstone, Result, SeqNo, TombstoneIndex};
 
 use crate::{
     Checkpoint, CompactionFlavour, Deletes, DropCounts, FlavourRun, Job, Outside, SegmentOutput, SegmentTask,
-    StreamControl, stream::write_survivors,
+    StreamControl,
+    split::{KeyStretch, stretches},
+    stream::write_survivors,
+    until::Until,
 };
 
 /// Writes entries through.
@@ -31,51 +36,64 @@ impl CompactionFlavour for Standard {
         Ok(true)
     }
 
-    fn start<'j>(&self, job: &'j Job) -> Result<Box<dyn FlavourRun + 'j>> {
-        Ok(Box::new(Run { job, started: false }))
+    fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
+        let batch =
+            stretches(job)?.into_iter().map(|stretch| Segment { job: job.clone(), stretch }).collect();
+        Ok(Box::new(Run { batch }))
     }
 }
 
-struct Run<'j> {
-    job: &'j Job,
-    started: bool,
+struct Run {
+    batch: Vec<Segment>,
 }
 
-impl FlavourRun for Run<'_> {
-    fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask + '_>>> {
-        if std::mem::replace(&mut self.started, true) {
-            return Ok(Vec::new());
-        }
-        Ok(vec![Box::new(Whole { job: self.job })])
+impl FlavourRun for Run {
+    fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask>>> {
+        let batch = std::mem::take(&mut self.batch);
+        Ok(batch.into_iter().map(|segment| Box::new(segment) as Box<dyn SegmentTask>).collect())
     }
 }
 
-struct Whole<'j> {
-    job: &'j Job,
+struct Segment {
+    job: Arc<Job>,
+    stretch: KeyStretch,
 }
 
-impl SegmentTask for Whole<'_> {
+impl Segment {
+    /// What of range tombstones lies in the stretch.
+    fn part_of(&self, whole: &[RangeTombstone]) -> Vec<RangeTombstone> {
+        let start = self.stretch.start.clone().map_or(Cut::Start, Cut::Before);
+        let end = self.stretch.end.clone().map_or(Cut::End, Cut::Before);
+        whole.iter().filter_map(|tombstone| tombstone.clip(&start, &end, &self.job.order)).collect()
+    }
+}
+
+impl SegmentTask for Segment {
     fn run(self: Box<Self>) -> Result<SegmentOutput> {
-        let job = self.job;
+        let (job, order) = (&*self.job, &self.job.order);
         let inputs = job.input_tombstones()?;
-        let cover = TombstoneIndex::new([&*inputs, &*job.tombstones].concat(), job.order.clone());
         let mut deletes = {
             let gather = job.outside.clone();
-            Deletes::collect(inputs, job.retention.watermark(), move || gather(), &job.order)
+            Deletes::collect(self.part_of(&inputs), job.retention.watermark(), move || gather(), order)
         };
-        let (runs, unread) = job.runs_to_read(&cover);
+        let cover = TombstoneIndex::new([&*inputs, &*job.tombstones].concat(), order.clone());
+        let (runs, unread) = job.runs_to_read(&self.stretch, &cover);
         let sources =
-            runs.into_iter().map(|tables| RunCursor::new(tables, job.order.clone(), ReadMode::COMPACTION));
-        let mut merge = Merge::new(job.order.clone(), sources);
-        merge.seek_first()?;
+            runs.into_iter().map(|tables| RunCursor::new(tables, order.clone(), ReadMode::COMPACTION));
+        let mut merge = Merge::new(order.clone(), sources);
+        match &self.stretch.start {
+            Some(key) => merge.seek(key, SeqNo::LATEST)?,
+            None => merge.seek_first()?,
+        }
+        let stream = Until::new(merge, self.stretch.end.clone(), order.clone());
         let gather = job.outside.clone();
-        let outside = Outside::new(move || gather(), cover, job.order.clone());
-        let survivors = Survivors::new(merge, job.retention.clone(), outside, DropCounts::default());
+        let outside = Outside::new(move || gather(), cover, order.clone());
+        let survivors = Survivors::new(stream, job.retention.clone(), outside, DropCounts::default());
         let mut survivors = survivors.folding(job.operator.clone());
         let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
             .dest(job.output.dest)
             .replacing(job.input_ids());
-        let mut cutter = Cutter::new(&job.output, &job.order);
+        let mut cutter = Cutter::new(&job.output, order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
         job.failpoints.hit("segment.seal")?;

@@ -58,8 +58,8 @@ pub use lsm_table::{
     BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
 };
 pub use options::{
-    CompactOptions, DEFAULT_CACHE_BYTES, FileClass, FlushOptions, NameMismatch, OpenMode, OrphanPolicy,
-    StoreOptions, Token, TreeOptions, WeakDeletes,
+    CompactOptions, DEFAULT_CACHE_BYTES, DEFAULT_SEGMENT_MIN_BYTES, FileClass, FlushOptions, NameMismatch,
+    OpenMode, OrphanPolicy, StoreOptions, Token, TreeOptions, WeakDeletes,
 };
 pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
 pub use range::{Entry, Range};

@@ -7,13 +7,21 @@ use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
 use lsm_types::{
-    Bytewise, Clock, Comparator, MergeOperator, PrefixExtractor, Random, Result, Slice, check_name,
+    Bytewise, Clock, Comparator, MergeOperator, PrefixExtractor, Random, Result, Slice, Spawner, check_name,
 };
 
 use crate::{EngineError, ReclaimOptions};
 
 /// Bytes of block cache when none is given.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
+
+/// Bytes of input per segment that make splitting a compaction worth while when none are given.
+pub const DEFAULT_SEGMENT_MIN_BYTES: u64 = 64 << 20;
+
+/// Half the processors, at least one.
+fn default_compaction_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1))
+}
 
 /// What opening may find, and may do.
 #[non_exhaustive]
@@ -62,6 +70,8 @@ pub struct StoreOptions {
     pub(crate) file_id_block: u32,
     pub(crate) comparators: Vec<Arc<dyn Comparator>>,
     pub(crate) reclaim: ReclaimOptions,
+    pub(crate) compaction_threads: usize,
+    pub(crate) compaction_pool: Option<Arc<dyn Spawner>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -130,6 +140,8 @@ impl StoreOptions {
             file_id_block: 1024,
             comparators: Vec::new(),
             reclaim: ReclaimOptions::default(),
+            compaction_threads: default_compaction_threads(),
+            compaction_pool: None,
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         }
@@ -247,6 +259,20 @@ impl StoreOptions {
     /// How files that are not needed any more are removed. Default: see [`ReclaimOptions`].
     pub fn reclaim(mut self, options: ReclaimOptions) -> Self {
         self.reclaim = options;
+        self
+    }
+
+    /// Most threads that work on one compaction, its own included. Default: half the processors, at least one. 0 counts
+    /// as one.
+    pub fn compaction_threads(mut self, threads: usize) -> Self {
+        self.compaction_threads = threads;
+        self
+    }
+
+    /// Threads that help compactions, shared with whoever else uses them. Default: a pool of the store's own, begun when
+    /// the first compaction is worth splitting.
+    pub fn compaction_pool(mut self, pool: Arc<dyn Spawner>) -> Self {
+        self.compaction_pool = Some(pool);
         self
     }
 
@@ -435,6 +461,8 @@ pub struct CompactOptions {
     pub cancel: Cancel,
     /// Bytes at which the next output table begins. Default: the tree's.
     pub target_bytes: Option<u64>,
+    /// Bytes of input per segment that make a split worth while. Default: [`DEFAULT_SEGMENT_MIN_BYTES`].
+    pub segment_min_bytes: Option<u64>,
 }
 
 impl CompactOptions {
@@ -447,6 +475,12 @@ impl CompactOptions {
     /// Bytes at which the next output table begins.
     pub fn target_bytes(mut self, bytes: u64) -> Self {
         self.target_bytes = Some(bytes);
+        self
+    }
+
+    /// Bytes of input per segment that make a split worth while; 0 splits whatever can be split.
+    pub fn segment_min_bytes(mut self, bytes: u64) -> Self {
+        self.segment_min_bytes = Some(bytes);
         self
     }
 }

@@ -48,6 +48,21 @@ impl Failpoints for FailAt {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Serial,
+    Parallel,
+}
+
+impl Way {
+    fn options(self) -> CompactOptions {
+        match self {
+            Self::Serial => CompactOptions::default(),
+            Self::Parallel => CompactOptions::default().segment_min_bytes(1_000),
+        }
+    }
+}
+
 struct World {
     memory: Arc<MemFs>,
     tree: Tree,
@@ -58,7 +73,7 @@ impl World {
     fn new() -> Self {
         let memory = Arc::new(MemFs::new());
         let options = TreeOptions::new("/db")
-            .store(|store| store.fs(memory.clone()))
+            .store(|store| store.fs(memory.clone()).compaction_threads(3))
             .tables(small_tables())
             .table_target_bytes(20_000);
         let tree = Tree::open(options).unwrap();
@@ -87,13 +102,13 @@ impl World {
 }
 
 #[track_caller]
-fn check(point: &'static str, failure: Failure) {
+fn check(way: Way, point: &'static str, failure: Failure) {
     let world = World::new();
     let before = world.contents();
     let version = world.tree.stats().levels;
     let cancel = Cancel::new();
     let failpoints: Arc<dyn Failpoints> = Arc::new(FailAt { point, failure, cancel: cancel.clone() });
-    let options = CompactOptions::default().cancel(cancel);
+    let options = way.options().cancel(cancel);
     let strategy = Major { target_bytes: 20_000 };
     let outcome =
         catch_unwind(AssertUnwindSafe(|| world.tree.compact_with(&strategy, &options, &failpoints)));
@@ -107,28 +122,34 @@ fn check(point: &'static str, failure: Failure) {
         // Stopped after the last way out: the job is done.
         (Failure::Stop, Ok(Ok(report))) if installed || point == "install.before" => {
             assert_eq!(report.outcome, Outcome::Merged);
+            assert_eq!(report.segments > 1, way == Way::Parallel);
         }
-        (_, outcome) => panic!("{failure:?} at {point}: {outcome:?}"),
+        (_, outcome) => panic!("{way:?}: {failure:?} at {point}: {outcome:?}"),
     }
-    assert_eq!(world.contents(), before, "{failure:?} at {point}");
-    assert_eq!(world.files(), world.tree.stats().tables(), "{failure:?} at {point} leaves files");
+    assert_eq!(world.contents(), before, "{way:?}: {failure:?} at {point}");
+    assert_eq!(world.files(), world.tree.stats().tables(), "{way:?}: {failure:?} at {point} leaves files");
     let too_late = installed || (failure == Failure::Stop && point == "install.before");
     if !too_late {
-        assert_eq!(world.tree.stats().levels, version, "{failure:?} at {point} changes the tree");
+        assert_eq!(world.tree.stats().levels, version, "{way:?}: {failure:?} at {point} changes the tree");
     }
     // The inputs are free again: the same job succeeds.
-    world.tree.major_compact(&CompactOptions::default()).unwrap();
+    let report = world.tree.major_compact(&way.options()).unwrap();
+    assert!(too_late || (report.segments > 1) == (way == Way::Parallel), "{report:?}");
     assert_eq!(world.contents(), before);
     assert_eq!(world.files(), world.tree.stats().tables());
     assert_eq!(world.tree.stats().read_amplification(), 1);
 }
 
-/// Proves C-156, C-159, C-162, C-164, I-2, I-9.
+/// Proves C-144, C-145, C-156, C-159, C-162, C-164, I-2, I-9.
+/// Fault: compaction W-2, W-12.
 #[test]
 fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
-    for point in POINTS {
-        for failure in [Failure::Error, Failure::Panic, Failure::Stop] {
-            check(point, failure);
+    for way in [Way::Serial, Way::Parallel] {
+        for point in POINTS {
+            for failure in [Failure::Error, Failure::Panic, Failure::Stop] {
+                check(way, point, failure);
+                println!("{way:?}, {point}, {failure:?}: nothing lost, nothing busy, no file left");
+            }
         }
     }
 }
@@ -136,7 +157,8 @@ fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
 /// Proves D-68.
 #[test]
 fn a_job_stopped_in_the_middle_of_its_stream_installs_nothing() {
-    check("segment.entry", Failure::Stop);
+    check(Way::Serial, "segment.entry", Failure::Stop);
+    check(Way::Parallel, "segment.entry", Failure::Stop);
 }
 
 /// Proves C-10.

@@ -13,7 +13,7 @@ use lsm_block::{FileIdentity, Handle};
 use lsm_fs::FsFile;
 use lsm_manifest::TableDescriptor;
 use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout};
-use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex};
+use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex, columns::KeyBuf};
 
 use crate::{
     FilterStats, ObsoleteFile, ReadMode, TableEnv, TableError,
@@ -193,6 +193,22 @@ impl Table {
         let ahead = RefCell::new((0, Slice::empty()));
         let source = CursorSource { table: self.inner.clone(), layout: layout.clone(), mode, ahead };
         Ok(layout.cursor(source).lazy())
+    }
+
+    /// Keys of the index root, ascending, each with about as many bytes of the file as lie between it and the one before.
+    ///
+    /// # Errors
+    /// What opening the table finds.
+    pub fn samples(&self) -> Result<Vec<(Slice, u64)>> {
+        let root = self.layout()?.root();
+        let share = self.descriptor().file_len / root.entries().max(1) as u64;
+        let mut key = KeyBuf::new();
+        let keys = (0..root.entries()).map(|entry| {
+            key.reset();
+            root.separator(entry, &mut key);
+            (Slice::copy_from(key.as_slice()), share)
+        });
+        Ok(keys.collect())
     }
 
     /// The opened table: its metadata, checked against what the manifest says.

@@ -49,7 +49,7 @@ pub use limits::{
     check_value_len,
 };
 pub use merge_operator::{MergeError, MergeOperator};
-pub use ports::{Clock, Random};
+pub use ports::{Clock, Random, Spawner};
 pub use prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor};
 pub use range_tombstone::{RangeTombstone, join_tombstones};
 pub use reader::ByteReader;

@@ -1,4 +1,6 @@
-//! Small ports through which time and chance enter.
+//! Small ports through which time, chance and threads enter.
+
+use alloc::boxed::Box;
 
 use crate::UnixNanos;
 
@@ -15,4 +17,14 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Random: Send + Sync + 'static {
     /// Fills `out` with bytes that an adversary cannot foresee.
     fn fill(&self, out: &mut [u8]);
+}
+
+/// Threads that take work over.
+///
+/// Nothing depends on a task being run: whoever hands one over does the work itself when nobody comes, and never waits
+/// for a task that has not begun. So tasks may be run in any order, at once, late, or not at all, and a job may be
+/// started from one of the threads.
+pub trait Spawner: Send + Sync + 'static {
+    /// Takes over `task`.
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>);
 }

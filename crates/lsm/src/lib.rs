@@ -112,7 +112,8 @@ pub mod tree {
 /// What to compact, and how: the two traits, what they are given and what they answer.
 pub mod compaction {
     pub use lsm_compaction_executor::{
-        Checkpoint, CompactionFlavour, FlavourRun, Job, SegmentOutput, SegmentTask, Standard,
+        Checkpoint, CompactionFlavour, CompactionPool, FlavourRun, Job, Parallelism, SegmentOutput,
+        SegmentTask, Standard,
     };
     pub use lsm_compaction_planner::*;
 }

@@ -27,12 +27,12 @@ use std::{
     },
 };
 
-use lsm_compaction_executor::InstallError;
+use lsm_compaction_executor::{CompactionPool, InstallError, Parallelism};
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, Version, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv};
-use lsm_types::{Clock, EditIndex, FileUuid, Result, TableId, TreeId};
+use lsm_types::{Clock, EditIndex, FileUuid, Result, Spawner, TableId, TreeId};
 use parking_lot::Mutex;
 
 pub use closing::CloseHandle;
@@ -84,6 +84,8 @@ pub(crate) struct StoreInner {
     trees: Mutex<BTreeMap<TreeId, Weak<TreeInner>>>,
     is_closed: AtomicBool,
     reclaimer: Reclaimer,
+    /// Helps compactions; begun by the first that is worth splitting.
+    pool: OnceLock<Option<Arc<dyn Spawner>>>,
     /// Dropped behind everything else: nothing of ours touches the directory after it.
     _lock: Option<DirectoryLock>,
     /// Dropped last: says so.
@@ -342,6 +344,26 @@ impl StoreInner {
 
     pub(crate) fn reclaimer(&self) -> &Reclaimer {
         &self.reclaimer
+    }
+
+    /// How a compaction of so many bytes is shared out.
+    pub(crate) fn parallelism(&self, segment_min_bytes: u64, input_bytes: u64) -> Parallelism {
+        let threads = self.options.compaction_threads;
+        let is_worth_it = threads > 1 && input_bytes / 2 >= segment_min_bytes;
+        let pool = if is_worth_it { self.pool() } else { None };
+        Parallelism { pool, threads, segment_min_bytes }
+    }
+
+    fn pool(&self) -> Option<Arc<dyn Spawner>> {
+        let pool = self.pool.get_or_init(|| {
+            let own = || {
+                // The thread of the job is one of them.
+                let pool = CompactionPool::new(self.options.compaction_threads.saturating_sub(1))?;
+                Some(Arc::new(pool) as Arc<dyn Spawner>)
+            };
+            self.options.compaction_pool.clone().or_else(own)
+        });
+        pool.clone()
     }
 
     /// Stops the jobs of all trees and waits until none is left.

@@ -294,6 +294,7 @@ fn assemble(
         report,
         trees: Mutex::new(BTreeMap::new()),
         is_closed: AtomicBool::new(false),
+        pool: OnceLock::new(),
         reclaimer: Reclaimer::new(options.fs.clone(), options.clock.clone(), options.reclaim, exported),
         closed: ClosedOnDrop::default(),
         options,

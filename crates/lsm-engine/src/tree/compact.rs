@@ -17,6 +17,7 @@ use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
     CompactOptions, EngineError,
     deletes::RunDeletes,
+    options::DEFAULT_SEGMENT_MIN_BYTES,
     store::{Draft, Proposal, place_tables, relocate_tables, run_age},
     super_version::SuperVersion,
 };
@@ -130,7 +131,7 @@ impl TreeInner {
         if let Some(target) = options.target_bytes {
             output.target_bytes = target;
         }
-        let job = Job {
+        let job = Arc::new(Job {
             inputs: self.open_inputs(&plan.inputs)?,
             level_count: view.version.levels.count(),
             order: self.order.clone(),
@@ -143,11 +144,15 @@ impl TreeInner {
             }),
             tombstones: self.tombstones_outside(view, &plan.inputs)?,
             env: self.env.clone(),
-            cancel: self.stop.either(&options.cancel),
+            parallelism: self.store.parallelism(
+                options.segment_min_bytes.unwrap_or(DEFAULT_SEGMENT_MIN_BYTES),
+                plan.inputs.file_bytes(),
+            ),
+            cancel: self.stop.either(&options.cancel).child(),
             failpoints: failpoints.clone(),
             output,
             lease,
-        };
+        });
         self.set_filter_scene(view, Some(&plan.inputs), job.output.dest, 0);
         let flavours: [&dyn CompactionFlavour; 1] = [&Standard];
         let done = run_job(&job, &flavours, &JobInstaller { tree: self, job: &job })?;
@@ -155,6 +160,7 @@ impl TreeInner {
         self.retire_reads(view, &plan.inputs, &job.inputs);
         report.dest = Some(job.output.dest);
         report.flavour = Some(done.flavour);
+        report.segments = done.segments;
         report.tables_out = done.tables;
         report.bytes_out = done.bytes;
         report.entries_in = job.input_entries();
