@@ -85,9 +85,14 @@ pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink>(
             deletes.hand_over(&Cut::End, |piece| writer.add_tombstone(piece))?;
             return Ok(written);
         };
-        if writer.last_key() != Some(entry.key) && cutter.ends_before(entry.key, writer.open_len()) {
+        let begins_key = writer.last_key() != Some(entry.key);
+        let domain_end = if begins_key { writer.domain_ends_before(entry.key) } else { None };
+        if begins_key && (cutter.ends_before(entry.key, writer.open_len()) || domain_end.is_some()) {
             if !deletes.is_empty() {
-                let border = cutter.border(writer.last_key().unwrap_or_default(), entry.key);
+                let border = match domain_end {
+                    Some(end) => Cut::Before(end.clone()),
+                    None => cutter.border(writer.last_key().unwrap_or_default(), entry.key),
+                };
                 deletes.hand_over(&border, |piece| writer.add_tombstone(piece))?;
             }
             writer.end_table()?;

@@ -289,6 +289,7 @@ impl Sim {
             census: Census::default(),
             directory: DirectoryHandle::default(),
             filter_kind: 0,
+            global_seqno: SeqNo::ZERO,
             tail_len: 0,
         };
         self.contents.insert(id, entries);

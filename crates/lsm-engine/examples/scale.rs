@@ -42,6 +42,7 @@ fn descriptor(number: u64) -> TableDescriptor {
         census: Census::default(),
         directory: DirectoryHandle::default(),
         filter_kind: 0,
+        global_seqno: SeqNo::ZERO,
         tail_len: 0,
     }
 }

@@ -24,6 +24,25 @@ pub enum EngineError {
         /// Highest registered read, or the watermark.
         bound: SeqNo,
     },
+    /// An ingestion is numbered like writes that are there, or below them.
+    #[error("an ingestion at {seqno} would be older than the write at {existing}; choose a higher number, or backfill")]
+    SeqNoTooLow {
+        /// Number of the ingestion.
+        seqno: SeqNo,
+        /// A number that may be in its range.
+        existing: SeqNo,
+    },
+    /// What is ingested does not ascend.
+    #[error("{offending:?} does not come after {previous:?}, which was ingested before it")]
+    OutOfOrder {
+        /// The key, or the start of a range, that came before.
+        previous: Slice,
+        /// The one that was refused.
+        offending: Slice,
+    },
+    /// An ingestion failed before, and what it was given is not complete any more.
+    #[error("the ingestion failed before and can only be dropped")]
+    IngestionFailed,
     /// A read asks for history that may be gone.
     #[error(
         "a read at {requested} is not above the retention floor {floor}; hold the snapshot before writing past it"
@@ -213,6 +232,9 @@ impl Fault for EngineError {
         match self {
             Self::SeqNoOutOfRange { .. } => ErrorKind::SeqNoOutOfRange,
             Self::BelowSnapshot { .. } => ErrorKind::BelowSnapshot,
+            Self::SeqNoTooLow { .. } => ErrorKind::SeqNoTooLow,
+            Self::OutOfOrder { .. } => ErrorKind::OutOfOrder,
+            Self::IngestionFailed => ErrorKind::Poisoned,
             Self::SnapshotBelowRetention { .. } => ErrorKind::SnapshotBelowRetention,
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::AmbiguousBatch { .. } => ErrorKind::AmbiguousBatch,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use lsm_iter::Retention;
 use lsm_types::SeqNo;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+
+use crate::EngineError;
 
 /// Read bounds that the tree promised to keep answering, and the caller's promise not to start lower reads.
 #[derive(Debug, Default)]
-pub(crate) struct Holds(Mutex<State>);
+pub(crate) struct Holds(Mutex<State>, Condvar);
 
 #[derive(Debug, Default)]
 struct State {
@@ -19,6 +21,38 @@ struct State {
     cut_off: SeqNo,
     /// Floors that running jobs may yet set, with the number of those jobs.
     jobs: BTreeMap<SeqNo, usize>,
+    /// Numbers of writes that are under way outside of memtables.
+    claims: BTreeMap<SeqNo, usize>,
+}
+
+impl State {
+    fn write_floor(&self) -> SeqNo {
+        let newest = self.registered.keys().next_back().copied().unwrap_or_default();
+        newest.max(self.promised)
+    }
+
+    fn has_claims_below(&self, floor: SeqNo) -> bool {
+        self.claims.keys().next().is_some_and(|lowest| *lowest < floor)
+    }
+}
+
+/// The number of a write that is under way; no promise passes it before this is dropped.
+pub(crate) struct Claim<'a> {
+    holds: &'a Holds,
+    seqno: SeqNo,
+}
+
+impl Claim<'_> {
+    pub(crate) fn seqno(&self) -> SeqNo {
+        self.seqno
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        take_one(&mut self.holds.0.lock().claims, self.seqno);
+        self.holds.1.notify_all();
+    }
 }
 
 /// What a job has to keep, counted as long as the job may still install.
@@ -96,9 +130,32 @@ impl Holds {
     /// Writes numbered below this would change what a promised read sees, or bring back what a dropped tombstone
     /// hid.
     pub(crate) fn write_floor(&self) -> SeqNo {
-        let state = self.0.lock();
-        let newest = state.registered.keys().next_back().copied().unwrap_or_default();
-        newest.max(state.promised)
+        self.0.lock().write_floor()
+    }
+
+    /// Takes the number for a write that will take a while.
+    ///
+    /// # Errors
+    /// `BelowSnapshot` for a number that a write may not have any more.
+    pub(crate) fn claim(&self, seqno: SeqNo) -> Result<Claim<'_>, EngineError> {
+        let mut state = self.0.lock();
+        let bound = state.write_floor();
+        if seqno < bound {
+            return Err(EngineError::BelowSnapshot { seqno, bound });
+        }
+        *state.claims.entry(seqno).or_default() += 1;
+        Ok(Claim { holds: self, seqno })
+    }
+
+    /// Whether a write below `floor` is under way.
+    pub(crate) fn has_claims_below(&self, floor: SeqNo) -> bool {
+        self.0.lock().has_claims_below(floor)
+    }
+
+    /// Returns when no write below `floor` is under way; another one may begin meanwhile.
+    pub(crate) fn wait_for_claims_below(&self, floor: SeqNo) {
+        let mut state = self.0.lock();
+        self.1.wait_while(&mut state, |state| state.has_claims_below(floor));
     }
 }
 

@@ -7,7 +7,8 @@ use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
 use lsm_types::{
-    Bytewise, Clock, Comparator, MergeOperator, PrefixExtractor, Random, Result, Slice, Spawner, check_name,
+    Bytewise, Clock, Comparator, KeyDomains, MergeOperator, PrefixExtractor, Random, Result, Slice, Spawner,
+    check_name,
 };
 
 use crate::{EngineError, ReclaimOptions};
@@ -345,6 +346,7 @@ pub struct TreeOptions {
     pub(crate) tables: TablePolicy,
     pub(crate) table_target_bytes: u64,
     pub(crate) prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+    pub(crate) key_domains: Option<Arc<dyn KeyDomains>>,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -368,6 +370,7 @@ impl TreeOptions {
             tables: TablePolicy::default(),
             table_target_bytes: 64 << 20,
             prefix_extractor: None,
+            key_domains: None,
         }
     }
 
@@ -425,6 +428,13 @@ impl TreeOptions {
     /// another extractor, or with none, are read as if they had no such filter. Default: none.
     pub fn prefix_extractor(mut self, extractor: Arc<dyn PrefixExtractor>) -> Self {
         self.prefix_extractor = Some(extractor);
+        self
+    }
+
+    /// Domains of keys, such as days: from now on no table is written that holds keys of two of them, whoever writes it.
+    /// Tables that are there stay as they are until they are compacted. Default: one domain.
+    pub fn key_domains(mut self, domains: Arc<dyn KeyDomains>) -> Self {
+        self.key_domains = Some(domains);
         self
     }
 

@@ -29,9 +29,9 @@ impl<'a> ReadPoint<'a> {
     fn find(&self, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
         let found = get::resolve(self.view, key, self.before, self.order, self.operator)?;
         match self.newest {
-            // A range tombstone came meanwhile, which what was pinned does not show, and perhaps a newer entry after
-            // it, which the memtable does show.
-            Some(tree) if tree.has_deletes_since(self.view) => self.find_again(tree, key),
+            // A range tombstone or an ingestion came meanwhile, which what was pinned does not show, and perhaps a newer
+            // entry after it, which the memtable does show.
+            Some(tree) if tree.is_overtaken(self.view) => self.find_again(tree, key),
             _ => Ok(found),
         }
     }
@@ -41,7 +41,7 @@ impl<'a> ReadPoint<'a> {
         loop {
             let view = tree.current.load_full();
             let found = get::resolve(&view, key, self.before, self.order, self.operator)?;
-            if !tree.has_deletes_since(&view) {
+            if !tree.is_overtaken(&view) {
                 return Ok(found.map(|found| Candidate {
                     seqno: found.seqno,
                     kind: found.kind,

@@ -211,8 +211,9 @@ pub(crate) struct SuperVersion {
     max_seqno_from: Arc<[SeqNo]>,
     /// Of the runs those with range tombstones.
     pub(crate) deletes: Arc<[RunDeletes]>,
-    /// Grows with each range tombstone that is written.
-    pub(crate) delete_count: u64,
+    /// Grows with each range tombstone that is written and each ingestion: what memtables shared with an older one do
+    /// not show.
+    pub(crate) overtaken_count: u64,
     /// When the next one took its place, by the clock's monotonic nanoseconds; 0 before that.
     replaced_at: AtomicU64,
 }
@@ -246,16 +247,16 @@ impl SuperVersion {
             RunDeletes::new(run.chunks.iter().flat_map(|chunk| chunk.deleting.iter().cloned()), order)
         };
         let deletes = runs.iter().filter_map(deleting).collect();
-        let delete_count = previous.map_or(0, |previous| previous.delete_count);
+        let overtaken_count = previous.map_or(0, |previous| previous.overtaken_count);
         let replaced_at = AtomicU64::new(0);
         let runs = runs.into();
-        Self { active, sealed, version, runs, max_seqno_from, deletes, delete_count, replaced_at }
+        Self { active, sealed, version, runs, max_seqno_from, deletes, overtaken_count, replaced_at }
     }
 
     /// The same with another set of range tombstones in the active memtable.
     pub(crate) fn with_deletes(&self, active: Arc<ActiveMemtable>) -> Self {
-        let delete_count = self.delete_count + 1;
-        Self { delete_count, ..self.with_memtables(active, self.sealed.clone()) }
+        let overtaken_count = self.overtaken_count + 1;
+        Self { overtaken_count, ..self.with_memtables(active, self.sealed.clone()) }
     }
 
     /// The same tables under other memtables.
@@ -271,7 +272,7 @@ impl SuperVersion {
             runs: self.runs.clone(),
             max_seqno_from: self.max_seqno_from.clone(),
             deletes: self.deletes.clone(),
-            delete_count: self.delete_count,
+            overtaken_count: self.overtaken_count,
             replaced_at: AtomicU64::new(0),
         }
     }

@@ -49,6 +49,7 @@ fn table(id: u64, slot: u64) -> Arc<TableDescriptor> {
         census: Census { zstd: 4_000, ..Census::default() },
         directory: DirectoryHandle { offset: 60 << 20, len: 500 },
         filter_kind: 1,
+        global_seqno: SeqNo::ZERO,
         tail_len: 0,
     })
 }

@@ -108,6 +108,8 @@ pub struct TableDescriptor {
     pub tail_len: u32,
     /// Structure of its filter; 0 for none.
     pub filter_kind: u8,
+    /// What is added to the numbers in the file; already in the numbers here. The file says the same.
+    pub global_seqno: SeqNo,
 }
 
 impl TableDescriptor {

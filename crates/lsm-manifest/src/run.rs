@@ -403,6 +403,7 @@ mod tests {
             census: Census::default(),
             directory: DirectoryHandle::default(),
             filter_kind: 0,
+            global_seqno: SeqNo::ZERO,
             tail_len: 0,
         })
     }

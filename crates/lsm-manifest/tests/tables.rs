@@ -38,6 +38,7 @@ fn table(nth: u16, reach: u16, edit: u64) -> Arc<TableDescriptor> {
         census: Census::default(),
         directory: DirectoryHandle::default(),
         filter_kind: 0,
+        global_seqno: SeqNo::ZERO,
         tail_len: 0,
     })
 }

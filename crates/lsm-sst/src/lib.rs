@@ -48,7 +48,7 @@ pub mod index;
 pub mod properties;
 pub mod range_tombstones;
 
-pub use builder::{BuildOptions, Output, TableBuilder, TableSummary};
+pub use builder::{BuildOptions, EndedTable, Output, TableBuilder, TableSummary};
 pub use cursor::TableCursor;
 pub use error::SstError;
 pub use filter::{

@@ -145,5 +145,6 @@ pub(crate) fn describe(superblock: &Superblock, summary: &TableSummary) -> Table
         directory: DirectoryHandle { offset: summary.directory.offset, len: summary.directory.len },
         tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
         filter_kind: u8::from(properties.filters.keys.is_some()),
+        global_seqno: properties.global_seqno,
     }
 }

@@ -11,7 +11,8 @@ use std::{
 use lsm_block::{FileIdentity, Superblock};
 use lsm_fs::{Fs, SyncLevel};
 use lsm_types::{
-    Clock, EditIndex, FileKind, FileUuid, KeyOrder, PrefixExtractor, Random, Result, TableId, TreeId,
+    Clock, EditIndex, FileKind, FileUuid, KeyDomains, KeyOrder, PrefixExtractor, Random, Result, TableId,
+    TreeId,
 };
 use parking_lot::Mutex;
 
@@ -107,6 +108,8 @@ pub struct TableEnv {
     pub policy: TablePolicy,
     /// Names the prefixes of keys that filters know; `None` for no filters over prefixes.
     pub prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+    /// Domains of keys that no new table spans; `None` for one domain.
+    pub domains: Option<Arc<dyn KeyDomains>>,
     /// What the tree tells those who choose filters, and what they have to tell.
     pub filters: FilterDesk,
     /// How durable a finished file is made.

@@ -18,6 +18,7 @@ mod policy;
 mod run;
 mod source;
 mod staged;
+mod suspended;
 mod table;
 mod writer;
 
@@ -35,5 +36,6 @@ pub use policy::TablePolicy;
 pub use run::{RunCursor, TableList};
 pub use source::{CursorSource, ReadMode};
 pub use staged::StagedTable;
+pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use writer::MultiWriter;

@@ -24,7 +24,7 @@ impl NewFile {
     pub(crate) fn create(env: &Arc<TableEnv>, table: TableId) -> Result<(Self, FileOutput)> {
         let path = env.path(table);
         let handle = env.descriptors.make_room_for(|| env.fs.open(&path, &OpenOptions::CREATE_NEW))?;
-        let output = FileOutput { handle: handle.clone(), offset: 0 };
+        let output = FileOutput { handle: Some(handle.clone()), offset: 0 };
         Ok((Self { env: env.clone(), table, path, handle: Some(handle), kept: false }, output))
     }
 
@@ -35,6 +35,19 @@ impl NewFile {
             Some(handle) => Ok(handle.sync(self.env.sync_file)?),
             None => Ok(()),
         }
+    }
+}
+
+impl NewFile {
+    /// Opens the file again for `output`, when it was closed.
+    pub(crate) fn reopen(&mut self, output: &mut FileOutput) -> Result<()> {
+        if self.handle.is_none() {
+            let open = || self.env.fs.open(&self.path, &OpenOptions::WRITE);
+            let handle = self.env.descriptors.make_room_for(open)?;
+            output.handle = Some(handle.clone());
+            self.handle = Some(handle);
+        }
+        Ok(())
     }
 }
 
@@ -50,13 +63,22 @@ impl Drop for NewFile {
 
 /// Where the bytes of a new table go.
 pub(crate) struct FileOutput {
-    handle: Arc<dyn FsFile>,
+    /// `None` while the file is closed.
+    handle: Option<Arc<dyn FsFile>>,
     offset: u64,
+}
+
+impl FileOutput {
+    pub(crate) fn close(&mut self) {
+        self.handle = None;
+    }
 }
 
 impl Output for FileOutput {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.handle.write_at(self.offset, bytes).map_err(|error| error.source)?;
+        let closed = lsm_types::IoError::new(lsm_types::IoOp::Write, lsm_types::IoKind::InvalidInput);
+        let handle = self.handle.as_ref().ok_or(closed)?;
+        handle.write_at(self.offset, bytes).map_err(|error| error.source)?;
         self.offset += bytes.len() as u64;
         Ok(())
     }

@@ -278,6 +278,9 @@ impl TableInner {
         if layout.range_tombstones().len() as u64 != descriptor.counts.range_tombstones {
             return Err(self.disagrees("number of range tombstones"));
         }
+        if layout.properties().global_seqno != descriptor.global_seqno {
+            return Err(self.disagrees("global number"));
+        }
         let keys = layout.properties().keys.as_ref();
         let expected = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));
         if keys.map(|(min, max)| (min, max)) != expected {

@@ -1,18 +1,19 @@
-//! The one way in which tables come to be: flush and compaction write through here.
+//! The one way in which tables come to be: flush, compaction and ingestion write through here.
 
 use std::sync::Arc;
 
 use lsm_block::Superblock;
 use lsm_sst::{PrefixFilterOptions, TableBuilder};
-use lsm_types::{EntryRef, Level, RangeTombstone, Result, TableId};
+use lsm_types::{EntryRef, Level, RangeTombstone, Result, Slice, TableId};
 
 use crate::{
-    StagedTable, TableEnv,
-    describe::describe,
+    StagedTable, SuspendedTable, TableEnv,
     staged::{FileOutput, NewFile},
+    suspended::complete,
 };
 
-/// Writes entries, in internal order, into tables, one after another; the caller says where a table ends.
+/// Writes entries, in internal order, into tables, one after another; the caller says where a table ends. Where the
+/// tree has key domains, a table ends with its domain, too.
 ///
 /// Dropping the writer removes what it wrote.
 pub struct MultiWriter {
@@ -33,6 +34,8 @@ struct OpenTable {
     file_len: u64,
     /// Bytes of keys and values after which it is estimated again.
     until_estimate: u64,
+    /// First key after the domain of the table's keys; `None` before the first key, and in the last domain.
+    domain_end: Option<Slice>,
 }
 
 /// Bytes of keys and values between two estimates of the length of a file: about a block.
@@ -63,6 +66,9 @@ impl MultiWriter {
     /// `OutOfOrder`, limits, and what the file system says; after that the writer can only be dropped.
     #[inline]
     pub fn add(&mut self, entry: EntryRef<'_>) -> Result<()> {
+        if self.env.domains.is_some() {
+            self.enter_domain(entry.key)?;
+        }
         if self.open.is_none() {
             self.open = Some(self.begin()?);
         }
@@ -89,6 +95,33 @@ impl MultiWriter {
         open.builder.add_range_tombstone(tombstone)
     }
 
+    /// The first key after the domain of the open table, when `key` lies beyond it: the table ends before `key`.
+    #[inline]
+    pub fn domain_ends_before(&self, key: &[u8]) -> Option<&Slice> {
+        let end = self.open.as_ref()?.domain_end.as_ref()?;
+        self.env.order.compare(end, key).is_le().then_some(end)
+    }
+
+    /// Ends the open table when `key` lies beyond its domain, and notes the domain of a table that `key` begins.
+    fn enter_domain(&mut self, key: &[u8]) -> Result<()> {
+        if self.domain_ends_before(key).is_some() {
+            self.end_table()?;
+        }
+        let env = self.env.clone();
+        let Some(domains) = &env.domains else { return Ok(()) };
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        if let Some(open) = &mut self.open
+            && open.builder.last_key().is_none()
+        {
+            // A domain that ends before its own key is no domain.
+            let end = domains.end_of(key).filter(|end| env.order.compare(key, end).is_lt());
+            open.domain_end = end;
+        }
+        Ok(())
+    }
+
     /// The user key added last to the open table; `None` when none is open.
     #[inline]
     pub fn last_key(&self) -> Option<&[u8]> {
@@ -106,17 +139,37 @@ impl MultiWriter {
     /// # Errors
     /// What the file system says.
     pub fn end_table(&mut self) -> Result<()> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let (summary, _) = open.builder.finish()?;
-        open.file.sync_and_close()?;
-        if summary.filters_given_up > 0 {
-            self.env.filters.note_given_up(summary.filters_given_up);
-            let table = open.superblock.identity.file_id;
-            tracing::warn!(table, "a filter could not be built; the table is written without");
+        let Some(OpenTable { builder, file, superblock, .. }) = self.open.take() else { return Ok(()) };
+        if builder.is_empty() {
+            return Ok(()); // what was to come was refused: the file goes
         }
-        let descriptor = describe(&open.superblock, &summary);
-        self.done.push(StagedTable::new(descriptor, open.file));
+        let finished = builder.finish()?;
+        self.done.push(complete(&self.env, file, &superblock, finished)?);
         Ok(())
+    }
+
+    /// Tables that are begun from now on are written for `level` and placed there.
+    pub fn retarget(&mut self, level: Level) {
+        (self.level, self.dest) = (level, level);
+    }
+
+    /// Ends the open table but for the number that is added to its local ones; `None` when none is open.
+    ///
+    /// * `is_last`: more tables do not come; the file stays open, and is synced when the table is finished. Others are
+    ///   synced and closed here.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn suspend_table(&mut self, is_last: bool) -> Result<Option<SuspendedTable>> {
+        let Some(OpenTable { builder, file, superblock, .. }) = self.open.take() else { return Ok(None) };
+        if builder.is_empty() {
+            return Ok(None);
+        }
+        let mut table = SuspendedTable { ended: builder.end()?, file, superblock, env: self.env.clone() };
+        if !is_last {
+            table.sync_and_close()?;
+        }
+        Ok(Some(table))
     }
 
     /// Ends the last table; all tables in key order, their files synced, their names not yet.
@@ -144,6 +197,6 @@ impl MultiWriter {
         }
         let builder = TableBuilder::new(superblock.clone(), options, output)?;
         // At least one byte: a table is begun.
-        Ok(OpenTable { builder, file, superblock, file_len: 1, until_estimate: ESTIMATE_EVERY })
+        Ok(OpenTable { builder, file, superblock, file_len: 1, until_estimate: ESTIMATE_EVERY, domain_end: None })
     }
 }

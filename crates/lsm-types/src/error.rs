@@ -66,6 +66,7 @@ pub enum ErrorKind {
     InvalidArgument,
     InvalidConfig,
     SeqNoOutOfRange,
+    SeqNoTooLow,
     BelowSnapshot,
     AmbiguousBatch,
     OutOfOrder,
@@ -112,6 +113,7 @@ impl ErrorKind {
             | Self::InvalidArgument
             | Self::InvalidConfig
             | Self::SeqNoOutOfRange
+            | Self::SeqNoTooLow
             | Self::BelowSnapshot
             | Self::AmbiguousBatch
             | Self::OutOfOrder

@@ -22,6 +22,7 @@ mod cut;
 mod error;
 mod ids;
 mod io;
+mod key_domains;
 mod kind;
 mod limits;
 mod merge_operator;
@@ -43,6 +44,7 @@ pub use cut::{Cut, KeyRange};
 pub use error::{CorruptionKind, Error, ErrorClass, ErrorKind, Fault, FileKind, Location, Result};
 pub use ids::{EditIndex, FileUuid, KeyHash, Level, RunId, TableId, TreeId, UnixNanos, VlogId};
 pub use io::{IoError, IoKind, IoOp, ReadAt};
+pub use key_domains::KeyDomains;
 pub use kind::Kind;
 pub use limits::{
     MAX_ENTRY_LEN, MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_entry, check_key, check_name,

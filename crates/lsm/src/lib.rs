@@ -88,7 +88,7 @@
 
 pub use lsm_types as types;
 pub use lsm_types::{
-    Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyOrder, Kind, Level,
+    Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyDomains, KeyOrder, Kind, Level,
     MergeOperator, PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId, operators,
 };
 

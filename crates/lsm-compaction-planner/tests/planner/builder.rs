@@ -51,6 +51,7 @@ pub(crate) fn descriptor(id: u64, entries: Option<KeyRange>, file_len: u64) -> T
         census: Census::default(),
         directory: DirectoryHandle::default(),
         filter_kind: 0,
+        global_seqno: SeqNo::ZERO,
         tail_len: 0,
     }
 }

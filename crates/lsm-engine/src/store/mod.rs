@@ -439,6 +439,7 @@ impl StoreInner {
             random: self.options.random.clone(),
             policy: options.tables.clone(),
             prefix_extractor: options.prefix_extractor.clone(),
+            domains: options.key_domains.clone(),
             filters: lsm_table::FilterDesk::default(),
             sync_file: self.options.sync.table,
             sync_folder: self.options.sync.directory,

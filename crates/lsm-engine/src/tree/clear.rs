@@ -38,11 +38,12 @@ impl Tree {
     pub fn clear(&self, seqno: SeqNo) -> Result<()> {
         let inner = &self.inner;
         inner.check_writable()?;
-        // No flush comes in between: what is sealed below is all there was.
+        // No ingestion and no flush comes in between: what is sealed below, and in tables, is all there was.
+        let _no_ingestion = inner.ingesting.write();
         let flushing = inner.flushing.lock();
         inner.remove_span(Cut::Start, Cut::End, seqno)?;
         // Late writes would come back to life, since no tombstone is left to hide them.
-        inner.change_holds(|holds| {
+        inner.change_holds(seqno, |holds| {
             holds.cut_off(seqno);
             holds.promise(seqno);
         });
@@ -83,7 +84,7 @@ impl Tree {
     /// As [`Tree::drop_range`].
     pub fn purge_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>, seqno: SeqNo) -> Result<()> {
         let Some(tombstone) = self.remove_durably(&range, seqno)? else { return Ok(()) };
-        self.inner.change_holds(|holds| holds.cut_off(seqno));
+        self.inner.change_holds(SeqNo::ZERO, |holds| holds.cut_off(seqno));
         self.inner.remove_under(tombstone, seqno)
     }
 
@@ -133,7 +134,7 @@ impl TreeInner {
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             let removed = std::mem::take(&mut *removed.lock());
-            let change = Published { added: Vec::new(), removed, flushed_through: Some(through) };
+            let change = Published { removed, flushed_through: Some(through), ..Published::default() };
             me.publish(version, change);
         });
         self.store.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)

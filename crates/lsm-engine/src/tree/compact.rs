@@ -275,7 +275,7 @@ impl TreeInner {
         let outputs = added.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
-            me.publish(version, Published { added, removed, flushed_through: None });
+            me.publish(version, Published { added, removed, ..Published::default() });
         });
         self.store.install(Proposal { build, publish, outputs })
     }

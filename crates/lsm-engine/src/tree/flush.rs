@@ -160,7 +160,7 @@ impl TreeInner {
         let outputs = tables.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
-            let change = Published { added: tables, removed: Vec::new(), flushed_through: Some(through) };
+            let change = Published { added: tables, flushed_through: Some(through), ..Published::default() };
             me.publish(version, change);
         });
         match self.store.install(Proposal { build, publish, outputs }) {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use lsm_types::{Result, SeqNo};
 
 use super::{Tree, TreeInner};
-use crate::{EngineError, holds::Holds};
+use crate::{
+    EngineError,
+    holds::{Claim, Holds},
+};
 
 /// Keeps reads at its bound possible until it is dropped.
 pub struct HoldGuard {
@@ -22,7 +25,7 @@ impl HoldGuard {
 
 impl Drop for HoldGuard {
     fn drop(&mut self) {
-        self.tree.change_holds(|holds| holds.release(self.before));
+        self.tree.change_holds(SeqNo::ZERO, |holds| holds.release(self.before));
     }
 }
 
@@ -40,7 +43,7 @@ impl Tree {
     pub fn hold(&self, before: SeqNo) -> Result<HoldGuard> {
         // Registered first: a job that asks later what it has to keep knows of it. What jobs that asked before may
         // forget shows in the floor when they have installed, and in the watermark while they run.
-        self.inner.change_holds(|holds| holds.register(before));
+        self.inner.change_holds(before, |holds| holds.register(before));
         let guard = HoldGuard { tree: self.inner.clone(), before };
         let floor = self.retention_floor().max(self.inner.holds.floor_of_jobs());
         if before != SeqNo::ZERO && before <= floor {
@@ -51,17 +54,37 @@ impl Tree {
 
     /// Promises that nobody will start a read, or a write, below `watermark`. Never moves backwards.
     pub fn set_gc_watermark(&self, watermark: SeqNo) {
-        self.inner.change_holds(|holds| holds.promise(watermark));
+        self.inner.change_holds(watermark, |holds| holds.promise(watermark));
     }
 }
 
 impl TreeInner {
     /// Changes what is promised to readers, and tells the memtable which writes to refuse from now on. Returns when
     /// no write that would have to be refused is under way any more.
-    pub(super) fn change_holds(&self, change: impl FnOnce(&Holds)) {
-        let publisher = self.publisher.lock();
+    ///
+    /// * `floor`: writes below it are refused afterwards, if they were not before.
+    pub(super) fn change_holds(&self, floor: SeqNo, change: impl FnOnce(&Holds)) {
+        let publisher = loop {
+            self.holds.wait_for_claims_below(floor);
+            // Numbers are claimed under this lock.
+            let publisher = self.publisher.lock();
+            if !self.holds.has_claims_below(floor) {
+                break publisher;
+            }
+        };
         change(&self.holds);
         self.current.load().active.entries.refuse_below(self.holds.write_floor());
         drop(publisher);
+    }
+
+    /// Takes a number for a write that ends in an install, under the lock that orders it against deletes of ranges, seals
+    /// and promises. `draw` must not use the tree.
+    pub(super) fn claim(&self, draw: impl FnOnce() -> SeqNo) -> Result<Claim<'_>> {
+        let _publisher = self.publisher.lock();
+        let seqno = draw();
+        if !seqno.is_write() {
+            return Err(EngineError::SeqNoOutOfRange { seqno, what: "a write" }.into());
+        }
+        Ok(self.holds.claim(seqno)?)
     }
 }

@@ -5,6 +5,7 @@ mod compact;
 mod filters;
 mod flush;
 mod hold;
+mod ingest;
 mod publish;
 mod range_delete;
 mod stats;
@@ -25,6 +26,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
+pub use ingest::{IngestOptions, IngestReport, Ingestion};
 pub(crate) use range_delete::{check_prefix, span};
 pub use stats::{FilterLevelStats, LevelStats, TreeStats};
 pub use write::WriteInfo;
@@ -69,7 +71,7 @@ pub(crate) struct TreeInner {
     /// One above the highest number ever written; 0 for an empty tree.
     visible_end: AtomicU64,
     /// That of the newest super version, once it is published.
-    pub(crate) delete_count: AtomicU64,
+    pub(crate) overtaken_count: AtomicU64,
     pub(crate) busy: BusyTables,
     /// One flush at a time, in the order of sealing.
     flushing: Mutex<()>,
@@ -78,6 +80,8 @@ pub(crate) struct TreeInner {
     looked_for_covered: Mutex<Option<(SeqNo, usize)>>,
     /// Compactions hold it shared, exclusive operations alone.
     compacting: RwLock<()>,
+    /// Ingestions hold it shared while they become part of the tree, a clear alone.
+    ingesting: RwLock<()>,
     /// Raised when the tree closes; every job is a child of it.
     pub(crate) stop: Cancel,
     pub(crate) counters: stats::Counters,
@@ -147,11 +151,12 @@ impl Tree {
                 publisher: Mutex::new(publisher),
                 holds: Holds::default(),
                 visible_end: AtomicU64::new(visible_end),
-                delete_count: AtomicU64::new(0),
+                overtaken_count: AtomicU64::new(0),
                 busy: BusyTables::default(),
                 flushing: Mutex::new(()),
                 looked_for_covered: Mutex::new(None),
                 compacting: RwLock::new(()),
+                ingesting: RwLock::new(()),
                 stop: Cancel::new(),
                 counters: stats::Counters::default(),
                 last_level_reads: filters::LastLevelReads::default(),
@@ -297,6 +302,7 @@ impl TreeInner {
     pub(crate) fn wait_for_jobs(&self) {
         drop(self.flushing.lock());
         drop(self.compacting.write());
+        drop(self.ingesting.write());
     }
 
     fn check_retained(&self, before: SeqNo, pinned: &SuperVersion) -> Result<()> {

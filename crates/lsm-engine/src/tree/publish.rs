@@ -1,6 +1,9 @@
 //! Making the next super version: after a seal, and after an install.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use lsm_manifest::{TableDescriptor, Version};
 use lsm_memtable::MemtableConfig;
@@ -52,6 +55,7 @@ impl Publisher {
 }
 
 /// What a durable install changes besides the version.
+#[derive(Default)]
 pub(crate) struct Published {
     /// Handles of tables that came.
     pub(crate) added: Vec<Table>,
@@ -59,6 +63,8 @@ pub(crate) struct Published {
     pub(crate) removed: Vec<TableId>,
     /// Memtables up to this number are in tables now.
     pub(crate) flushed_through: Option<u64>,
+    /// The tables that came hold writes that no memtable had.
+    pub(crate) is_write: bool,
 }
 
 impl TreeInner {
@@ -110,7 +116,7 @@ impl TreeInner {
             .filter(|sealed| change.flushed_through.is_none_or(|through| sealed.id > through))
             .cloned()
             .collect();
-        let next = SuperVersion::new(
+        let mut next = SuperVersion::new(
             current.active.clone(),
             sealed,
             Arc::new(version.clone()),
@@ -118,7 +124,11 @@ impl TreeInner {
             &self.order,
             |descriptor| publisher.table(&self.env, descriptor),
         );
+        // A read that pinned what was before may find newer entries in the memtable, which it shares: it looks again.
+        next.overtaken_count += u64::from(change.is_write);
+        let overtaken = next.overtaken_count;
         self.replace(&current, next);
+        self.overtaken_count.store(overtaken, Ordering::Release);
         let removed: Vec<Table> =
             change.removed.iter().filter_map(|id| publisher.tables.remove(id)).collect();
         drop(publisher);

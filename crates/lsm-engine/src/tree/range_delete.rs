@@ -71,10 +71,10 @@ fn bytes_of(tombstone: &RangeTombstone) -> u64 {
 }
 
 impl TreeInner {
-    /// Whether a range tombstone was written that `view` does not show.
+    /// Whether a range tombstone was written, or something ingested, that `view` does not show.
     #[inline]
-    pub(crate) fn has_deletes_since(&self, view: &SuperVersion) -> bool {
-        self.delete_count.load(Ordering::Acquire) != view.delete_count
+    pub(crate) fn is_overtaken(&self, view: &SuperVersion) -> bool {
+        self.overtaken_count.load(Ordering::Acquire) != view.overtaken_count
     }
 
     /// The cuts around the keys that start with `prefix`.
@@ -166,9 +166,9 @@ impl TreeInner {
                     let memtable_bytes = next.bytes();
                     let added = added as u64 + tombstones.iter().map(bytes_of).sum::<u64>();
                     let next = current.with_deletes(next);
-                    let count = next.delete_count;
+                    let count = next.overtaken_count;
                     self.current.store(Arc::new(next));
-                    self.delete_count.store(count, Ordering::Release);
+                    self.overtaken_count.store(count, Ordering::Release);
                     drop(publisher);
                     self.visible_end.fetch_max(last.next().get(), Ordering::AcqRel);
                     return Ok(WriteInfo { bytes_added: added, memtable_bytes });

@@ -145,7 +145,7 @@ impl TreeInner {
     }
 
     /// What a write of this kind is written as.
-    fn written_kind(&self, kind: Kind) -> Kind {
+    pub(super) fn written_kind(&self, kind: Kind) -> Kind {
         if kind == Kind::WeakTombstone && self.strict_weak_deletes { Kind::Tombstone } else { kind }
     }
 

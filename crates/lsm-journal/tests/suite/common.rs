@@ -117,6 +117,7 @@ pub(crate) fn add(id: u64, key_len: usize) -> VersionEdit {
         census: Census::default(),
         directory: DirectoryHandle::default(),
         filter_kind: 0,
+        global_seqno: SeqNo::ZERO,
         tail_len: 0,
     };
     let mut edit = VersionEdit::default();

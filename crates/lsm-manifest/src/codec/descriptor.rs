@@ -21,6 +21,7 @@
 //! | 17 | directory      | offset varint, length varint              | never    |
 //! | 18 | `filter_kind`  | varint                                    | 0        |
 //! | 19 | `tail_len`     | varint                                    | 0        |
+//! | 20 | `global_seqno` | varint                                    | 0        |
 //!
 //! A cut is one byte: 0 start, 1 before a key, 2 after a key (both followed by the key with its length), 3 end,
 //! 4 before the smallest entry, 5 after the largest entry. 4 and 5 stand for 1 and 2 wherever they can, because in
@@ -55,6 +56,7 @@ mod id {
     pub(super) const DIRECTORY: u8 = 17;
     pub(super) const FILTER_KIND: u8 = 18;
     pub(super) const TAIL_LEN: u8 = 19;
+    pub(super) const GLOBAL_SEQNO: u8 = 20;
 }
 
 impl TableDescriptor {
@@ -89,6 +91,7 @@ impl TableDescriptor {
         put(out, id::DIRECTORY, |out| numbers(&[self.directory.offset, self.directory.len.into()], out));
         put_nonzero(out, id::FILTER_KIND, self.filter_kind.into());
         put_nonzero(out, id::TAIL_LEN, self.tail_len.into());
+        put_nonzero(out, id::GLOBAL_SEQNO, self.global_seqno.get());
     }
 
     /// The descriptor that is exactly `bytes`.
@@ -100,7 +103,7 @@ impl TableDescriptor {
         let mut draft = Draft::default();
         walk(bytes, "table field", |id, value| {
             draft.take(id, value)?;
-            Ok((id::ID..=id::TAIL_LEN).contains(&id))
+            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id))
         })?;
         draft.finish()
     }
@@ -128,6 +131,7 @@ struct Draft {
     directory: Option<DirectoryHandle>,
     filter_kind: u8,
     tail_len: u32,
+    global_seqno: SeqNo,
 }
 
 impl Draft {
@@ -168,6 +172,10 @@ impl Draft {
             }
             id::FILTER_KIND => self.filter_kind = narrow(value.nonzero()?, "filter_kind")?,
             id::TAIL_LEN => self.tail_len = narrow(value.nonzero()?, "tail_len")?,
+            id::GLOBAL_SEQNO => {
+                let global = SeqNo::new(value.nonzero()?).filter(|global| global.is_write());
+                self.global_seqno = required(global, "global_seqno")?;
+            }
             _ => {}
         }
         Ok(())
@@ -175,6 +183,10 @@ impl Draft {
 
     fn finish(self) -> Result<TableDescriptor, ManifestError> {
         let (coverage_start, coverage_end) = required(self.coverage, "coverage")?;
+        let seqnos = required(self.seqnos, "seqnos")?;
+        if seqnos.min < self.global_seqno {
+            return Err(ManifestError::Decode { field: "global_seqno" });
+        }
         Ok(TableDescriptor {
             id: TableId::new(required(self.id, "id")?),
             uuid: required(self.uuid, "uuid")?,
@@ -188,7 +200,7 @@ impl Draft {
             entries: self.entries,
             coverage_start,
             coverage_end,
-            seqnos: required(self.seqnos, "seqnos")?,
+            seqnos,
             point_seqnos: self.point_seqnos,
             counts: required(self.counts, "counts")?,
             sizes: required(self.sizes, "sizes")?,
@@ -196,6 +208,7 @@ impl Draft {
             directory: required(self.directory, "directory")?,
             filter_kind: self.filter_kind,
             tail_len: self.tail_len,
+            global_seqno: self.global_seqno,
         })
     }
 }

@@ -73,6 +73,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                     created_edit: EditIndex::new(rare.3),
                     filter_kind: rare.4,
                     tail_len: 0,
+                    global_seqno: global_of(seqnos, rare.4),
                     entries,
                     coverage_start: start,
                     coverage_end: end,
@@ -100,6 +101,11 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
             },
         )
         .boxed()
+}
+
+/// A number that all of `seqnos` may have been given, in half of the tables.
+fn global_of(seqnos: SeqNoRange, dice: u8) -> SeqNo {
+    if dice.is_multiple_of(2) && seqnos.min.is_write() { seqnos.min } else { SeqNo::ZERO }
 }
 
 fn tree_step() -> BoxedStrategy<TreeEdit> {

@@ -60,6 +60,7 @@ pub(crate) fn table(id: u64, min: &[u8], max: &[u8]) -> TableDescriptor {
         census: Census { lz4: 1, ..Census::default() },
         directory: DirectoryHandle { offset: 3000, len: 200 },
         filter_kind: 1,
+        global_seqno: SeqNo::ZERO,
         tail_len: 0,
     }
 }

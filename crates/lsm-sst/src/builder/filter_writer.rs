@@ -122,6 +122,7 @@ pub(super) struct FilterWriter {
 }
 
 /// What became of a filter.
+#[derive(Debug)]
 pub(super) struct FinishedFilter {
     pub(super) id: FilterId,
     /// The payload of its root; `None` when it was given up.

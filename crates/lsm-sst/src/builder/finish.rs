@@ -114,8 +114,18 @@ struct Copy {
     sections: Vec<(BlockKind, SectionFlags, usize, u32)>,
 }
 
-pub(super) fn finish<O: Output>(mut builder: TableBuilder<O>) -> Result<(TableSummary, O)> {
-    let filters = finish_filters(&mut builder)?;
+/// What is known when the last entry is written.
+#[derive(Debug)]
+pub(super) struct Body {
+    filters: Vec<FinishedFilter>,
+    /// The payload of the index root.
+    root: Vec<u8>,
+    sections: Vec<Section>,
+}
+
+/// Writes the ends of filters and index.
+pub(super) fn end_body<O: Output>(builder: &mut TableBuilder<O>) -> Result<Body> {
+    let filters = finish_filters(builder)?;
     let mut root = Vec::new();
     builder.index.finish(&mut builder.sink, &mut root)?;
     let data_end = builder.sink.offset();
@@ -139,8 +149,12 @@ pub(super) fn finish<O: Output>(mut builder: TableBuilder<O>) -> Result<(TableSu
     for scattered in [&sink.data, &sink.index, &sink.filter, &sink.prefix_filter] {
         sections.extend(scattered_section(scattered, data_end));
     }
+    sort_tombstones(builder);
+    Ok(Body { filters, root, sections })
+}
 
-    sort_tombstones(&mut builder);
+pub(super) fn finish<O: Output>(builder: TableBuilder<O>, body: Body) -> Result<(TableSummary, O)> {
+    let Body { filters, root, sections } = body;
     let mut properties = complete_properties(&builder);
     properties.filters = describe_filters(&builder, &filters);
     let root_len = (FrameHeader::LEN + root.len()) as u64;

@@ -3,11 +3,13 @@
 //! Memory holds the open data block, the open partitions of index and filter, the roots, and the range tombstones.
 //! The same entries, options and identity give the same bytes.
 
+mod ended;
 mod filter_writer;
 mod finish;
 mod options;
 mod sink;
 
+pub use ended::EndedTable;
 pub use finish::TableSummary;
 pub use options::BuildOptions;
 pub(crate) use sink::ENCODING;
@@ -153,14 +155,25 @@ impl<O: Output> TableBuilder<O> {
             + self.tombstones.len() * size_of::<RangeTombstone>()
     }
 
+    /// Whether nothing was added.
+    pub const fn is_empty(&self) -> bool {
+        self.first_key.is_none() && self.tombstones.is_empty()
+    }
+
     /// Writes everything that is left and describes the table. Making it durable is the caller's business.
-    pub fn finish(mut self) -> Result<(TableSummary, O)> {
+    pub fn finish(self) -> Result<(TableSummary, O)> {
+        self.end()?.finish()
+    }
+
+    /// Takes no more entries: hands over all that does not depend on [`BuildOptions::global_seqno`], which may still
+    /// change. What stays in memory is the root of the index and the range tombstones.
+    pub fn end(mut self) -> Result<EndedTable<O>> {
         if self.failed {
             return Err(SstError::WriterFailed.into());
         }
         self.close_block()?;
         self.index_pending(None)?;
-        finish::finish(self)
+        EndedTable::new(self)
     }
 
     /// Runs `step`; after its error the writer takes nothing more.

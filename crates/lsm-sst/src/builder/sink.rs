@@ -174,6 +174,17 @@ impl<O: Output> FrameSink<O> {
         self.write(&buffer)
     }
 
+    /// Hands over everything and gives the memory for it back.
+    pub(crate) fn flush_and_shrink(&mut self) -> Result<()> {
+        self.flush()?;
+        self.buffer = Vec::new();
+        Ok(())
+    }
+
+    pub(crate) const fn output_mut(&mut self) -> &mut O {
+        &mut self.output
+    }
+
     /// Hands over everything and returns the output.
     pub(crate) fn finish(mut self) -> Result<(u64, O)> {
         self.flush()?;
