@@ -186,4 +186,25 @@ mod tests {
         holds.promise(at(3));
         assert_eq!(holds.start_job().retention.watermark(), at(20), "the promise never moves back");
     }
+
+    /// Proves E-99 in part: a promise waits for a write below it that is under way, and none begins below a promise.
+    #[test]
+    fn promises_do_not_pass_writes_under_way() {
+        let holds = Holds::default();
+        let claim = holds.claim(at(5)).unwrap();
+        holds.wait_for_claims_below(at(5));
+        assert!(!holds.has_claims_below(at(5)) && holds.has_claims_below(at(6)));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                holds.wait_for_claims_below(at(6));
+                holds.has_claims_below(at(6))
+            });
+            drop(claim);
+            assert!(!waiting.join().unwrap());
+        });
+        holds.promise(at(6));
+        let refused = holds.claim(at(5)).err();
+        assert!(matches!(refused, Some(EngineError::BelowSnapshot { .. })));
+        assert_eq!(holds.claim(at(6)).unwrap().seqno(), at(6));
+    }
 }

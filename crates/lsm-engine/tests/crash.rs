@@ -40,13 +40,13 @@ fn run(name: &str, plan: &Campaign, more: impl Fn(&Tally) -> bool + Sync) -> Tal
     }
 }
 
-/// Proves D-14, D-23, D-28, D-32, D-39, D-41, D-46, D-47, E-4, E-114, I-2, C-147, C-167, C-169.
+/// Proves D-14, D-23, D-28, D-32, D-39, D-41, D-46, D-47, E-4, E-114, E-127, I-2, C-147, C-167, C-169.
 #[test]
 fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
     let tally = run("random", &RANDOM, |tally| tally.workloads < 32);
     assert!(tally.counts.images > 5_000, "{tally}");
     // No operation that writes was left out: each was crashed in, and so was each of its recoveries.
-    for label in ["create", "flush", "compact", "compact all", "reopen", "close"] {
+    for label in ["create", "flush", "ingest", "compact", "compact all", "reopen", "close"] {
         assert!(tally.counts.sites.keys().any(|site| site.starts_with(&format!("{label}: "))), "{label}");
     }
     for site in ["rename", "sync directory", "remove", "set length", "failed sync"] {
@@ -57,7 +57,7 @@ fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
 #[test]
 fn every_short_workload_survives() {
     let tally = run("short", &all_of(2), |_| true);
-    assert_eq!(tally.workloads, 9 + 81);
+    assert_eq!(tally.workloads, 10 + 100);
 }
 
 /// Disks of other kinds: large sectors, stale bytes under a grown length, ext4.

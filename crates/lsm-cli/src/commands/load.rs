@@ -2,6 +2,9 @@
 //!
 //! What a flush has made durable is said at once on standard error (`durable: N lines`), and the number is stored with
 //! the flush, in the same step: a load that was killed goes on after exactly these lines.
+//!
+//! With `--sorted` rows become tables directly, all in one step at the end. The first row out of order ends that: what came
+//! before it is made durable, and the rest goes the usual way.
 
 mod mark;
 
@@ -9,7 +12,7 @@ use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use lsm::{
     ErrorKind, SeqNo,
-    tree::{Cancel, Reader, Token, Tree},
+    tree::{Cancel, IngestOptions, Ingestion, Reader, Token, Tree},
 };
 use lsm_fs::SystemClock;
 use lsm_types::Clock;
@@ -55,6 +58,10 @@ pub(crate) struct Load {
     /// Goes on after the lines that an earlier load of the same file made durable.
     #[arg(long)]
     resume: bool,
+    /// The rows come in the order of their keys, each key once: they are written to tables at once, and durable together,
+    /// when the last one is read. From a row out of order on the load goes on as without this.
+    #[arg(long)]
+    sorted: bool,
     /// Memory that fills with rows before they are written to a table.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_write_buffer)]
     write_buffer: u64,
@@ -101,9 +108,13 @@ impl Load {
         let tree = database::open_or_create(&self.db)?;
         let start = clock.monotonic_nanos();
         let progress = Arc::new(Progress::bytes("loading", len));
+        let seqno = next_seqno(&tree);
+        let options = IngestOptions::at(seqno).cancel(cancel.clone());
+        let ingestion = if self.sorted { Some(tree.ingest(options)?) } else { None };
         let mut loader = Loader {
-            seqno: next_seqno(&tree),
+            seqno,
             tree: &tree,
+            ingestion,
             rows,
             row: Row::default(),
             mark: Mark::default(),
@@ -159,6 +170,8 @@ struct Tally {
 /// A load under way.
 struct Loader<'a> {
     tree: &'a Tree,
+    /// Takes rows as long as they ascend.
+    ingestion: Option<Ingestion>,
     rows: Box<dyn Rows>,
     row: Row,
     seqno: SeqNo,
@@ -208,6 +221,7 @@ impl Loader<'_> {
         })?;
         let outcome = self.read_rows(input, &maintenance);
         if !self.cancel.is_cancelled() {
+            self.end_ingestion()?;
             maintenance.hand_over(self.token()?);
         }
         maintenance.finish()?;
@@ -239,13 +253,22 @@ impl Loader<'_> {
 
     /// Writes the row; returns the bytes of the memtable.
     fn store(&mut self, input: &str) -> Result<u64, Failure> {
-        match self.tree.insert(&self.row.key, &self.row.value, self.seqno) {
-            Ok(info) => {
-                self.seqno = self.seqno.next();
+        let mut stored = match &mut self.ingestion {
+            Some(ingestion) => ingestion.put(&self.row.key, &self.row.value).map(|()| 0),
+            None => self.insert(),
+        };
+        if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfOrder) {
+            let line = self.rows.line();
+            self.progress.note(&format!("not sorted: {input}, line {line}; the rest is loaded through memory"));
+            self.end_ingestion()?;
+            stored = self.insert();
+        }
+        match stored {
+            Ok(memtable_bytes) => {
                 self.mark.add(&self.row);
                 self.tally.rows += 1;
                 self.tally.bytes += (self.row.key.len() + self.row.value.len()) as u64;
-                Ok(info.memtable_bytes)
+                Ok(memtable_bytes)
             }
             Err(error) if is_about_the_row(error.kind()) => {
                 self.bad_line(input, RowError::Refused(error))?;
@@ -254,6 +277,23 @@ impl Loader<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn insert(&mut self) -> lsm::Result<u64> {
+        let info = self.tree.insert(&self.row.key, &self.row.value, self.seqno)?;
+        self.seqno = self.seqno.next();
+        Ok(info.memtable_bytes)
+    }
+
+    /// Makes what was ingested part of the tree; what comes later has higher numbers.
+    fn end_ingestion(&mut self) -> Result<(), Failure> {
+        let Some(ingestion) = self.ingestion.take() else { return Ok(()) };
+        ingestion.finish()?;
+        self.seqno = self.seqno.next();
+        if self.tally.rows > 0 {
+            self.progress.note(&format!("durable: {} lines", self.mark.records));
+        }
+        Ok(())
     }
 
     /// Counts and shows a line that is no row, or stops.

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    BlockCache, CompactOptions, DescriptorCache, FlushOptions, Reader, Tree, TreeBatch, TreeOptions,
+    BlockCache, CompactOptions, DescriptorCache, FlushOptions, IngestOptions, Reader, Tree, TreeBatch,
+    TreeOptions,
 };
 use lsm_fs::Fs;
 use lsm_testkit::{
@@ -14,7 +15,7 @@ use lsm_testkit::{
     ports::{SeededRandom, TestClock},
     sim::SimFs,
 };
-use lsm_types::{Error, ErrorClass, Slice};
+use lsm_types::{Error, ErrorClass, SeqNo, Slice};
 
 use crate::common::{at, small_tables};
 
@@ -41,6 +42,9 @@ pub(crate) enum Op {
     Delete(u64),
     /// Puts and deletes, all or none.
     Batch(Vec<(u64, Option<u16>)>),
+    /// Replaces everything by these rows, in several tables or one: durable at once, whatever becomes of what is in
+    /// memory.
+    Ingest(Vec<u16>),
     Seal,
     Flush,
     /// One job of the leveled strategy.
@@ -107,6 +111,15 @@ impl TreeSubject {
     }
 }
 
+fn ingest(tree: &Tree, seqno: SeqNo, rows: &[u16]) -> Result<(), Error> {
+    let mut ingestion = tree.ingest(IngestOptions::at(seqno))?;
+    ingestion.remove_range::<&str>(..)?;
+    for (len, number) in rows.iter().zip(0..) {
+        ingestion.put(key(number), value(*len))?;
+    }
+    ingestion.finish().map(drop)
+}
+
 impl Subject for TreeSubject {
     type Op = Op;
     type Db = Db;
@@ -125,6 +138,7 @@ impl Subject for TreeSubject {
     fn kind(&self, op: &Op) -> OpKind {
         match op {
             Op::Put(..) | Op::Delete(_) | Op::Batch(_) => OpKind::Write,
+            Op::Ingest(_) => OpKind::Commit,
             Op::Seal => OpKind::Seal,
             Op::Flush => OpKind::Flush,
             Op::Compact | Op::CompactAll => OpKind::Upkeep,
@@ -138,6 +152,7 @@ impl Subject for TreeSubject {
             Op::Put(..) => "put",
             Op::Delete(_) => "delete",
             Op::Batch(_) => "batch",
+            Op::Ingest(_) => "ingest",
             Op::Seal => "seal",
             Op::Flush => "flush",
             Op::Compact => "compact",
@@ -156,6 +171,10 @@ impl Subject for TreeSubject {
             Op::Put(number, len) => set(*number, Some(*len)),
             Op::Delete(number) => set(*number, None),
             Op::Batch(writes) => writes.iter().for_each(|&(number, len)| set(number, len)),
+            Op::Ingest(rows) => {
+                state.clear();
+                state.extend(rows.iter().zip(0..).map(|(len, number)| (key(number), value(*len))));
+            }
             Op::Seal | Op::Flush | Op::Compact | Op::CompactAll | Op::Reopen | Op::Close => {}
         }
     }
@@ -177,6 +196,7 @@ impl Subject for TreeSubject {
                 }
                 db.tree.apply(&batch, next).map(drop)
             }
+            Op::Ingest(rows) => ingest(&db.tree, next, rows),
             Op::Seal => {
                 db.tree.seal(None);
                 Ok(())
@@ -252,7 +272,7 @@ impl Subject for TreeSubject {
 
     fn random_op(&self, dice: &mut Dice) -> Op {
         let len = |dice: &mut Dice| if dice.one_in(8) { dice.below(1_200) } else { dice.below(60) } as u16;
-        match dice.below(22) {
+        match dice.below(24) {
             0..=5 => Op::Put(dice.below(KEYS), len(dice)),
             6..=7 => Op::Delete(dice.below(KEYS)),
             8..=9 => {
@@ -265,6 +285,10 @@ impl Subject for TreeSubject {
             16..=17 => Op::Compact,
             18..=19 => Op::CompactAll,
             20 => Op::Reopen,
+            21..=22 => {
+                let count = dice.below(KEYS);
+                Op::Ingest((0..count).map(|_| len(dice)).collect())
+            }
             _ => Op::Close,
         }
     }
@@ -275,6 +299,7 @@ impl Subject for TreeSubject {
             Op::Put(1, 40),
             Op::Delete(1),
             batch,
+            Op::Ingest(vec![40, 700, 9, 2_000]),
             Op::Seal,
             Op::Flush,
             Op::Compact,
