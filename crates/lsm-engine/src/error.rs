@@ -25,7 +25,9 @@ pub enum EngineError {
         bound: SeqNo,
     },
     /// An ingestion is numbered like writes that are there, or below them.
-    #[error("an ingestion at {seqno} would be older than the write at {existing}; choose a higher number, or backfill")]
+    #[error(
+        "an ingestion at {seqno} would be older than the write at {existing}; choose a higher number, or backfill"
+    )]
     SeqNoTooLow {
         /// Number of the ingestion.
         seqno: SeqNo,

@@ -69,7 +69,7 @@ pub use store::{
     ReclaimStats, Store, TreeReport, WeakStore,
 };
 pub use tree::{
-    FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion, LevelStats, Persisted, Sealed, Tree, TreeStats, WeakTree,
-    WriteInfo,
+    FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion, LevelStats, Persisted,
+    Sealed, Tree, TreeStats, WeakTree, WriteInfo,
 };
 pub use view::View;

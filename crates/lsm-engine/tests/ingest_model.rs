@@ -1,5 +1,5 @@
 //! Ingestions among writes, flushes, compactions and snapshots, judged by the oracle.
-#![allow(clippy::unwrap_used, reason = "a test should fail where it fails")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test should fail where it fails")]
 
 mod common;
 
@@ -18,10 +18,23 @@ const KEYS: [&str; 12] = ["a", "aa", "ab", "b", "ba", "bb", "bbb", "c", "ca", "d
 #[derive(Clone, Debug)]
 enum Op {
     /// A write of a key; sometimes at a number that was left out before.
-    Write { key: usize, kind: Kind, late: u8 },
-    RemoveRange { from: usize, to: usize, late: u8 },
+    Write {
+        key: usize,
+        kind: Kind,
+        late: u8,
+    },
+    RemoveRange {
+        from: usize,
+        to: usize,
+        late: u8,
+    },
     /// By key: nothing, a put, a delete. And deletes of ranges.
-    Ingest { rows: Vec<u8>, ranges: Vec<(usize, usize)>, late: u8, target: u64 },
+    Ingest {
+        rows: Vec<u8>,
+        ranges: Vec<(usize, usize)>,
+        late: u8,
+        target: u64,
+    },
     Seal,
     Flush,
     Compact,
@@ -88,7 +101,8 @@ impl World {
     /// A number nobody has: above all, or a lower one that was left out.
     fn number(&mut self, late: u8) -> SeqNo {
         let lower = self.next.saturating_sub(u64::from(late) % 24);
-        let seqno = (self.floor.max(lower)..).find(|seqno| !self.used.contains(seqno)).unwrap();
+        let lowest = self.floor.max(lower);
+        let seqno = (lowest..=self.next.max(lowest)).find(|seqno| !self.used.contains(seqno)).unwrap();
         self.used.insert(seqno);
         self.next = self.next.max(seqno + 1) + u64::from(late == 0);
         at(seqno)
@@ -157,7 +171,8 @@ impl World {
 
     fn ingest(&mut self, rows: &[u8], ranges: &[(usize, usize)], late: u8, target: u64) {
         let seqno = self.number(late);
-        let options = if late == 0 { IngestOptions::draw(move || seqno) } else { IngestOptions::at(seqno).backfill() };
+        let options =
+            if late == 0 { IngestOptions::draw(move || seqno) } else { IngestOptions::at(seqno).backfill() };
         let mut ingestion = self.tree.ingest(options.target_bytes(target)).unwrap();
         let mut ranges: Vec<_> = ranges.iter().map(|(from, to)| self.bounds(*from, *to)).collect();
         ranges.sort_by(|a, b| self.order.compare(a.0.as_bytes(), b.0.as_bytes()));
@@ -166,9 +181,9 @@ impl World {
         keys.sort_by(|a, b| self.order.compare(a.0.as_bytes(), b.0.as_bytes()));
         let mut ranges = ranges.into_iter().peekable();
         for (key, row) in keys {
-            while let Some((from, to)) = ranges.next_if(|(from, _)| {
-                self.order.compare(from.as_bytes(), key.as_bytes()).is_le()
-            }) {
+            while let Some((from, to)) =
+                ranges.next_if(|(from, _)| self.order.compare(from.as_bytes(), key.as_bytes()).is_le())
+            {
                 ingestion.remove_range(from..to).unwrap();
                 if from != to {
                     self.delete_range(from, to, seqno);
@@ -201,7 +216,8 @@ impl World {
             let expected = self.history.all(before, &self.order);
             assert_eq!(contents(&view).unwrap(), expected, "at {before}");
             let owned = |(key, value): (Slice, Slice)| (key.to_vec(), value.to_vec());
-            let mut back: Pairs = view.iter().rev().map(|entry| owned(entry.unwrap().into_pair().unwrap())).collect();
+            let mut back: Pairs =
+                view.iter().rev().map(|entry| owned(entry.unwrap().into_pair().unwrap())).collect();
             back.reverse();
             assert_eq!(back, expected, "backwards at {before}");
             for key in KEYS {

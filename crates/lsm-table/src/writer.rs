@@ -197,6 +197,13 @@ impl MultiWriter {
         }
         let builder = TableBuilder::new(superblock.clone(), options, output)?;
         // At least one byte: a table is begun.
-        Ok(OpenTable { builder, file, superblock, file_len: 1, until_estimate: ESTIMATE_EVERY, domain_end: None })
+        Ok(OpenTable {
+            builder,
+            file,
+            superblock,
+            file_len: 1,
+            until_estimate: ESTIMATE_EVERY,
+            domain_end: None,
+        })
     }
 }

@@ -88,8 +88,8 @@
 
 pub use lsm_types as types;
 pub use lsm_types::{
-    Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyDomains, KeyOrder, Kind, Level,
-    MergeOperator, PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId, operators,
+    Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyDomains, KeyOrder,
+    Kind, Level, MergeOperator, PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId, operators,
 };
 
 #[cfg(feature = "block")]

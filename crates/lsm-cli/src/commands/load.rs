@@ -259,7 +259,8 @@ impl Loader<'_> {
         };
         if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfOrder) {
             let line = self.rows.line();
-            self.progress.note(&format!("not sorted: {input}, line {line}; the rest is loaded through memory"));
+            self.progress
+                .note(&format!("not sorted: {input}, line {line}; the rest is loaded through memory"));
             self.end_ingestion()?;
             stored = self.insert();
         }

@@ -52,7 +52,10 @@ fn sorted_rows_are_ingested_and_others_loaded_all_the_same() {
         plain.run(["load", "db", "a.tsv", "--value", "v"]).ok();
         let entries = |place: &Place| {
             let entries = place.run(["scan", "db", "--json"]).ok().json_lines();
-            entries.iter().map(|entry| (entry["key"].to_string(), entry["value"].to_string())).collect::<Vec<_>>()
+            entries
+                .iter()
+                .map(|entry| (entry["key"].to_string(), entry["value"].to_string()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(entries(&place), entries(&plain));
         place.check_sound("db");

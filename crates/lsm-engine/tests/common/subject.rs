@@ -272,7 +272,7 @@ impl Subject for TreeSubject {
 
     fn random_op(&self, dice: &mut Dice) -> Op {
         let len = |dice: &mut Dice| if dice.one_in(8) { dice.below(1_200) } else { dice.below(60) } as u16;
-        match dice.below(24) {
+        match dice.below(23) {
             0..=5 => Op::Put(dice.below(KEYS), len(dice)),
             6..=7 => Op::Delete(dice.below(KEYS)),
             8..=9 => {
@@ -285,7 +285,7 @@ impl Subject for TreeSubject {
             16..=17 => Op::Compact,
             18..=19 => Op::CompactAll,
             20 => Op::Reopen,
-            21..=22 => {
+            21 => {
                 let count = dice.below(KEYS);
                 Op::Ingest((0..count).map(|_| len(dice)).collect())
             }

@@ -90,17 +90,17 @@ fn proposal(
         if must_be_newest {
             check_tables(&levels, &descriptors, seqno, &me.order)?;
         }
-        let mut places = Placed::new();
+        let mut by_level = Placed::new();
         for table in descriptors {
             let level = level_for(&levels, &table.coverage_start, &table.coverage_end, &me.order);
-            places.entry(level).or_default().push(table);
+            by_level.entry(level).or_default().push(table);
         }
         let mut edit = VersionEdit::default();
         edit.push(id, TreeEdit::MaxSeqNo(seqno));
-        for (level, tables) in &places {
+        for (level, tables) in &by_level {
             place_tables(draft, &mut edit, id, *level, None, tables, &me.order)?;
         }
-        *placed.lock() = places;
+        *placed.lock() = by_level;
         Ok(edit)
     });
     let me = tree.clone();

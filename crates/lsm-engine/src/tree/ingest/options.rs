@@ -73,6 +73,9 @@ impl std::fmt::Debug for IngestOptions {
             Number::Given(seqno) => Some(seqno),
             Number::Drawn(_) => None,
         };
-        f.debug_struct("IngestOptions").field("number", &number).field("backfill", &self.backfill).finish_non_exhaustive()
+        f.debug_struct("IngestOptions")
+            .field("number", &number)
+            .field("backfill", &self.backfill)
+            .finish_non_exhaustive()
     }
 }
