@@ -33,6 +33,7 @@ mod seqno;
 mod slice;
 mod tombstone_index;
 
+pub mod batch;
 pub mod columns;
 pub mod operators;
 pub mod reader;

@@ -2,9 +2,13 @@
 //! far it came, which error it gave), and an input that gives a new number is kept and mutated further.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound;
 
-use lsm_types::ByteReader;
-use lsm_types::varint;
+use lsm_types::{
+    ByteReader,
+    batch::{self, BatchOp, EncodedBatch},
+    varint,
+};
 
 /// One decoder.
 pub(super) struct Target {
@@ -17,9 +21,10 @@ pub(super) struct Target {
 }
 
 /// The decoders that everything else is read with.
-pub(super) const TARGETS: [Target; 2] = [
+pub(super) const TARGETS: [Target; 3] = [
     Target { name: "varint", run: run_varint, seeds: varint_seeds },
     Target { name: "byte_reader", run: run_byte_reader, seeds: byte_reader_seeds },
+    Target { name: "batch", run: run_batch, seeds: batch_seeds },
 ];
 
 /// One number for anything a decoder may have seen.
@@ -75,4 +80,38 @@ fn byte_reader_seeds() -> Vec<Vec<u8>> {
     let mut bytes = vec![1; 15];
     bytes.extend([2, 3, b'a', b'b', b'c', 0, 0, 9]);
     vec![bytes, Vec::new()]
+}
+
+/// An accepted batch is the one encoding of its operations.
+fn run_batch(bytes: &[u8]) -> u64 {
+    let decoded = EncodedBatch::decode(bytes);
+    if let Ok(batch) = decoded {
+        let mut again = Vec::new();
+        batch::encode(batch.iter(), &mut again);
+        assert_eq!(bytes, again, "two encodings of a batch");
+    }
+    let kinds = |batch: EncodedBatch<'_>| -> Vec<_> {
+        batch.iter().take(4).map(|op| std::mem::discriminant(&op)).collect()
+    };
+    seen(decoded.map(kinds).map_err(|error| std::mem::discriminant(&error)))
+}
+
+fn batch_seeds() -> Vec<Vec<u8>> {
+    let key = b"key";
+    let ops = [
+        BatchOp::Put { key, value: b"value" },
+        BatchOp::Remove { key },
+        BatchOp::RemoveWeak { key },
+        BatchOp::Merge { key, operand: b"+" },
+        BatchOp::RemoveRange { lower: Bound::Included(key), upper: Bound::Excluded(b"kez") },
+        BatchOp::RemoveRange { lower: Bound::Unbounded, upper: Bound::Unbounded },
+        BatchOp::RemovePrefix { prefix: key },
+    ];
+    (0..=ops.len())
+        .map(|count| {
+            let mut bytes = Vec::new();
+            batch::encode(ops.into_iter().take(count), &mut bytes);
+            bytes
+        })
+        .collect()
 }
