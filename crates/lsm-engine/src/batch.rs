@@ -1,8 +1,12 @@
 //! Several writes that are applied together.
 
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
-use lsm_types::{Cut, Kind, Result, Slice, check_entry};
+use lsm_types::{
+    Cut, Kind, Result, Slice,
+    batch::{self, BatchOp, EncodedBatch},
+    check_entry,
+};
 
 use crate::{
     EngineError,
@@ -49,6 +53,25 @@ impl RangeKeys {
             Self::Prefix(prefix) => prefix.len(),
         }
     }
+
+    fn as_op(&self) -> BatchOp<'_> {
+        match self {
+            Self::Prefix(prefix) => BatchOp::RemovePrefix { prefix },
+            Self::Between(start, end) => {
+                let lower = match start {
+                    Cut::Before(key) => Bound::Included(&**key),
+                    Cut::After(key) => Bound::Excluded(&**key),
+                    Cut::Start | Cut::End => Bound::Unbounded,
+                };
+                let upper = match end {
+                    Cut::Before(key) => Bound::Excluded(&**key),
+                    Cut::After(key) => Bound::Included(&**key),
+                    Cut::Start | Cut::End => Bound::Unbounded,
+                };
+                BatchOp::RemoveRange { lower, upper }
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +91,18 @@ pub struct BatchEntry<'a> {
     pub key: &'a [u8],
     /// The value; empty for deletes.
     pub value: &'a [u8],
+}
+
+impl<'a> BatchEntry<'a> {
+    fn as_op(&self) -> BatchOp<'a> {
+        let Self { kind, key, value } = *self;
+        match kind {
+            Kind::Tombstone => BatchOp::Remove { key },
+            Kind::WeakTombstone => BatchOp::RemoveWeak { key },
+            Kind::MergeOperand => BatchOp::Merge { key, operand: value },
+            _ => BatchOp::Put { key, value },
+        }
+    }
 }
 
 impl TreeBatch {
@@ -184,6 +219,52 @@ impl TreeBatch {
     /// The deletes of ranges, in order.
     pub(crate) fn ranges(&self) -> &[RangeOperation] {
         &self.ranges
+    }
+
+    /// All operations in order.
+    pub fn operations(&self) -> impl ExactSizeIterator<Item = BatchOp<'_>> + Clone {
+        let (mut entries, mut ranges) = (self.iter(), self.ranges.as_slice());
+        (0..self.len()).map(move |at| match ranges.split_first().filter(|(range, _)| range.at == at) {
+            Some((range, rest)) => {
+                ranges = rest;
+                range.keys.as_op()
+            }
+            None => entries.next().unwrap_or(BatchEntry { kind: Kind::Put, key: &[], value: &[] }).as_op(),
+        })
+    }
+
+    /// Appends the stable binary form of the batch to `out`: see [`lsm_types::batch`].
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        batch::encode(self.operations(), out);
+    }
+
+    /// The batch that `bytes` are the stable binary form of.
+    ///
+    /// # Errors
+    /// `Corruption` and `UnsupportedFormat` when they are not one; `BatchTooLarge` when they hold more than a batch may.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let encoded = EncodedBatch::decode(bytes)?;
+        let mut batch = Self::new();
+        for op in &encoded {
+            batch.add(op)?;
+        }
+        Ok(batch)
+    }
+
+    /// Adds an operation.
+    ///
+    /// # Errors
+    /// As the method of its kind.
+    pub fn add(&mut self, op: BatchOp<'_>) -> Result<&mut Self> {
+        match op {
+            BatchOp::Put { key, value } => self.insert(key, value),
+            BatchOp::Remove { key } => self.remove(key),
+            BatchOp::RemoveWeak { key } => self.remove_weak(key),
+            BatchOp::Merge { key, operand } => self.merge(key, operand),
+            BatchOp::RemoveRange { lower, upper } => self.remove_range::<&[u8]>((lower, upper)),
+            BatchOp::RemovePrefix { prefix } => self.remove_prefix(prefix),
+            _ => Err(EngineError::Bug { invariant: "a batch knows every operation of its form" }.into()),
+        }
     }
 
     /// The writes of single keys in order; deletes of ranges are not among them.

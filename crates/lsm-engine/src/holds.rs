@@ -106,18 +106,19 @@ impl Holds {
         state.promised = state.promised.max(watermark);
     }
 
-    /// What a job that starts now has to keep.
-    pub(crate) fn start_job(&self) -> JobRetention<'_> {
+    /// What a job that starts now has to keep. Of what is numbered at or above `limit` that is everything.
+    pub(crate) fn start_job(&self, limit: SeqNo) -> JobRetention<'_> {
         let mut state = self.0.lock();
         let alive = state.registered.keys().copied().filter(|before| state.cut_off < *before);
         let snapshots: Vec<SeqNo> = alive.collect();
+        let watermark = state.promised.min(limit);
         let retention = if snapshots.is_empty() {
-            Retention::above(state.promised)
+            Retention::above(watermark)
         } else {
-            Retention::with_snapshots(state.promised, &snapshots)
+            Retention::with_snapshots(watermark, &snapshots)
         };
         // The highest floor an install of the job can set, between snapshots included.
-        let floor = state.promised.saturating_prev();
+        let floor = watermark.saturating_prev();
         *state.jobs.entry(floor).or_default() += 1;
         JobRetention { holds: self, retention, floor }
     }
@@ -171,20 +172,35 @@ mod tests {
     #[test]
     fn the_oldest_registered_bound_lowers_the_watermark() {
         let holds = Holds::default();
-        assert_eq!(holds.start_job().retention.watermark(), SeqNo::ZERO);
+        assert_eq!(holds.start_job(SeqNo::LATEST).retention.watermark(), SeqNo::ZERO);
         holds.promise(at(20));
         holds.register(at(5));
         holds.register(at(30));
         holds.register(at(30));
-        assert_eq!((holds.start_job().retention.watermark(), holds.write_floor()), (at(5), at(30)));
+        assert_eq!(
+            (holds.start_job(SeqNo::LATEST).retention.watermark(), holds.write_floor()),
+            (at(5), at(30))
+        );
         holds.release(at(5));
-        assert_eq!(holds.start_job().retention.watermark(), at(20));
+        assert_eq!(holds.start_job(SeqNo::LATEST).retention.watermark(), at(20));
         holds.release(at(30));
         assert_eq!(holds.write_floor(), at(30), "one guard is left");
         holds.release(at(30));
-        assert_eq!((holds.start_job().retention.watermark(), holds.write_floor()), (at(20), at(20)));
+        assert_eq!(
+            (holds.start_job(SeqNo::LATEST).retention.watermark(), holds.write_floor()),
+            (at(20), at(20))
+        );
         holds.promise(at(3));
-        assert_eq!(holds.start_job().retention.watermark(), at(20), "the promise never moves back");
+        assert_eq!(
+            holds.start_job(SeqNo::LATEST).retention.watermark(),
+            at(20),
+            "the promise never moves back"
+        );
+        assert_eq!(
+            holds.start_job(at(7)).retention.watermark(),
+            at(7),
+            "what a log may give back stays as it is"
+        );
     }
 
     /// Proves E-99 in part: a promise waits for a write below it that is under way, and none begins below a promise.

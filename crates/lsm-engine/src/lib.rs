@@ -45,6 +45,7 @@ mod range;
 mod reader;
 mod store;
 mod super_version;
+mod tickets;
 mod tree;
 mod view;
 
@@ -68,8 +69,9 @@ pub use store::{
     CloseHandle, DeletionHold, FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, ReclaimOptions,
     ReclaimStats, Store, TreeReport, WeakStore,
 };
+pub use tickets::WriteTicket;
 pub use tree::{
     FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion, LevelStats, Persisted,
-    Sealed, Tree, TreeStats, WeakTree, WriteInfo,
+    Replayed, Sealed, Tree, TreeStats, Unflushed, WeakTree, WriteInfo,
 };
 pub use view::View;

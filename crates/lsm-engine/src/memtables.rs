@@ -29,9 +29,19 @@ pub(crate) struct SealedMemtable {
     pub(crate) id: u64,
     pub(crate) entries: Arc<Memtable>,
     pub(crate) deletes: MemDeletes,
-    pub(crate) token: Option<Slice>,
+    pub(crate) position: Option<Position>,
     /// Largest number in it, range tombstones included.
     pub(crate) max_seqno: SeqNo,
+    /// Bound above every number written before it was sealed, here or in older memtables.
+    pub(crate) end: SeqNo,
+}
+
+/// A position in the caller's log.
+#[derive(Clone, Debug)]
+pub(crate) struct Position {
+    pub(crate) token: Slice,
+    /// What the log holds up to there is numbered below this.
+    pub(crate) end: SeqNo,
 }
 
 impl ActiveMemtable {

@@ -65,3 +65,21 @@ fn cached_reads_allocate_nothing() {
         assert_eq!(ALLOCATIONS.get() - before, 0, "pinned: {pinned}, {bits} bits");
     }
 }
+
+/// Proves E-112: sealing costs the same whatever the memtable holds.
+#[test]
+fn a_seal_allocates_the_same_for_any_memtable() {
+    let tree = Tree::open(TreeOptions::new("/db").store(|store| store.fs(Arc::new(MemFs::new())))).unwrap();
+    let cost = |entries: u64| {
+        for n in 0..entries {
+            tree.insert(n.to_be_bytes(), [7; 100], at(n)).unwrap();
+        }
+        let before = ALLOCATIONS.get();
+        tree.seal(None).unwrap();
+        let allocations = ALLOCATIONS.get() - before;
+        tree.flush(&FlushOptions::default()).unwrap();
+        allocations
+    };
+    cost(1);
+    assert_eq!(cost(10), cost(5_000));
+}

@@ -9,7 +9,7 @@ use std::{collections::HashSet, ops::RangeBounds, sync::Arc};
 
 use lsm_compaction_executor::{InstallError, InstallRequest, Lease, Placement};
 use lsm_compaction_planner::{BusySet, Inputs, PlanView, TreeShape};
-use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, VersionEdit, Watermark};
+use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, VersionEdit};
 use lsm_types::{Cut, ErrorKind, Level, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex};
 use parking_lot::Mutex;
 
@@ -112,7 +112,10 @@ impl TreeInner {
     fn remove_all(self: &Arc<Self>, view: &SuperVersion, seqno: SeqNo) -> Result<()> {
         let Some(newest) = view.sealed.first() else { return Ok(()) };
         let (tree, through) = (self.id, newest.id);
-        let token = view.sealed.iter().find_map(|sealed| sealed.token.clone());
+        let end = newest.end;
+        let positions: Vec<_> =
+            view.sealed.iter().rev().filter_map(|sealed| sealed.position.clone()).collect();
+        let reached = positions.clone();
         let removed: Arc<Mutex<Vec<TableId>>> = Arc::default();
         let (me, gone) = (self.clone(), removed.clone());
         let build = Box::new(move |draft: &mut Draft<'_>| {
@@ -126,8 +129,8 @@ impl TreeInner {
             edit.push(tree, TreeEdit::MaxSeqNo(seqno));
             edit.push(tree, TreeEdit::RaiseFloor(seqno));
             let known = version.watermark.clone();
-            let durable = me.durable_after(through, seqno).max(known.seqno);
-            edit.push(tree, TreeEdit::Watermark(Watermark { seqno: durable, token: token.or(known.token) }));
+            let durable = me.durable_after(Some(through), end);
+            edit.push(tree, TreeEdit::Watermark(me.next_watermark(known, durable, &reached)));
             Ok(edit)
         });
         let me = self.clone();
@@ -137,7 +140,10 @@ impl TreeInner {
             let change = Published { removed, flushed_through: Some(through), ..Published::default() };
             me.publish(version, change);
         });
-        self.store.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)
+        let proposal = Proposal { build, publish, outputs: Vec::new() };
+        self.store.install(proposal).map_err(InstallError::into_error)?;
+        self.keep_positions(positions);
+        Ok(())
     }
 
     /// Removes the tables that lie under `tombstone`, which is durable, whoever may still want to read them; refuses
@@ -159,7 +165,7 @@ impl TreeInner {
         if view.deletes.is_empty() {
             return Ok(0);
         }
-        let kept = self.holds.start_job();
+        let kept = self.holds.start_job(self.compaction_limit());
         let watermark = kept.retention.watermark();
         let looked = Some((watermark, Arc::as_ptr(&view.version) as usize));
         if std::mem::replace(&mut *self.looked_for_covered.lock(), looked) == looked {

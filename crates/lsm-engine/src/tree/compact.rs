@@ -126,7 +126,7 @@ impl TreeInner {
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
         let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
-        let kept = self.holds.start_job();
+        let kept = self.holds.start_job(self.compaction_limit());
         let mut output = plan.output;
         if let Some(target) = options.target_bytes {
             output.target_bytes = target;
@@ -250,11 +250,15 @@ impl TreeInner {
     ) -> Result<(), InstallError> {
         let tree = self.id;
         let removed = request.remove.clone();
-        let order = self.order.clone();
+        let (order, me) = (self.order.clone(), self.clone());
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let version = draft.version(tree).ok_or(EngineError::Closed)?;
             let age = age_of_inputs(&request, &version.levels);
             let mut edit = VersionEdit::default();
+            // What the job has forgotten lies below it.
+            if let Some(watermark) = me.raised_watermark(version) {
+                edit.push(tree, TreeEdit::Watermark(watermark));
+            }
             for id in &request.remove {
                 if !draft.holds(*id) {
                     return Err(ExecutorError::InputVanished { table: *id }.into());

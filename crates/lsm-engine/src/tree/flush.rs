@@ -8,7 +8,7 @@ use lsm_compaction_executor::{
 };
 use lsm_compaction_planner::{Cutter, OutputSpec};
 use lsm_iter::{Merge, Retention, Survivors};
-use lsm_manifest::{TreeEdit, VersionEdit, Watermark};
+use lsm_manifest::{TreeEdit, VersionEdit};
 use lsm_table::{MultiWriter, Table};
 use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo, TombstoneIndex};
 
@@ -68,7 +68,7 @@ impl TreeInner {
         let _one_at_a_time = self.flushing.lock();
         self.check_writable()?; // the tree may have been closed while this waited
         // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
-        let kept = self.holds.start_job();
+        let kept = self.holds.start_job(self.flush_limit());
         let view = self.current.load_full();
         if view.sealed.is_empty() {
             return Ok(self.report(FlushReport::default()));
@@ -138,10 +138,12 @@ impl TreeInner {
         let descriptors: Vec<_> = tables.iter().map(|table| table.descriptor().clone()).collect();
         let max_seqno = view.sealed.iter().map(|sealed| sealed.max_seqno).max().unwrap_or_default();
         let tree = self.id;
-        let token = view.sealed.iter().find_map(|sealed| sealed.token.clone());
+        let positions: Vec<_> =
+            view.sealed.iter().rev().filter_map(|sealed| sealed.position.clone()).collect();
+        let reached = positions.clone();
         let me = self.clone();
         let floor = staged.floor;
-        let through = newest.id;
+        let (through, end) = (newest.id, newest.end);
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let version = draft.version(tree).ok_or(EngineError::Closed)?;
             let known = version.watermark.clone();
@@ -150,8 +152,8 @@ impl TreeInner {
             if let Some(floor) = floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));
             }
-            let seqno = me.durable_after(through, max_seqno).max(known.seqno);
-            let watermark = Watermark { seqno, token: token.or(known.token) };
+            let durable = me.durable_after(Some(through), end);
+            let watermark = me.next_watermark(known, durable, &reached);
             edit.push(tree, TreeEdit::Watermark(watermark));
             place_tables(draft, &mut edit, tree, Level::new(0), None, &descriptors, &me.order)?;
             Ok(edit)
@@ -166,6 +168,7 @@ impl TreeInner {
         match self.store.install(Proposal { build, publish, outputs }) {
             Ok(()) => {
                 staged.area.keep();
+                self.keep_positions(positions);
                 Ok(())
             }
             Err(InstallError::NotApplied(error)) => Err(error),
@@ -174,15 +177,6 @@ impl TreeInner {
                 Err(error)
             }
         }
-    }
-
-    /// The bound below which every write is durable once memtables up to `through`, with numbers up to `max_seqno`,
-    /// are in tables: what is left in memory limits it.
-    pub(super) fn durable_after(&self, through: u64, max_seqno: SeqNo) -> SeqNo {
-        let pinned = self.current.load();
-        let sealed = pinned.sealed.iter().filter(|sealed| sealed.id > through).map(|sealed| sealed.seqnos());
-        let in_memory = sealed.chain([pinned.active.seqnos()]).flatten();
-        in_memory.map(|(min, _)| min).min().unwrap_or(SeqNo::LATEST).min(max_seqno.next())
     }
 
     /// The lowest number that is in no table yet.

@@ -2,12 +2,14 @@
 
 mod clear;
 mod compact;
+mod durable;
 mod filters;
 mod flush;
 mod hold;
 mod ingest;
 mod publish;
 mod range_delete;
+mod replay;
 mod stats;
 mod verify;
 mod write;
@@ -24,20 +26,24 @@ use lsm_table::TableEnv;
 use lsm_types::{Comparator, KeyOrder, MergeOperator, Result, SeqNo, TreeId};
 use parking_lot::{Mutex, RwLock};
 
+pub use durable::{Persisted, Unflushed};
 pub use flush::FlushReport;
 pub use hold::HoldGuard;
 pub use ingest::{IngestOptions, IngestReport, Ingestion};
 pub(crate) use range_delete::{check_prefix, span};
+pub use replay::Replayed;
 pub use stats::{FilterLevelStats, LevelStats, TreeStats};
 pub use write::WriteInfo;
 
 use crate::{
     CloseHandle, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View, WeakDeletes,
     holds::Holds,
+    memtables::Position,
     operator::Contained,
     reader::{ReadPoint, Reader},
     store::StoreInner,
     super_version::SuperVersion,
+    tickets::Tickets,
 };
 use publish::Publisher;
 
@@ -68,6 +74,10 @@ pub(crate) struct TreeInner {
     /// Serialises the makers of super versions; held for memory work only.
     publisher: Mutex<Publisher>,
     pub(crate) holds: Holds,
+    /// Numbers whose writes are on their way.
+    pub(crate) tickets: Arc<Tickets>,
+    /// Log positions of flushed memtables that the watermark has not reached yet, oldest first.
+    positions: Mutex<Vec<Position>>,
     /// One above the highest number ever written; 0 for an empty tree.
     visible_end: AtomicU64,
     /// That of the newest super version, once it is published.
@@ -88,17 +98,8 @@ pub(crate) struct TreeInner {
     last_level_reads: filters::LastLevelReads,
 }
 
-/// Up to where writes are in durable tables.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Persisted {
-    /// Highest number in durable tables.
-    pub highest: Option<SeqNo>,
-    /// Every write numbered below this whose call had returned when its memtable was sealed is in durable tables.
-    pub watermark: SeqNo,
-}
-
 /// A frozen memtable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sealed {
     /// Its number; grows by one with each memtable.
     pub id: u64,
@@ -108,6 +109,8 @@ pub struct Sealed {
     pub min_seqno: SeqNo,
     /// Largest number in it.
     pub max_seqno: SeqNo,
+    /// The log position that the caller gave, or has replayed.
+    pub token: Option<Token>,
 }
 
 impl Tree {
@@ -135,7 +138,10 @@ impl Tree {
         let contain = |operator: &Arc<_>| Arc::new(Contained(Arc::clone(operator))) as Arc<dyn MergeOperator>;
         let operator = options.merge_operator.as_ref().map(contain);
         let (publisher, current) = Publisher::start(version, &env, &order);
-        let visible_end = version.max_seqno.map_or(0, |seqno| seqno.next().get());
+        let end = version.max_seqno.map_or(SeqNo::ZERO, SeqNo::next);
+        let tickets = Arc::new(Tickets::after_recovery(version.watermark.seqno, end));
+        // A number below the watermark would not be replayed: none is given out again.
+        let visible_end = end.max(version.watermark.seqno).get();
         Self {
             inner: Arc::new(TreeInner {
                 id,
@@ -150,6 +156,8 @@ impl Tree {
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),
                 holds: Holds::default(),
+                tickets,
+                positions: Mutex::default(),
                 visible_end: AtomicU64::new(visible_end),
                 overtaken_count: AtomicU64::new(0),
                 busy: BusyTables::default(),
@@ -191,18 +199,6 @@ impl Tree {
     /// Reads at or below this bound are refused; zero when every read is possible.
     pub fn retention_floor(&self) -> SeqNo {
         self.inner.current.load().version.retention_floor
-    }
-
-    /// The caller's log position up to which everything is in durable tables.
-    pub fn recovered_token(&self) -> Option<Token> {
-        let pinned = self.inner.current.load();
-        pinned.version.watermark.token.clone().and_then(|token| Token::new(token).ok())
-    }
-
-    /// Up to where writes are in durable tables.
-    pub fn persisted(&self) -> Persisted {
-        let pinned = self.inner.current.load();
-        Persisted { highest: pinned.version.max_seqno, watermark: pinned.version.watermark.seqno }
     }
 
     /// The store that the tree is in.

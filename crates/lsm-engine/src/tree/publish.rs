@@ -14,7 +14,7 @@ use super::{Sealed, TreeInner};
 use crate::{
     Token,
     deletes::MemDeletes,
-    memtables::{ActiveMemtable, Memtable, SealedMemtable},
+    memtables::{ActiveMemtable, Memtable, Position, SealedMemtable},
     super_version::SuperVersion,
 };
 
@@ -23,11 +23,13 @@ pub(super) struct Publisher {
     /// Handles of the tables of the newest version, and of those that came in the same edit with it.
     tables: HashMap<TableId, Table>,
     next_memtable: u64,
+    /// The log position that was replayed last; the next seal has it unless it is given a later one.
+    replayed: Option<Token>,
 }
 
 impl Publisher {
     pub(super) fn start(version: &Version, env: &Arc<TableEnv>, order: &KeyOrder) -> (Self, SuperVersion) {
-        let mut publisher = Self { tables: HashMap::new(), next_memtable: 0 };
+        let mut publisher = Self { tables: HashMap::new(), next_memtable: 0, replayed: None };
         let active = publisher.new_memtable(order, SeqNo::ZERO);
         let version = Arc::new(version.clone());
         let current = SuperVersion::new(active, Arc::new([]), version, None, order, |descriptor| {
@@ -81,13 +83,24 @@ impl TreeInner {
         active.entries.freeze();
         let (min_seqno, max_seqno) = active.seqnos().unwrap_or((SeqNo::ZERO, SeqNo::ZERO));
         let (id, bytes) = (active.id, active.bytes());
-        let token = token.map(|token| token.as_slice().clone());
+        // What is written from now on goes to the next memtable, so what has a number here is in this one or below.
+        let end = self.visible_end().max(max_seqno.next());
+        let token = token.or(publisher.replayed.take());
+        publisher.replayed = None;
+        let position = token
+            .as_ref()
+            .map(|token| Position { token: token.as_slice().clone(), end: end.max(self.tickets.end()) });
         let (entries, deletes) = (active.entries.clone(), active.deletes.clone());
-        let sealed = SealedMemtable { id, entries, deletes, token, max_seqno };
+        let sealed = SealedMemtable { id, entries, deletes, position, max_seqno, end };
         let all = std::iter::once(Arc::new(sealed)).chain(current.sealed.iter().cloned()).collect();
         let active = publisher.new_memtable(&self.order, self.holds.write_floor());
         self.replace(&current, current.with_memtables(active, all));
-        Some(Sealed { id, bytes, min_seqno, max_seqno })
+        Some(Sealed { id, bytes, min_seqno, max_seqno, token })
+    }
+
+    /// Everything up to `token` in the caller's log is in memtables or tables.
+    pub(crate) fn note_position(&self, token: Token) {
+        self.publisher.lock().replayed = Some(token);
     }
 
     /// Takes over memtables of another tree, as if they had been sealed here.

@@ -68,7 +68,7 @@ impl Tree {
     /// # Errors
     /// As [`Tree::insert`]; `BatchTooLarge` when it does not fit into a memtable.
     pub fn apply(&self, batch: &TreeBatch, base: SeqNo) -> Result<Range<SeqNo>> {
-        self.inner.apply(batch, base)
+        self.inner.apply_from(batch, base, SeqNo::ZERO)
     }
 
     /// Applies a batch wholly or not at all; all its operations get the number `seqno`, for callers with one number per
@@ -99,20 +99,18 @@ impl TreeInner {
         })
     }
 
-    fn apply(&self, batch: &TreeBatch, base: SeqNo) -> Result<Range<SeqNo>> {
+    /// Applies the operations of `batch` that are numbered `from` or above.
+    pub(super) fn apply_from(&self, batch: &TreeBatch, base: SeqNo, from: SeqNo) -> Result<Range<SeqNo>> {
         let Some(last) = batch.len().checked_sub(1) else {
             self.check_writable()?;
             return Ok(base..base);
         };
         let out_of_range = EngineError::SeqNoOutOfRange { seqno: base, what: "the base of this batch" };
         let last = base.checked_add(last as u64).filter(|last| last.is_write()).ok_or(out_of_range)?;
-        let numbered = batch.numbered().map(|(at, entry)| EntryRef {
-            key: entry.key,
-            seqno: base.checked_add(at as u64).unwrap_or(last),
-            kind: self.written_kind(entry.kind),
-            value: entry.value,
-        });
-        let tombstones = self.batch_tombstones(batch, |at| base.checked_add(at as u64).unwrap_or(last))?;
+        let numbered = self.entries_of(batch, base).filter(move |entry| entry.seqno >= from);
+        let mut tombstones =
+            self.batch_tombstones(batch, |at| base.checked_add(at as u64).unwrap_or(last))?;
+        tombstones.retain(|(_, tombstone)| tombstone.seqno >= from);
         if tombstones.is_empty() {
             self.with_memtable(last, |memtable| memtable.insert_batch(numbered.clone()))?;
         } else {
@@ -142,6 +140,20 @@ impl TreeInner {
             return self.write_tombstones(&numbered, &tombstones, seqno);
         }
         self.with_memtable(seqno, |memtable| memtable.insert_batch(numbered.clone()))
+    }
+
+    /// The writes of single keys as entries, numbered from `base` on.
+    pub(crate) fn entries_of<'b>(
+        &self,
+        batch: &'b TreeBatch,
+        base: SeqNo,
+    ) -> impl Iterator<Item = EntryRef<'b>> + Clone {
+        batch.numbered().map(move |(at, entry)| EntryRef {
+            key: entry.key,
+            seqno: base.checked_add(at as u64).unwrap_or(SeqNo::LATEST),
+            kind: self.written_kind(entry.kind),
+            value: entry.value,
+        })
     }
 
     /// What a write of this kind is written as.
