@@ -169,6 +169,7 @@ impl SuperVersion {
     pub(crate) fn has_deletes(&self) -> bool {
         !self.active.deletes.is_empty()
             || !self.deletes.is_empty()
+            || self.overlay.as_ref().is_some_and(|overlay| !overlay.deletes.is_empty())
             || self.sealed.iter().any(|sealed| !sealed.deletes.is_empty())
     }
 
@@ -182,9 +183,11 @@ impl SuperVersion {
     }
 
     fn search_deletes(&self, key: &[u8], before: SeqNo, order: &KeyOrder) -> Result<Option<SeqNo>> {
+        let overlay = self.overlay.as_ref().and_then(|overlay| overlay.deletes.covering(key, before));
+        let before = self.tree_bound(before);
         let sealed = self.sealed.iter().map(|sealed| &sealed.deletes);
         let memory = std::iter::once(&self.active.deletes).chain(sealed);
-        let mut newest = memory.filter_map(|deletes| deletes.covering(key, before)).max();
+        let mut newest = memory.filter_map(|deletes| deletes.covering(key, before)).chain(overlay).max();
         for run in &*self.deletes {
             newest = run.covering(key, before, newest, order)?;
         }
@@ -200,6 +203,10 @@ impl SuperVersion {
     /// [`SuperVersion::load_deletes`].
     pub(crate) fn stretch(&self, key: &[u8], before: SeqNo, order: &KeyOrder) -> Stretch {
         let mut found = Stretch { start: Cut::Start, end: Cut::End, newest: None };
+        for index in self.overlay.iter().flat_map(|overlay| &overlay.deletes.indexes) {
+            found.narrow_by(index, key, before, order);
+        }
+        let before = self.tree_bound(before);
         let sealed = self.sealed.iter().map(|sealed| &sealed.deletes);
         for index in std::iter::once(&self.active.deletes).chain(sealed).flat_map(|deletes| &deletes.indexes)
         {

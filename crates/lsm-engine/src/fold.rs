@@ -38,6 +38,10 @@ pub(crate) fn fold<'a>(
     if let Some(delete) = view.covering(key, before, order)? {
         read.chain.cover(delete);
     }
+    if let Some(overlay) = &view.overlay {
+        read.memtable(&overlay.entries)?;
+    }
+    read.before = view.tree_bound(before);
     read.memtable(&view.active.entries)?;
     for sealed in view.sealed.iter() {
         if !read.chain.can_stop(sealed.max_seqno) {

@@ -83,6 +83,15 @@ pub(crate) fn find<'a>(
     }
     // Once for the whole lookup: memtables, filters and the tags of blocks are all asked with it.
     let hash = KeyHash::of(key);
+    let own = view.overlay.as_ref().and_then(|overlay| overlay.entries.get_hashed(key, hash, before));
+    if let Some(entry) = own {
+        read.offer(Candidate {
+            seqno: entry.seqno,
+            kind: entry.kind,
+            value: FoundValue::Memory(entry.value),
+        });
+    }
+    let before = view.tree_bound(before);
     if let Some(entry) = view.active.entries.get_hashed(key, hash, before) {
         read.offer(Candidate {
             seqno: entry.seqno,

@@ -39,6 +39,7 @@ mod holds;
 mod memtables;
 mod operator;
 mod options;
+mod overlay;
 mod pin;
 mod prefix_scan;
 mod range;
@@ -62,6 +63,7 @@ pub use options::{
     CompactOptions, DEFAULT_CACHE_BYTES, DEFAULT_SEGMENT_MIN_BYTES, FileClass, FlushOptions, NameMismatch,
     OpenMode, OrphanPolicy, StoreOptions, Token, TreeOptions, WeakDeletes,
 };
+pub use overlay::Overlaid;
 pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
 pub use range::{Entry, Range};
 pub use reader::{Pinned, ReadPoint, Reader};

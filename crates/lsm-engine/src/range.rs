@@ -11,6 +11,7 @@ use parking_lot::RawMutex;
 use crate::{
     View,
     coverage::ViewCoverage,
+    overlay::Under,
     prefix_scan::{Bounds, SharedPrefix},
     super_version::ReadRun,
 };
@@ -64,6 +65,8 @@ impl Entry {
 enum Source {
     Memory(MemCursor<RawMutex>),
     Run(RunCursor<ReadRun>),
+    /// Either of them under an overlay.
+    Under(Box<Under<Source>>),
 }
 
 macro_rules! each {
@@ -71,6 +74,7 @@ macro_rules! each {
         match $self {
             Self::Memory($cursor) => $call,
             Self::Run($cursor) => $call,
+            Self::Under($cursor) => $call,
         }
     };
 }
@@ -145,7 +149,7 @@ impl End {
         let active = std::iter::once(&pinned.active.entries);
         let memtables = active.chain(pinned.sealed.iter().map(|sealed| &sealed.entries));
         let memory = memtables.filter(|entries| !entries.is_empty());
-        let sources: Vec<Source> = memory
+        let mut sources: Vec<Source> = memory
             .map(|entries| Source::Memory(entries.cursor()))
             .chain(
                 pinned
@@ -156,6 +160,11 @@ impl End {
                     .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
             )
             .collect();
+        if let Some(overlay) = &pinned.overlay {
+            let under = |source| Source::Under(Box::new(Under::new(source, overlay.limit)));
+            let own = std::iter::once(Source::Memory(overlay.entries.cursor()));
+            sources = own.chain(sources.into_iter().map(under)).collect();
+        }
         let merge = Merge::new(order.clone(), sources);
         let coverage = ViewCoverage::new(pinned, order)?;
         let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);

@@ -20,6 +20,7 @@ use lsm_types::{KeyOrder, Level, SeqNo};
 use crate::{
     deletes::RunDeletes,
     memtables::{ActiveMemtable, SealedMemtable},
+    overlay::Overlay,
 };
 
 /// Neighbouring tables of a run with what a search needs side by side.
@@ -214,6 +215,8 @@ pub(crate) struct SuperVersion {
     /// Grows with each range tombstone that is written and each ingestion: what memtables shared with an older one do
     /// not show.
     pub(crate) overtaken_count: u64,
+    /// Uncommitted writes that one reader sees above all.
+    pub(crate) overlay: Option<Overlay>,
     /// When the next one took its place, by the clock's monotonic nanoseconds; 0 before that.
     replaced_at: AtomicU64,
 }
@@ -250,7 +253,8 @@ impl SuperVersion {
         let overtaken_count = previous.map_or(0, |previous| previous.overtaken_count);
         let replaced_at = AtomicU64::new(0);
         let runs = runs.into();
-        Self { active, sealed, version, runs, max_seqno_from, deletes, overtaken_count, replaced_at }
+        let overlay = None;
+        Self { active, sealed, version, runs, max_seqno_from, deletes, overtaken_count, overlay, replaced_at }
     }
 
     /// The same with another set of range tombstones in the active memtable.
@@ -273,8 +277,20 @@ impl SuperVersion {
             max_seqno_from: self.max_seqno_from.clone(),
             deletes: self.deletes.clone(),
             overtaken_count: self.overtaken_count,
+            overlay: None,
             replaced_at: AtomicU64::new(0),
         }
+    }
+
+    /// The same under uncommitted writes.
+    pub(crate) fn with_overlay(&self, overlay: Overlay) -> Self {
+        Self { overlay: Some(overlay), ..self.with_memtables(self.active.clone(), self.sealed.clone()) }
+    }
+
+    /// The bound with which memtables and tables are read by a read at `before`; an overlay is read at `before`.
+    #[inline]
+    pub(crate) fn tree_bound(&self, before: SeqNo) -> SeqNo {
+        self.overlay.as_ref().map_or(before, |overlay| before.min(overlay.limit))
     }
 
     /// All tables with their levels.
@@ -292,14 +308,17 @@ impl SuperVersion {
 
     /// When that was; `None` for the newest one.
     pub(crate) fn replaced_at(&self) -> Option<u64> {
-        Some(self.replaced_at.load(AtomicOrdering::Relaxed)).filter(|at| *at > 0)
+        let pinned = self.overlay.as_ref().map_or(self, |overlay| &overlay.under);
+        Some(pinned.replaced_at.load(AtomicOrdering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// Bytes of the files and memtables it keeps.
     pub(crate) fn pinned_bytes(&self) -> (u64, u64) {
         let files = self.version.levels.iter().map(|(_, level)| level.file_bytes()).sum();
         let sealed = self.sealed.iter().map(|sealed| sealed.bytes()).sum::<u64>();
-        (files, self.active.bytes() + sealed)
+        let overlay =
+            self.overlay.as_ref().map_or(0, |overlay| overlay.entries.bytes() + overlay.deletes.bytes());
+        (files, self.active.bytes() + sealed + overlay)
     }
 
     /// Largest number in the runs from `index` on.

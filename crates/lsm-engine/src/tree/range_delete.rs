@@ -99,7 +99,7 @@ impl TreeInner {
 
     /// The deletes of ranges in `batch`, each with how many operations come before it and the number that `number` gives
     /// it for that; those of no key are left out.
-    pub(super) fn batch_tombstones(
+    pub(crate) fn batch_tombstones(
         &self,
         batch: &TreeBatch,
         number: impl Fn(usize) -> SeqNo,
