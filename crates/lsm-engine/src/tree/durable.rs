@@ -97,7 +97,7 @@ impl Tree {
         let me = self.inner.clone();
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
-            me.publish(version, Published { added: Vec::new(), removed: Vec::new(), flushed_through: None });
+            me.publish(version, Published::default());
         });
         let proposal = Proposal { build, publish, outputs: Vec::new() };
         self.inner.store.install(proposal).map_err(InstallError::into_error)
