@@ -203,7 +203,7 @@ mod tests {
         );
     }
 
-    /// Proves E-99 in part: a promise waits for a write below it that is under way, and none begins below a promise.
+    /// A promise waits for a write below it that is under way, and none begins below a promise.
     #[test]
     fn promises_do_not_pass_writes_under_way() {
         let holds = Holds::default();

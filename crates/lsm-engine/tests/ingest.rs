@@ -60,8 +60,7 @@ fn files(fs: &MemFs, order: &KeyOrder) -> Vec<FoundTable> {
     found
 }
 
-/// Proves E-119, D-92, E-15: what does not ascend is refused alone, and what no entry may be is, too.
-/// Fault: engine 6.1 row 19
+/// Proves E-119, E-15: what does not ascend is refused alone, and what no entry may be is, too.
 #[test]
 fn what_does_not_ascend_is_refused_and_nothing_else() {
     let (_, tree) = open();
@@ -122,7 +121,7 @@ fn an_ingestion_is_nothing_until_it_is_finished() {
     assert_eq!(ingestion.finish().unwrap_err().kind(), ErrorKind::Closed);
 }
 
-/// Proves E-121, E-125, F-5, D-130: one number for everything, and only that one is drawn.
+/// Proves E-121, F-5: one number for everything, and only that one is drawn.
 #[test]
 fn everything_appears_at_one_number() {
     let (fs, tree) = open();
@@ -202,7 +201,7 @@ fn a_number_below_what_is_there_is_refused() {
 }
 
 /// Proves E-122, E-18: numbers decide, not places and not the order of calls; nothing is flushed for it.
-/// Fault: engine 6.1 row 9
+/// Fault: engine W-9.
 #[test]
 fn a_writer_that_drew_a_lower_number_loses_and_one_with_a_higher_number_wins() {
     for flushes in 0..8_u32 {
@@ -321,8 +320,8 @@ fn tables_are_as_a_flush_would_write_them() {
     }
 }
 
-/// Proves D-91: numbers of ingested entries are found without a manifest, so an older value does not come to the top.
-/// Fault: durability W-11
+/// Numbers of ingested entries are found without a manifest, so an older value does not come to the top.
+/// Fault: durability W-11.
 #[test]
 fn files_alone_tell_the_numbers() {
     let (fs, tree) = open();
@@ -399,7 +398,7 @@ fn no_table_spans_two_domains() {
     assert_eq!(tree.stats().levels.iter().map(|level| level.entries).sum::<u64>(), 3);
 }
 
-/// Proves E-13 in part: an ingested weak delete goes together with the put below it.
+/// An ingested weak delete goes together with the put below it.
 #[test]
 fn weak_deletes_are_ingested_as_such() {
     let (_, tree) = open();

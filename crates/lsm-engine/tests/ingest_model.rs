@@ -241,7 +241,7 @@ fn comparator(number: usize) -> Arc<dyn Comparator> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Proves E-18, E-99, E-121, E-122, E-125.
+    /// Proves E-18, E-99, E-121, E-122.
     #[test]
     fn reads_are_those_of_the_history(
         order in 0..3_usize,
