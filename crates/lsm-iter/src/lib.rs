@@ -19,6 +19,7 @@ mod error;
 mod judge;
 mod merge;
 mod operands;
+mod refill;
 mod resolve;
 mod retention;
 mod source;

@@ -25,9 +25,12 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
             if hidden(entry.seqno, covering) && self.jump(Heading::Back, covering)? {
                 continue;
             }
+            self.take_key();
             let stand = self.hold_newest(covering)?;
-            let (seqno, kind) = match (stand, self.cursor.entry()) {
-                (Stand::Cursor, Some(entry)) => (entry.seqno, entry.kind),
+            let (seqno, kind) = match stand {
+                Stand::Cursor => {
+                    self.cursor.entry().map_or((SeqNo::ZERO, Kind::Tombstone), |it| (it.seqno, it.kind))
+                }
                 _ => (self.held.seqno, self.held.kind),
             };
             if gives_value(kind, seqno, covering) {
@@ -47,16 +50,22 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
         Ok(())
     }
 
-    /// From a key's oldest version to the newest one that is seen; says where that is. On the way the chain takes what
-    /// may be the value's parts.
+    /// From the oldest version of the key in hand to the newest one that is seen; says where that is. On the way the
+    /// chain takes what may be the value's parts.
+    #[inline]
     fn hold_newest(&mut self, covering: Option<SeqNo>) -> Result<Stand> {
-        self.take_key();
         let folds = self.operator.is_some();
         if folds {
             self.chain.clear();
         }
         for _ in 0..SKIPS_MAX {
-            self.held.take(&self.cursor);
+            if let Some(entry) = self.cursor.entry() {
+                if self.values {
+                    self.held.take(entry, &self.cursor);
+                } else {
+                    self.held.take_head(entry);
+                }
+            }
             if folds {
                 self.note_newer(covering);
             }

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use lsm_types::{EntryCursor, Kind, SeqNo, Slice};
+use lsm_types::{EntryCursor, EntryRef, Kind, SeqNo, Slice};
 
-use crate::chain::COPY_MAX;
+use crate::{chain::COPY_MAX, refill::refill};
 
 /// A version that the cursor has left.
 #[derive(Debug)]
@@ -22,17 +22,23 @@ impl Held {
         Self { seqno: SeqNo::ZERO, kind: Kind::Tombstone, copied: Vec::new(), shared: None }
     }
 
-    /// Takes the entry under the cursor, its key apart.
+    /// Takes `entry`, which is under the cursor, its key apart.
     #[inline]
-    pub(super) fn take(&mut self, cursor: &impl EntryCursor) {
-        let Some(entry) = cursor.entry() else { return };
+    pub(super) fn take(&mut self, entry: EntryRef<'_>, cursor: &impl EntryCursor) {
         (self.seqno, self.kind) = (entry.seqno, entry.kind);
-        self.copied.clear();
         if entry.value.len() <= COPY_MAX {
-            self.copied.extend_from_slice(entry.value);
-            self.shared = None;
+            refill(&mut self.copied, entry.value);
+            if self.shared.is_some() {
+                self.shared = None;
+            }
         } else {
             self.shared = Some(cursor.value());
         }
+    }
+
+    /// The same without the value.
+    #[inline]
+    pub(super) fn take_head(&mut self, entry: EntryRef<'_>) {
+        (self.seqno, self.kind) = (entry.seqno, entry.kind);
     }
 }

@@ -17,6 +17,7 @@ use lsm_types::{EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, Result, Se
 use crate::{
     chain::{Chain, Met},
     coverage::{Coverage, NoCoverage},
+    refill::refill,
     source::{Heading, advance},
     window::Window,
 };
@@ -40,6 +41,8 @@ pub struct Visible<C, R = NoCoverage> {
     window: Window,
     coverage: R,
     operator: Option<Arc<dyn MergeOperator>>,
+    /// Whether anybody asks for values.
+    values: bool,
     stand: Stand,
     /// The key in hand: the current one, or while passing versions the one passed.
     key: Vec<u8>,
@@ -95,6 +98,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
             window,
             coverage,
             operator: None,
+            values: true,
             stand: Stand::Nowhere,
             key: Vec::new(),
             held: Held::nothing(),
@@ -107,6 +111,21 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
         self.operator = operator;
         self
+    }
+
+    /// For walks that look at keys alone: values are not taken along, so that an entry may show an empty one.
+    ///
+    /// Not together with [`Visible::folding`].
+    #[must_use]
+    pub fn without_values(mut self) -> Self {
+        self.values = false;
+        self
+    }
+
+    /// Goes over to other bounds, standing on no entry until the next seek. The cursor stays where it is.
+    pub fn set_bounds(&mut self, (lower, upper): (Bound<Slice>, Bound<Slice>)) {
+        (self.window.lower, self.window.upper) = (lower, upper);
+        self.stand = Stand::Nowhere;
     }
 
     /// Stands on the first visible entry.
@@ -137,17 +156,33 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
             return self.seek_first();
         }
         self.stand = Stand::Nowhere;
+        if !self.window.below_upper(key) {
+            return Ok(());
+        }
         self.cursor.seek(key, self.before)?;
         self.find_forward()
     }
 
     /// Stands on the last visible entry at or before `key`.
     pub fn seek_for_prev(&mut self, key: &[u8]) -> Result<()> {
+        self.seek_left(key, SeqNo::ZERO)
+    }
+
+    /// Stands on the last visible entry before `key`.
+    pub fn seek_before(&mut self, key: &[u8]) -> Result<()> {
+        self.seek_left(key, SeqNo::LATEST)
+    }
+
+    /// Stands on the last visible entry left of the point `(key, before)`, which is one side of `key` or the other.
+    fn seek_left(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
         if !self.window.below_upper(key) {
             return self.seek_last();
         }
         self.stand = Stand::Nowhere;
-        self.cursor.seek_back(key, SeqNo::ZERO)?;
+        if !self.window.above_lower(key) {
+            return Ok(());
+        }
+        self.cursor.seek_back(key, before)?;
         self.find_back()
     }
 
@@ -262,9 +297,9 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
 
     #[inline]
     fn take_key(&mut self) {
-        self.key.clear();
-        if let Some(entry) = self.cursor.entry() {
-            self.key.extend_from_slice(entry.key);
+        match self.cursor.entry() {
+            Some(entry) => refill(&mut self.key, entry.key),
+            None => self.key.clear(),
         }
     }
 
