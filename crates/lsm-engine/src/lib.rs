@@ -31,7 +31,9 @@
 mod batch;
 mod checkpoint;
 mod coverage;
+mod cursor;
 mod deletes;
+mod entry;
 mod error;
 mod fold;
 mod get;
@@ -43,15 +45,19 @@ mod overlay;
 mod pin;
 mod prefix_scan;
 mod range;
+mod ranges;
 mod reader;
 mod store;
 mod super_version;
 mod tickets;
 mod tree;
 mod view;
+mod walk;
 
 pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
 pub use checkpoint::{CheckpointFile, CheckpointInfo, CheckpointOptions, CopyMethod, StagingGc, gc_staging};
+pub use cursor::Cursor;
+pub use entry::Entry;
 pub use error::EngineError;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
@@ -65,7 +71,8 @@ pub use options::{
 };
 pub use overlay::Overlaid;
 pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
-pub use range::{Entry, Range};
+pub use range::Range;
+pub use ranges::Ranges;
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{
     CloseHandle, DeletionHold, FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, ReclaimOptions,

@@ -4,7 +4,7 @@
 //! for a whole run: that of the first table that reaches into the range. If keys of the range lie in a later one, the
 //! last key of this one lies in the range as well.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use lsm_table::TableList;
 use lsm_types::{KeyHash, KeyOrder, PrefixExtractor, Slice};
@@ -13,6 +13,12 @@ use crate::super_version::ReadRun;
 
 /// The two ends of a range.
 pub(crate) type Bounds = (Bound<Slice>, Bound<Slice>);
+
+/// A copy of the two ends of `range`.
+pub(crate) fn owned_bounds<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> Bounds {
+    let owned = |bound: Bound<&K>| bound.map(|key| Slice::from(key.as_ref()));
+    (owned(range.start_bound()), owned(range.end_bound()))
+}
 
 /// What a scan knows about all keys of its range.
 #[derive(Clone, Copy, Debug)]

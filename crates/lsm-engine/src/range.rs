@@ -2,140 +2,17 @@
 
 use std::{iter::FusedIterator, ops::Bound};
 
-use lsm_iter::{Merge, Visible};
-use lsm_memtable::MemCursor;
-use lsm_table::{ReadMode, RunCursor};
-use lsm_types::{Cut, EntryCursor, EntryRef, Error, KeyOrder, Result, SeqNo, Slice};
-use parking_lot::RawMutex;
+use lsm_types::{EntryRef, Error, KeyOrder, Result, Slice};
 
 use crate::{
-    View,
-    coverage::ViewCoverage,
-    overlay::Under,
+    Entry, View,
     prefix_scan::{Bounds, SharedPrefix},
-    super_version::ReadRun,
+    walk::{self, Walk},
 };
-
-/// A key with its value, as a scan yields it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    key: Slice,
-    value: Slice,
-    seqno: SeqNo,
-}
-
-impl Entry {
-    /// The key.
-    pub fn key(&self) -> &Slice {
-        &self.key
-    }
-
-    /// The value, shared with its block where there is one.
-    ///
-    /// # Errors
-    /// None for values that lie beside their key, as all do that are not separated.
-    pub fn value(&self) -> Result<Slice> {
-        Ok(self.value.clone())
-    }
-
-    /// Length of the value in bytes.
-    ///
-    /// # Errors
-    /// As [`Entry::value`].
-    pub fn size(&self) -> Result<usize> {
-        Ok(self.value.len())
-    }
-
-    /// Number of the write.
-    pub fn seqno(&self) -> SeqNo {
-        self.seqno
-    }
-
-    /// Key and value.
-    ///
-    /// # Errors
-    /// As [`Entry::value`].
-    pub fn into_pair(self) -> Result<(Slice, Slice)> {
-        Ok((self.key, self.value))
-    }
-}
-
-/// One container of a view, as a cursor.
-#[expect(clippy::large_enum_variant, reason = "a handful per scan; a box would cost a miss per entry")]
-enum Source {
-    Memory(MemCursor<RawMutex>),
-    Run(RunCursor<ReadRun>),
-    /// Either of them under an overlay.
-    Under(Box<Under<Source>>),
-}
-
-macro_rules! each {
-    ($self:expr, $cursor:ident => $call:expr) => {
-        match $self {
-            Self::Memory($cursor) => $call,
-            Self::Run($cursor) => $call,
-            Self::Under($cursor) => $call,
-        }
-    };
-}
-
-impl EntryCursor for Source {
-    fn seek_first(&mut self) -> Result<()> {
-        each!(self, cursor => cursor.seek_first())
-    }
-
-    fn seek_last(&mut self) -> Result<()> {
-        each!(self, cursor => cursor.seek_last())
-    }
-
-    fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
-        each!(self, cursor => cursor.seek(key, before))
-    }
-
-    fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
-        each!(self, cursor => cursor.seek_back(key, before))
-    }
-
-    #[inline]
-    fn next(&mut self) -> Result<()> {
-        each!(self, cursor => cursor.next())
-    }
-
-    #[inline]
-    fn prev(&mut self) -> Result<()> {
-        each!(self, cursor => cursor.prev())
-    }
-
-    #[inline]
-    fn entry(&self) -> Option<EntryRef<'_>> {
-        each!(self, cursor => cursor.entry())
-    }
-
-    #[inline]
-    fn value(&self) -> Slice {
-        each!(self, cursor => cursor.value())
-    }
-
-    fn bound(&self) -> Option<&[u8]> {
-        each!(self, cursor => cursor.bound())
-    }
-
-    fn settle(&mut self) -> Result<()> {
-        each!(self, cursor => cursor.settle())
-    }
-
-    fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
-        each!(self, cursor => cursor.skip(to, than))
-    }
-
-    fn skip_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
-        each!(self, cursor => cursor.skip_back(to, than))
-    }
-}
 
 /// One end of a scan.
 struct End {
-    walk: Visible<Merge<Source>, ViewCoverage>,
+    walk: Walk,
     /// Whether the walk stands on the entry yielded last; otherwise nothing was yielded from this end yet.
     started: bool,
     /// Why the operands of the key under the walk could not be folded, until that is told.
@@ -143,35 +20,6 @@ struct End {
 }
 
 impl End {
-    fn new(view: &View, bounds: &Bounds, shared: Option<SharedPrefix>, folds: bool) -> Result<Self> {
-        let order = &view.tree.order;
-        let pinned = &view.pinned;
-        let active = std::iter::once(&pinned.active.entries);
-        let memtables = active.chain(pinned.sealed.iter().map(|sealed| &sealed.entries));
-        let memory = memtables.filter(|entries| !entries.is_empty());
-        let mut sources: Vec<Source> = memory
-            .map(|entries| Source::Memory(entries.cursor()))
-            .chain(
-                pinned
-                    .runs
-                    .iter()
-                    .filter(|run| run.has_entries)
-                    .filter(|run| shared.is_none_or(|shared| shared.may_lie_in(run, bounds, order)))
-                    .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
-            )
-            .collect();
-        if let Some(overlay) = &pinned.overlay {
-            let under = |source| Source::Under(Box::new(Under::new(source, overlay.limit)));
-            let own = std::iter::once(Source::Memory(overlay.entries.cursor()));
-            sources = own.chain(sources.into_iter().map(under)).collect();
-        }
-        let merge = Merge::new(order.clone(), sources);
-        let coverage = ViewCoverage::new(pinned, order)?;
-        let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
-        let operator = view.tree.operator.clone().filter(|_| folds);
-        Ok(Self { walk: walk.folding(operator), started: false, failed: None })
-    }
-
     /// The key under the walk after a move. That its operands could not be folded is kept for later: the key may be one
     /// that the other end has yielded.
     #[inline]
@@ -193,11 +41,14 @@ impl End {
         view: &View,
         bounds: &Bounds,
         shared: Option<SharedPrefix>,
-        folds: bool,
+        keys_only: bool,
     ) -> Result<&'a mut Self> {
         match slot {
             Some(end) => Ok(end),
-            None => Ok(slot.insert(Box::new(Self::new(view, bounds, shared, folds)?))),
+            None => {
+                let walk = walk::open(view, bounds, shared, keys_only)?;
+                Ok(slot.insert(Box::new(Self { walk, started: false, failed: None })))
+            }
         }
     }
 }
@@ -209,8 +60,8 @@ impl End {
 /// that is an error of this key, yielded once.
 pub struct Range {
     view: View,
-    /// Whether operands are folded; not for those who look at keys only.
-    folds: bool,
+    /// Whether nobody looks at values: then no operand is folded.
+    keys_only: bool,
     bounds: Bounds,
     /// Passes over keys that do not start with this; only for orders in which prefixes are not contiguous.
     filter: Option<Slice>,
@@ -228,7 +79,7 @@ impl Range {
         let finished = is_empty(&bounds, &tree.order);
         Self {
             view: view.clone(),
-            folds: true,
+            keys_only: false,
             bounds,
             filter: None,
             shared,
@@ -248,15 +99,38 @@ impl Range {
         Self { filter: Some(prefix.into()), ..all }
     }
 
-    /// Keys alone. Nothing is folded, so no operator can fail.
-    pub fn keys(mut self) -> impl DoubleEndedIterator<Item = Result<Slice>> {
-        self.folds = false;
-        self.map(|entry| entry.map(|entry| entry.key))
+    /// Keys alone; values are never touched. Nothing is folded, so no operator can fail.
+    ///
+    /// To be asked before the first step: an end that has stepped goes on as it began.
+    pub fn keys(mut self) -> impl DoubleEndedIterator<Item = Result<Slice>> + FusedIterator + Send + 'static {
+        self.keys_only = true;
+        Keys(self)
     }
 
     /// Keys with values.
-    pub fn pairs(self) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice)>> {
+    pub fn pairs(
+        self,
+    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice)>> + FusedIterator + Send + 'static {
         self.map(|entry| entry.and_then(Entry::into_pair))
+    }
+
+    /// Number of keys from here on, by a walk over all of them that looks at no value.
+    ///
+    /// # Errors
+    /// What reading the blocks found.
+    pub fn count_keys(mut self) -> Result<u64> {
+        self.keys_only = true;
+        let mut count = 0;
+        while self.advance()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Whether there is no key from here on; looks at no value.
+    pub(crate) fn is_exhausted(mut self) -> Result<bool> {
+        self.keys_only = true;
+        Ok(self.advance()?.is_none())
     }
 
     /// Steps forward and lends the entry, without making owned slices of it.
@@ -309,7 +183,7 @@ impl Range {
     /// Moves the front by one visible key; `false` when that meets the back or the end.
     #[inline]
     fn step_front(&mut self) -> Result<bool> {
-        let end = End::of(&mut self.front, &self.view, &self.bounds, self.shared, self.folds)?;
+        let end = End::of(&mut self.front, &self.view, &self.bounds, self.shared, self.keys_only)?;
         let moved = if std::mem::replace(&mut end.started, true) {
             end.walk.move_next()
         } else {
@@ -323,7 +197,7 @@ impl Range {
     /// Moves the back by one visible key; `false` when that meets the front or the start.
     #[inline]
     fn step_back(&mut self) -> Result<bool> {
-        let end = End::of(&mut self.back, &self.view, &self.bounds, self.shared, self.folds)?;
+        let end = End::of(&mut self.back, &self.view, &self.bounds, self.shared, self.keys_only)?;
         let moved = if std::mem::replace(&mut end.started, true) {
             end.walk.move_prev()
         } else {
@@ -341,10 +215,29 @@ impl Range {
 }
 
 fn owned(end: Option<&End>) -> Option<Entry> {
-    let walk = &end?.walk;
-    let entry = walk.entry()?;
-    Some(Entry { key: Slice::copy_from(entry.key), value: walk.value(), seqno: entry.seqno })
+    Entry::of_walk(&end?.walk)
 }
+
+/// The keys of a range.
+struct Keys(Range);
+
+impl Iterator for Keys {
+    type Item = Result<Slice>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.advance().map(|entry| entry.map(|entry| Slice::copy_from(entry.key))).transpose()
+    }
+}
+
+impl DoubleEndedIterator for Keys {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.advance_back().map(|entry| entry.map(|entry| Slice::copy_from(entry.key))).transpose()
+    }
+}
+
+impl FusedIterator for Keys {}
 
 impl Iterator for Range {
     type Item = Result<Entry>;
@@ -378,7 +271,7 @@ impl std::fmt::Debug for Range {
     }
 }
 
-fn is_empty(bounds: &(Bound<Slice>, Bound<Slice>), order: &KeyOrder) -> bool {
+fn is_empty(bounds: &Bounds, order: &KeyOrder) -> bool {
     match (&bounds.0, &bounds.1) {
         (Bound::Included(lower), Bound::Included(upper)) => order.compare(lower, upper).is_gt(),
         (

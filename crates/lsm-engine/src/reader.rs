@@ -6,8 +6,9 @@ use lsm_iter::Candidate;
 use lsm_types::{KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
 use crate::{
-    Entry, Range, View,
+    Cursor, Entry, Range, Ranges, View,
     get::{self, FoundValue},
+    prefix_scan::owned_bounds,
     super_version::SuperVersion,
     tree::TreeInner,
 };
@@ -152,8 +153,7 @@ pub trait Reader {
     ///
     /// Inverted or empty bounds give an empty iterator. The iterator owns its view.
     fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
-        let owned = |bound: Bound<&K>| bound.map(|key| Slice::from(key.as_ref()));
-        Range::new(&self.to_view(), (owned(bounds.start_bound()), owned(bounds.end_bound())))
+        Range::new(&self.to_view(), owned_bounds(&bounds))
     }
 
     /// All entries, in key order from either end.
@@ -166,6 +166,26 @@ pub trait Reader {
         Range::prefix(&self.to_view(), prefix.as_ref())
     }
 
+    /// A cursor over the entries of keys within `bounds`, standing on none. It owns its view.
+    ///
+    /// # Errors
+    /// None: nothing is read before the first jump.
+    fn cursor<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Cursor> {
+        Ok(Cursor::new(self.to_view(), owned_bounds(&bounds)))
+    }
+
+    /// The entries of many ranges, one range after the other, through one cursor. The iterator owns its view.
+    ///
+    /// A range is asked for when the one before is at its end. Ascending ranges that do not overlap are the fast case.
+    fn ranges<K, B, I>(&self, ranges: I) -> Ranges<I::IntoIter, K>
+    where
+        K: AsRef<[u8]>,
+        B: RangeBounds<K>,
+        I: IntoIterator<Item = B>,
+    {
+        Ranges::new(self.to_view(), ranges.into_iter())
+    }
+
     /// The entry with the smallest key.
     fn first(&self) -> Result<Option<Entry>> {
         self.iter().next().transpose()
@@ -176,13 +196,18 @@ pub trait Reader {
         self.iter().next_back().transpose()
     }
 
-    /// Whether there is no entry.
+    /// Whether there is no entry; looks no further than the first one.
     fn is_empty(&self) -> Result<bool> {
-        Ok(self.iter().keys().next().transpose()?.is_none())
+        self.iter().is_exhausted()
     }
 
-    /// Number of entries, by a walk over all of them.
+    /// Whether any key starts with `prefix`; looks no further than the first one.
+    fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(!self.prefix(prefix).is_exhausted()?)
+    }
+
+    /// Number of entries, by a walk over all keys. [`Range::count_keys`] counts those of a range.
     fn count(&self) -> Result<u64> {
-        self.iter().keys().try_fold(0, |count, key| key.map(|_| count + 1))
+        self.iter().count_keys()
     }
 }
