@@ -10,6 +10,9 @@ use crate::{
     index::IndexBlock,
 };
 
+/// No block lies there.
+const NOT_LOADED: u64 = u64::MAX;
+
 /// Which end of a block a step enters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
@@ -31,7 +34,7 @@ pub struct TableCursor<S> {
     /// Entry of the index block below the root, or of the root itself.
     entry_idx: usize,
     rows: Option<RowCursor<Arc<DataBlock>>>,
-    /// Where the block under `rows` lies, so that a seek nearby does not ask for it again.
+    /// Where the block under `rows` lies, if it is one of this table, so that a seek nearby does not ask for it again.
     loaded_at: u64,
     state: State,
     bound: KeyBuf,
@@ -59,7 +62,7 @@ impl<S: BlockSource> TableCursor<S> {
             partition: None,
             entry_idx: 0,
             rows: None,
-            loaded_at: 0,
+            loaded_at: NOT_LOADED,
             state: State::Nowhere,
             bound: KeyBuf::new(),
         }
@@ -69,6 +72,21 @@ impl<S: BlockSource> TableCursor<S> {
     #[must_use]
     pub fn lazy(self) -> Self {
         Self { lazy: true, ..self }
+    }
+
+    /// Goes over to another table of the same order, standing on no entry. Buffers are used again.
+    pub fn replace(&mut self, layout: Arc<TableLayout>, source: S) {
+        self.layout = layout;
+        self.source = source;
+        self.partition = None;
+        self.entry_idx = 0;
+        self.loaded_at = NOT_LOADED;
+        self.state = State::Nowhere;
+    }
+
+    /// Where blocks come from.
+    pub const fn source(&self) -> &S {
+        &self.source
     }
 
     /// Remembers the error of `step`.
@@ -106,21 +124,50 @@ impl<S: BlockSource> TableCursor<S> {
 
     /// Finds the entry of the block to look in for the point; `false` when the point is behind all blocks.
     fn find_entry(&mut self, key: &[u8], before: SeqNo) -> Result<bool> {
-        let layout = Arc::clone(&self.layout);
-        let root_idx = layout.root.find(&layout.order, key, before);
-        if root_idx >= layout.root.entries() {
+        if self.find_near(key, before) {
+            return Ok(true);
+        }
+        let root_idx = self.layout.root.find(&self.layout.order, key, before);
+        if root_idx >= self.layout.root.entries() {
             return Ok(false);
         }
-        if !layout.root.is_upper() {
+        if !self.layout.root.is_upper() {
             self.entry_idx = root_idx;
             return Ok(true);
         }
         self.load_partition(root_idx)?;
-        self.entry_idx = self.leaf().find(&layout.order, key, before);
+        self.entry_idx = self.leaf().find(&self.layout.order, key, before);
         if self.entry_idx >= self.leaf().entries() {
-            return Err(layout.disagree("index root"));
+            return Err(self.layout.disagree("index root"));
         }
         Ok(true)
+    }
+
+    /// The same without a search, where the current entry or the one after it is the answer.
+    #[inline]
+    fn find_near(&mut self, key: &[u8], before: SeqNo) -> bool {
+        let Self { layout, partition, entry_idx, .. } = self;
+        let (root, order) = (&*layout.root, &layout.order);
+        // With the last entry of the root that lies wholly before the leaf, if there is one.
+        let (leaf, previous) = match partition {
+            Some((root_idx, leaf)) => (&**leaf, root_idx.checked_sub(1)),
+            None if root.is_upper() => return false,
+            None => (root, None),
+        };
+        let at = *entry_idx;
+        if at >= leaf.entries() {
+            return false;
+        }
+        if leaf.lies_before(order, at, key, before) {
+            let is_next = at + 1 < leaf.entries() && !leaf.lies_before(order, at + 1, key, before);
+            *entry_idx += usize::from(is_next);
+            return is_next;
+        }
+        match (at.checked_sub(1), previous) {
+            (Some(at), _) => leaf.lies_before(order, at, key, before),
+            (None, Some(previous)) => root.lies_before(order, previous, key, before),
+            (None, None) => true,
+        }
     }
 
     /// Goes to the first or last entry of the index; `false` when there is none.
@@ -326,6 +373,19 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
             (State::OnRow, Some(rows)) => rows.value(),
             _ => Slice::empty(),
         }
+    }
+
+    #[inline]
+    fn is_newest(&self) -> bool {
+        match (&self.state, &self.rows) {
+            (State::OnRow, Some(rows)) => rows.is_newest(),
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn shares_value(&self) -> bool {
+        true
     }
 
     fn bound(&self) -> Option<&[u8]> {

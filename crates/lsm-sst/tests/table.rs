@@ -230,3 +230,46 @@ fn another_comparator_is_refused() {
     let error = Table::open(bytes, options(&bytewise)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ComparatorMismatch);
 }
+
+/// Byte order that counts how often it is asked.
+struct Asked(std::sync::atomic::AtomicUsize);
+
+impl Comparator for Asked {
+    fn name(&self) -> &'static str {
+        "test.asked"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        a.cmp(b)
+    }
+}
+
+/// Proves E-90 in part: a seek within the block at hand, or into the next one, compares with two or three separators and
+/// searches one block, however many blocks there are; the index is not searched.
+#[test]
+fn a_seek_nearby_does_not_search_the_index() {
+    let asked = Arc::new(Asked(std::sync::atomic::AtomicUsize::new(0)));
+    let order = KeyOrder::new(asked.clone());
+    let key = |number: u32| format!("key-{number:06}");
+    let most_asked = |count: u32, step: u32| {
+        let entries: Vec<Entry> = (0..count).map(|n| put(&key(n), 1, "value")).collect();
+        let options = BuildOptions { index_spill_bytes: 4 << 20, ..small_options(&order) };
+        let (_, bytes) = build(options, &entries, &[]);
+        let table = open(bytes, &order);
+        let mut cursor = table.cursor();
+        cursor.seek(key(7).as_bytes(), SeqNo::LATEST).unwrap();
+        let mut most = 0;
+        for number in (8..count).step_by(step as usize) {
+            let before = asked.0.load(std::sync::atomic::Ordering::Relaxed);
+            cursor.seek(key(number).as_bytes(), SeqNo::LATEST).unwrap();
+            most = most.max(asked.0.load(std::sync::atomic::Ordering::Relaxed) - before);
+            assert_eq!(cursor.entry().unwrap().key, key(number).as_bytes());
+        }
+        most
+    };
+    let (few, many) = (most_asked(200, 1), most_asked(20_000, 1));
+    assert_eq!(few, many, "comparisons of a step ahead");
+    assert!(many <= 8, "{many} comparisons for two separators and a block of few rows");
+    assert!(most_asked(200, 67) < most_asked(20_000, 6_667), "jumps far ahead search the index");
+}

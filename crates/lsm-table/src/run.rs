@@ -64,13 +64,15 @@ pub struct RunCursor<L: TableList> {
     order: KeyOrder,
     mode: ReadMode,
     stand: Stand<L::Spot>,
+    /// The cursor of the table that was opened last, kept for its buffers when the walk has left it.
+    opened: Option<(L::Spot, TableCursor)>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one per cursor; a box would cost a miss per entry")]
+#[derive(Clone, Copy, PartialEq)]
 enum Stand<S> {
     Nowhere,
-    /// In a table.
-    In(S, TableCursor),
+    /// In the table that was opened last.
+    In(S),
     /// Before the first entry of a table that is not open yet.
     Before(S),
     /// After the last entry of a table that is not open yet.
@@ -80,39 +82,75 @@ enum Stand<S> {
 impl<L: TableList> RunCursor<L> {
     /// A cursor over `run` that stands on nothing yet.
     pub fn new(run: L, order: KeyOrder, mode: ReadMode) -> Self {
-        Self { run, order, mode, stand: Stand::Nowhere }
+        Self { run, order, mode, stand: Stand::Nowhere, opened: None }
     }
 
-    /// The cursor of the table at `spot`, kept when it is the one that is open.
+    /// The cursor of the table at `spot`, kept when it is the one that was opened last.
+    #[inline]
     fn open(&mut self, spot: L::Spot) -> Result<&mut TableCursor> {
-        let cursor = match std::mem::replace(&mut self.stand, Stand::Nowhere) {
-            Stand::In(at, cursor) if at == spot => cursor,
-            _ => self.run.table(spot).ok_or(crate::TableError::NoSuchSpot)?.cursor(self.mode)?,
-        };
-        self.stand = Stand::In(spot, cursor);
-        match &mut self.stand {
-            Stand::In(_, cursor) => Ok(cursor),
-            _ => Err(crate::TableError::NoSuchSpot.into()),
+        if self.opened.as_ref().is_none_or(|(at, _)| *at != spot) {
+            self.open_other(spot)?;
         }
+        self.stand = Stand::In(spot);
+        match &mut self.opened {
+            Some((_, cursor)) => Ok(cursor),
+            None => Err(crate::TableError::NoSuchSpot.into()),
+        }
+    }
+
+    #[cold]
+    fn open_other(&mut self, spot: L::Spot) -> Result<()> {
+        let table = self.run.table(spot).ok_or(crate::TableError::NoSuchSpot)?;
+        match &mut self.opened {
+            Some((at, cursor)) => {
+                table.take_over(cursor)?;
+                *at = spot;
+            }
+            None => self.opened = Some((spot, table.cursor(self.mode)?)),
+        }
+        Ok(())
+    }
+
+    /// The cursor that the walk stands in.
+    #[inline]
+    fn inner(&self) -> Option<(L::Spot, &TableCursor)> {
+        match (self.stand, &self.opened) {
+            (Stand::In(spot), Some((_, cursor))) => Some((spot, cursor)),
+            _ => None,
+        }
+    }
+
+    /// The position of the first table whose largest key is at or above `key`: the one opened last, if `key` lies within
+    /// it.
+    #[inline]
+    fn reaching(&self, key: &[u8]) -> Option<L::Spot> {
+        if let Some((spot, _)) = &self.opened
+            && let Some(table) = self.run.table(*spot)
+            && table.min_key().is_some_and(|min| self.order.compare(min, key).is_le())
+            && table.max_key().is_some_and(|max| self.order.compare(key, max).is_le())
+        {
+            return Some(*spot);
+        }
+        self.run.first_reaching(key, &self.order)
     }
 
     /// From the end of the open table on to the start of the next one.
     fn roll_forward(&mut self) {
-        if let Stand::In(spot, cursor) = &self.stand
+        if let Some((spot, cursor)) = self.inner()
             && cursor.entry().is_none()
             && cursor.bound().is_none()
         {
-            self.stand = self.run.after(*spot).map_or(Stand::Nowhere, Stand::Before);
+            self.stand = self.run.after(spot).map_or(Stand::Nowhere, Stand::Before);
         }
     }
 
     /// From the start of the open table back to the end of the one before.
     fn roll_back(&mut self) {
-        if let Stand::In(spot, cursor) = &self.stand
+        if let Some((spot, cursor)) = self.inner()
             && cursor.entry().is_none()
             && cursor.bound().is_none()
         {
-            self.stand = self.run.before(*spot).map_or(Stand::Nowhere, Stand::After);
+            self.stand = self.run.before(spot).map_or(Stand::Nowhere, Stand::After);
         }
     }
 
@@ -131,7 +169,7 @@ impl<L: TableList> RunCursor<L> {
     fn skip_tables(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
         let mut moved = false;
         while self.is_left_of(to)
-            && let Stand::In(spot, _) | Stand::Before(spot) = self.stand
+            && let Stand::In(spot) | Stand::Before(spot) = self.stand
             && let Some(table) = self.run.table(spot)
             && table.is_older_than(than)
         {
@@ -156,7 +194,7 @@ impl<L: TableList> RunCursor<L> {
     fn skip_tables_back(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
         let mut moved = false;
         while self.nearest().is_some_and(|key| to.is_left_of(key, &self.order))
-            && let Stand::In(spot, _) | Stand::After(spot) = self.stand
+            && let Stand::In(spot) | Stand::After(spot) = self.stand
             && let Some(table) = self.run.table(spot)
             && table.is_older_than(than)
         {
@@ -200,7 +238,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
         self.guard(|this| {
-            let Some(spot) = this.run.first_reaching(key, &this.order) else {
+            let Some(spot) = this.reaching(key) else {
                 this.stand = Stand::Nowhere;
                 return Ok(());
             };
@@ -217,7 +255,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
         self.guard(|this| {
-            let Some(spot) = this.run.first_reaching(key, &this.order) else {
+            let Some(spot) = this.reaching(key) else {
                 this.stand = this.run.last().map_or(Stand::Nowhere, Stand::After);
                 return Ok(());
             };
@@ -229,7 +267,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        let Stand::In(_, cursor) = &mut self.stand else { return Ok(()) };
+        let (Stand::In(_), Some((_, cursor))) = (self.stand, &mut self.opened) else { return Ok(()) };
         if let Err(error) = cursor.next() {
             self.stand = Stand::Nowhere;
             return Err(error);
@@ -242,7 +280,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     #[inline]
     fn prev(&mut self) -> Result<()> {
-        let Stand::In(_, cursor) = &mut self.stand else { return Ok(()) };
+        let (Stand::In(_), Some((_, cursor))) = (self.stand, &mut self.opened) else { return Ok(()) };
         if let Err(error) = cursor.prev() {
             self.stand = Stand::Nowhere;
             return Err(error);
@@ -255,42 +293,40 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
 
     #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
-        match &self.stand {
-            Stand::In(_, cursor) => cursor.entry(),
-            _ => None,
-        }
+        self.inner()?.1.entry()
     }
 
     #[inline]
     fn value(&self) -> Slice {
-        match &self.stand {
-            Stand::In(_, cursor) => cursor.value(),
-            _ => Slice::empty(),
-        }
+        self.inner().map_or_else(Slice::empty, |(_, cursor)| cursor.value())
+    }
+
+    #[inline]
+    fn is_newest(&self) -> bool {
+        self.inner().is_some_and(|(_, cursor)| cursor.is_newest())
+    }
+
+    #[inline]
+    fn shares_value(&self) -> bool {
+        true
     }
 
     fn bound(&self) -> Option<&[u8]> {
-        match &self.stand {
+        match self.stand {
             Stand::Nowhere => None,
-            Stand::In(_, cursor) => cursor.bound(),
-            Stand::Before(spot) => self.run.table(*spot)?.min_key(),
-            Stand::After(spot) => self.run.table(*spot)?.max_key(),
+            Stand::In(_) => self.inner()?.1.bound(),
+            Stand::Before(spot) => self.run.table(spot)?.min_key(),
+            Stand::After(spot) => self.run.table(spot)?.max_key(),
         }
     }
 
     fn settle(&mut self) -> Result<()> {
-        self.guard(|this| match &mut this.stand {
+        self.guard(|this| match this.stand {
             Stand::Nowhere => Ok(()),
             // A table puts off only the step into a block that its index lists, and no listed block is empty.
-            Stand::In(_, cursor) => cursor.settle(),
-            Stand::Before(spot) => {
-                let spot = *spot;
-                this.open(spot)?.seek_first()
-            }
-            Stand::After(spot) => {
-                let spot = *spot;
-                this.open(spot)?.seek_last()
-            }
+            Stand::In(spot) => this.open(spot)?.settle(),
+            Stand::Before(spot) => this.open(spot)?.seek_first(),
+            Stand::After(spot) => this.open(spot)?.seek_last(),
         })
     }
 

@@ -189,10 +189,25 @@ impl Table {
     /// # Errors
     /// What opening the table finds.
     pub fn cursor(&self, mode: ReadMode) -> Result<TableCursor> {
+        let source = self.source(mode)?;
+        Ok(source.layout.clone().cursor(source).lazy())
+    }
+
+    /// Takes `cursor`, which walked another table of the tree, over to this one. It stands on nothing then, and makes no
+    /// buffers anew.
+    ///
+    /// # Errors
+    /// What opening the table finds; the cursor stays with the other one.
+    pub fn take_over(&self, cursor: &mut TableCursor) -> Result<()> {
+        let source = self.source(cursor.source().mode)?;
+        cursor.replace(source.layout.clone(), source);
+        Ok(())
+    }
+
+    fn source(&self, mode: ReadMode) -> Result<CursorSource> {
         let layout = self.layout()?.clone();
         let ahead = RefCell::new((0, Slice::empty()));
-        let source = CursorSource { table: self.inner.clone(), layout: layout.clone(), mode, ahead };
-        Ok(layout.cursor(source).lazy())
+        Ok(CursorSource { table: self.inner.clone(), layout, mode, ahead })
     }
 
     /// Keys of the index root, ascending, each with about as many bytes of the file as lie between it and the one before.

@@ -51,6 +51,19 @@ pub trait EntryCursor {
         self.entry().map_or_else(Slice::empty, |entry| Slice::copy_from(entry.value))
     }
 
+    /// Whether [`EntryCursor::value`] shares what it gives, so that it costs nothing to take a long value along.
+    #[inline]
+    fn shares_value(&self) -> bool {
+        false
+    }
+
+    /// Whether it is known for next to nothing that the entry before has another key, so that this is the newest version
+    /// of its key. A cursor may always say no.
+    #[inline]
+    fn is_newest(&self) -> bool {
+        false
+    }
+
     /// For a cursor that has not read its block yet: a key that none of the coming entries passes on the near side
     /// (at or below them walking forward, at or above them walking back). [`EntryCursor::settle`] reads the block.
     fn bound(&self) -> Option<&[u8]> {

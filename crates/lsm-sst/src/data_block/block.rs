@@ -229,6 +229,16 @@ impl DataBlock {
         self.has_runs && self.kind_byte(row) & SAME_KEY != 0
     }
 
+    /// Whether `row`, which is not the first and has this key, has the key of the row before.
+    #[inline]
+    pub(super) fn has_key_of_before(&self, row: usize, key: &[u8]) -> bool {
+        // Repetitions are marked, except where a bundle begins.
+        if self.keys.is_bundle_head(row) {
+            return self.keys.key_is(&self.payload, self.owner(row - 1), key);
+        }
+        self.repeats_key(row)
+    }
+
     #[inline]
     fn kind_byte(&self, row: usize) -> u8 {
         match self.kinds {

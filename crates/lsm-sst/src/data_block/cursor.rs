@@ -101,6 +101,12 @@ impl<B: Deref<Target = DataBlock>> RowCursor<B> {
         })
     }
 
+    /// Whether the row before has another key; `false` also when it lies in another block.
+    #[inline]
+    pub fn is_newest(&self) -> bool {
+        0 < self.row && self.row < self.rows && !self.block.has_key_of_before(self.row, self.key.as_slice())
+    }
+
     /// The value under the cursor, sharing the block's buffer; empty without a row.
     pub fn value(&self) -> Slice {
         self.block.value_slice(self.row)

@@ -108,6 +108,14 @@ impl IndexBlock {
         self.keys.lower_bound_by_heads(&self.payload, &self.heads, order, &point)
     }
 
+    /// Whether block `entry` holds only entries before the point `(key, before)`.
+    #[inline]
+    pub(crate) fn lies_before(&self, order: &KeyOrder, entry: usize, key: &[u8], before: SeqNo) -> bool {
+        let is_before = |entry| self.seqnos.at(&self.payload, entry) >= before.get();
+        let point = Point { key, owner: |entry| entry, is_before };
+        self.keys.lies_before(&self.payload, &self.heads, order, entry, &point)
+    }
+
     /// What the index says about block `entry`; `None` past the last one.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "lengths and ordinals were checked to fit")]

@@ -117,6 +117,35 @@ impl BundledKeys {
         partition(low, low + tied, |row| self.is_row_before(payload, row, rest, point))
     }
 
+    /// Whether `row` lies before `point`, with the head of every row at hand.
+    #[inline]
+    pub fn lies_before<O, B>(
+        &self,
+        payload: &[u8],
+        row_heads: &[u64],
+        order: &KeyOrder,
+        row: usize,
+        point: &Point<'_, O, B>,
+    ) -> bool
+    where
+        O: Fn(usize) -> usize,
+        B: Fn(usize) -> bool,
+    {
+        if !order.is_bytewise() {
+            let found = self.compare(payload, (point.owner)(row), order, point.key);
+            return found.then_with(|| side(point, row)).is_lt();
+        }
+        let rest = match strip(self.block_prefix(payload), point.key) {
+            Ok(rest) => rest,
+            Err(order) => return order.is_lt(),
+        };
+        let head = head_of(rest);
+        match row_heads.get(row) {
+            Some(other) if *other != head => *other < head,
+            _ => self.is_row_before(payload, row, rest, point),
+        }
+    }
+
     /// In byte order: the first row that does not lie before `point`; and, when that row lies in the bundle searched,
     /// that bundle and what follows its prefix in the point's key.
     #[inline]
