@@ -72,6 +72,12 @@ impl EntryCursor for Rows {
     }
 
     #[inline]
+    fn is_newest(&self) -> bool {
+        let row = |at: usize| self.rows.get(at);
+        row(self.at).zip(row(self.at.wrapping_sub(1))).is_some_and(|(row, before)| row.key != before.key)
+    }
+
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         let row = self.rows.get(self.at)?;
         Some(EntryRef { key: &row.key, seqno: row.seqno, kind: Kind::Put, value: &row.key })

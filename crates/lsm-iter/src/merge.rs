@@ -231,6 +231,19 @@ impl<C: EntryCursor> EntryCursor for Merge<C> {
         }
     }
 
+    /// Known of a single source alone: another one may hold a newer version.
+    #[inline]
+    fn is_newest(&self) -> bool {
+        match self.sources.as_slice() {
+            [only] => self.heading.is_some() && only.cursor.is_newest(),
+            _ => false,
+        }
+    }
+
+    fn shares_value(&self) -> bool {
+        self.winner().is_some_and(|source| source.cursor.shares_value())
+    }
+
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
         self.jump(Heading::Forward, to, than)
     }

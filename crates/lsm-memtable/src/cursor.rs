@@ -161,6 +161,13 @@ impl<R: RawMutex> EntryCursor for MemCursor<R> {
         self.table.view().map(|view| view.space.entry(stand.entry))
     }
 
+    #[inline]
+    fn is_newest(&self) -> bool {
+        let Some((stand, view)) = self.stand.as_ref().zip(self.table.view()) else { return false };
+        let before = stand.rank.checked_sub(1).and_then(|rank| stand.page.get(rank));
+        before.is_some_and(|before| view.space.entry(before).key != view.space.entry(stand.entry).key)
+    }
+
     /// Goes to `to` when all numbers in the memtable are smaller than `than`.
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {
         let skips = self.is_older_than(than)

@@ -1,4 +1,5 @@
-//! Walking back: the oldest version comes first, so versions are held until the cursor leaves the key.
+//! Walking back: the oldest version comes first, so versions are held until the cursor leaves the key. A version that is
+//! known to be the only one is lent where it lies.
 
 use lsm_types::{EntryCursor, EntryRef, Kind, Result, SeqNo};
 
@@ -21,8 +22,17 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
                 self.pass_unseen(Heading::Back)?;
                 continue;
             }
+            let (seqno, kind) = (entry.seqno, entry.kind);
             let covering = self.coverage.covering(entry.key, self.before);
-            if hidden(entry.seqno, covering) && self.jump(Heading::Back, covering)? {
+            if hidden(seqno, covering) && self.jump(Heading::Back, covering)? {
+                continue;
+            }
+            if self.cursor.is_newest() && (kind != Kind::MergeOperand || self.operator.is_none()) {
+                if gives_value(kind, seqno, covering) {
+                    self.stand = Stand::Sole;
+                    return Ok(());
+                }
+                self.cursor.prev()?;
                 continue;
             }
             self.take_key();

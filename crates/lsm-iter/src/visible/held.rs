@@ -26,7 +26,7 @@ impl Held {
     #[inline]
     pub(super) fn take(&mut self, entry: EntryRef<'_>, cursor: &impl EntryCursor) {
         (self.seqno, self.kind) = (entry.seqno, entry.kind);
-        if entry.value.len() <= COPY_MAX {
+        if entry.value.len() <= COPY_MAX || !cursor.shares_value() {
             refill(&mut self.copied, entry.value);
             if self.shared.is_some() {
                 self.shared = None;

@@ -57,6 +57,8 @@ enum Stand {
     Nowhere,
     /// Under the cursor.
     Cursor,
+    /// Under the cursor, and the entry before has another key.
+    Sole,
     /// In `held`, its key in `key`.
     Held(Side),
     /// The operands of the key in `key` could not be folded.
@@ -194,7 +196,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     pub fn move_next(&mut self) -> Result<()> {
         match core::mem::replace(&mut self.stand, Stand::Nowhere) {
             Stand::Nowhere => return Ok(()),
-            Stand::Cursor => self.leave_forward()?,
+            Stand::Cursor | Stand::Sole => self.leave_forward()?,
             Stand::Held(Side::Before) | Stand::Failed(Side::Before) => {
                 self.cursor.seek(&self.key, SeqNo::ZERO)?;
             }
@@ -211,6 +213,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     pub fn move_prev(&mut self) -> Result<()> {
         match core::mem::replace(&mut self.stand, Stand::Nowhere) {
             Stand::Nowhere => return Ok(()),
+            Stand::Sole => self.cursor.prev()?,
             Stand::Cursor => {
                 self.take_key();
                 self.cursor.seek_back(&self.key, SeqNo::LATEST)?;
@@ -228,7 +231,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     pub fn entry(&self) -> Option<EntryRef<'_>> {
         match self.stand {
             Stand::Nowhere | Stand::Failed(_) => None,
-            Stand::Cursor => self.cursor.entry(),
+            Stand::Cursor | Stand::Sole => self.cursor.entry(),
             Stand::Held(_) => {
                 let Held { seqno, kind, copied, shared } = &self.held;
                 let value = shared.as_deref().unwrap_or(copied);
@@ -242,7 +245,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     pub fn key(&self) -> Option<&[u8]> {
         match self.stand {
             Stand::Nowhere => None,
-            Stand::Cursor => self.cursor.entry().map(|entry| entry.key),
+            Stand::Cursor | Stand::Sole => self.cursor.entry().map(|entry| entry.key),
             Stand::Held(_) | Stand::Failed(_) => Some(&self.key),
         }
     }
@@ -251,7 +254,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     pub fn value(&self) -> Slice {
         match (self.stand, &self.held.shared) {
             (Stand::Nowhere | Stand::Failed(_), _) => Slice::empty(),
-            (Stand::Cursor, _) => self.cursor.value(),
+            (Stand::Cursor | Stand::Sole, _) => self.cursor.value(),
             (Stand::Held(_), Some(value)) => value.clone(),
             (Stand::Held(_), None) => Slice::copy_from(&self.held.copied),
         }

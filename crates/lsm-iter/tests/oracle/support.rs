@@ -217,6 +217,11 @@ impl EntryCursor for Memory {
         if self.bound.is_some() { None } else { self.at.map(|at| self.rows[at].as_entry()) }
     }
 
+    fn is_newest(&self) -> bool {
+        let before = self.at.and_then(|at| at.checked_sub(1)).filter(|_| self.bound.is_none());
+        before.is_some_and(|before| self.rows[before].key != self.rows[before + 1].key)
+    }
+
     fn bound(&self) -> Option<&[u8]> {
         self.bound.as_deref()
     }
