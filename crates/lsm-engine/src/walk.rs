@@ -110,6 +110,16 @@ impl EntryCursor for Source {
         each!(self, cursor => cursor.value())
     }
 
+    #[inline]
+    fn is_newest(&self) -> bool {
+        each!(self, cursor => cursor.is_newest())
+    }
+
+    #[inline]
+    fn shares_value(&self) -> bool {
+        each!(self, cursor => cursor.shares_value())
+    }
+
     fn bound(&self) -> Option<&[u8]> {
         each!(self, cursor => cursor.bound())
     }

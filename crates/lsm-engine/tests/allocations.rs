@@ -1,4 +1,5 @@
-//! A point read that finds everything in memory allocates nothing, whatever its filters say.
+//! Reads that find everything in memory allocate nothing: point reads, whatever their filters say, and jumps and steps of a
+//! cursor, over however many containers.
 #![allow(clippy::unwrap_used, reason = "a test should fail where it fails")]
 #![expect(unsafe_code, reason = "counting allocations takes an allocator")]
 
@@ -10,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use common::at;
+use common::{at, flush, small_tables};
 use lsm_engine::{FlushOptions, LevelFilter, Reader, TablePolicy, Tree, TreeOptions};
 use lsm_fs::MemFs;
 
@@ -82,4 +83,58 @@ fn a_seal_allocates_the_same_for_any_memtable() {
     };
     cost(1);
     assert_eq!(cost(10), cost(5_000));
+}
+
+/// A tree of that many runs of several tables each, and a memtable.
+fn tree_of(runs: u64) -> Tree {
+    let options = TreeOptions::new("/db")
+        .store(|store| store.fs(Arc::new(MemFs::new())))
+        .tables(small_tables())
+        .table_target_bytes(4_000);
+    let tree = Tree::open(options).unwrap();
+    let mut seqno = (0..).map(at);
+    for run in 0..=runs {
+        for n in 0..300_u64 {
+            let value = vec![b'v'; if n % 50 == 7 { 600 } else { 10 }];
+            tree.insert(format!("key-{:05}", (runs + 1) * n + run), value, seqno.next().unwrap()).unwrap();
+        }
+        let from = format!("key-{:05}", 90 * run);
+        tree.remove_range(from.clone()..format!("{from}x"), seqno.next().unwrap()).unwrap();
+        if run < runs {
+            flush(&tree);
+        }
+    }
+    tree
+}
+
+/// Proves E-90 in part: jumps and steps allocate nothing once the buffers have their size, however many sources there
+/// are. Values that are too long to be copied on the way back are shared, which allocates nothing either.
+#[test]
+fn cursors_allocate_nothing() {
+    for runs in [0, 1, 5] {
+        let tree = tree_of(runs);
+        let probes: Vec<String> =
+            (0..300).map(|n| format!("key-{:05}", n * 577 % (310 * (runs + 1)))).collect();
+        let mut cursor = tree.cursor::<&str>(..).unwrap();
+        let mut move_about = || {
+            let mut bytes = 0;
+            for probe in &probes {
+                cursor.seek(probe).unwrap();
+                bytes += cursor.key().map_or(0, <[u8]>::len);
+                for _ in 0..12 {
+                    cursor.move_next().unwrap();
+                }
+                cursor.seek_for_prev(probe).unwrap();
+                for _ in 0..12 {
+                    cursor.move_prev().unwrap();
+                    bytes += cursor.value().unwrap().map_or(0, <[u8]>::len);
+                }
+            }
+            bytes
+        };
+        let expected = move_about();
+        let before = ALLOCATIONS.get();
+        assert_eq!(move_about(), expected);
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{runs} runs");
+    }
 }
