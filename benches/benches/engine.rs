@@ -12,7 +12,7 @@ use lsm_benches::{
     scattered,
 };
 use lsm_codec::Compression;
-use lsm_engine::{CompactOptions, Entry, FlushOptions, Reader, Tree};
+use lsm_engine::{CompactOptions, Cursor, Entry, FlushOptions, Reader, Tree};
 use lsm_types::{Result, SeqNo};
 
 /// Entries of a tree that reads are measured on.
@@ -170,6 +170,70 @@ fn scan(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// Both ways in turn over the same entries, lent; and jumps of one cursor.
+fn cursor(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("cursor");
+    for (shape_name, shape) in Shape::READ {
+        let tree = tree(READ_ENTRIES, shape, Compression::None);
+        let mut cursor = tree.cursor::<&[u8]>(..).expect("memory does not fail");
+        let mut bytes = 0;
+        group.throughput(Throughput::Elements(u64::from(READ_ENTRIES))).sample_size(30);
+        group.bench_function(BenchmarkId::new("forward", shape_name), |bencher| {
+            bencher.iter(|| {
+                let mut stands = cursor.seek_first().expect("memory does not fail");
+                while stands {
+                    bytes += cursor.key().map_or(0, <[u8]>::len);
+                    bytes += cursor.value().expect("memory does not fail").map_or(0, <[u8]>::len);
+                    stands = cursor.move_next().expect("memory does not fail");
+                }
+            });
+        });
+        group.bench_function(BenchmarkId::new("backward", shape_name), |bencher| {
+            bencher.iter(|| {
+                let mut stands = cursor.seek_last().expect("memory does not fail");
+                while stands {
+                    bytes += cursor.key().map_or(0, <[u8]>::len);
+                    bytes += cursor.value().expect("memory does not fail").map_or(0, <[u8]>::len);
+                    stands = cursor.move_prev().expect("memory does not fail");
+                }
+            });
+        });
+        black_box(bytes);
+        group.throughput(Throughput::Elements(BATCH as u64)).sample_size(100);
+        let entries = u64::from(READ_ENTRIES);
+        let mut numbers = scattered(entries);
+        // Few enough keys that all they touch stays in the caches of the processor.
+        let hot = |number: u64| entries / 2 + number % 1000;
+        let mut far = || (&mut numbers).take(BATCH).map(key).collect::<Vec<_>>();
+        let jump = |cursor: &mut Cursor, keys: &mut Vec<[u8; KEY_BYTES]>| {
+            keys.iter().filter(|key| cursor.seek(key).expect("memory does not fail")).count()
+        };
+        group.bench_function(BenchmarkId::new("jump_far", shape_name), |bencher| {
+            bencher.iter_batched_ref(&mut far, |keys| jump(&mut cursor, keys), BatchSize::SmallInput);
+        });
+        let mut hot_numbers = scattered(entries).map(hot);
+        group.bench_function(BenchmarkId::new("jump_hot", shape_name), |bencher| {
+            bencher.iter_batched_ref(
+                || (&mut hot_numbers).take(BATCH).map(key).collect::<Vec<_>>(),
+                |keys| jump(&mut cursor, keys),
+                BatchSize::SmallInput,
+            );
+        });
+        let mut start = 0;
+        group.bench_function(BenchmarkId::new("jump_ahead", shape_name), |bencher| {
+            bencher.iter_batched_ref(
+                || {
+                    start = (start + 7) % 1000;
+                    (0..BATCH as u64).map(|at| key(hot(start) + 3 * at)).collect::<Vec<_>>()
+                },
+                |keys| jump(&mut cursor, keys),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
 fn walk(entries: impl Iterator<Item = Result<Entry>>) {
     for entry in entries {
         black_box(entry.expect("memory does not fail"));
@@ -220,6 +284,6 @@ fn merge(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = engine;
     config = Criterion::default().with_measurement(CpuTime).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = insert, get, filtered, seek, scan, snapshot, flush, merge
+    targets = insert, get, filtered, seek, scan, cursor, snapshot, flush, merge
 }
 criterion_main!(engine);
