@@ -2,18 +2,21 @@
 #![allow(clippy::unwrap_used, reason = "a test should fail where it fails")]
 
 mod common;
+#[path = "common/wrap.rs"]
+mod wrap;
 
 use std::{cell::RefCell, ops::Bound, sync::Arc};
 
 use common::{LengthFirst, Reverse, at, flush, small_tables};
 use lsm_engine::{CompactOptions, Cursor, Entry, Reader, Tree, TreeOptions, View};
-use lsm_fs::MemFs;
+use lsm_fs::{Fs, MemFs};
 use lsm_testkit::{
     operators::{Join, REFUSED},
     oracle::History,
 };
 use lsm_types::{Bytewise, Comparator, ErrorKind, FixedPrefix, KeyOrder, Kind, Result, SeqNo, Slice};
 use proptest::prelude::*;
+use wrap::{Control, WrapFs};
 
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// Keys with values, or without one where the operands do not fold.
@@ -385,4 +388,62 @@ fn an_entry_gives_its_value_when_asked() {
     assert_eq!(entry("a").size().unwrap(), 2);
     assert_eq!(entry("a").into_pair_if(|key| key == b"a").unwrap(), ("a".into(), Some("a!".into())));
     assert_eq!(entry("b").into_pair_if(|key| key == b"a").unwrap(), ("b".into(), None));
+}
+
+/// Proves E-90 in part: a cursor reads nothing before its first jump, also where there are range tombstones and filters
+/// over prefixes; and E-89: a jump that is clamped away reads nothing.
+#[test]
+fn nothing_is_read_before_the_first_jump() {
+    let control = Arc::new(Control::default());
+    let memory: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let fs = Arc::new(WrapFs { inner: memory, control: control.clone() });
+    let options = || {
+        TreeOptions::new("/db")
+            .store(|store| store.fs(fs.clone()))
+            .tables(small_tables())
+            .prefix_extractor(Arc::new(FixedPrefix::new(1)))
+    };
+    let tree = Tree::open(options()).unwrap();
+    for number in 0..100_u8 {
+        tree.insert([b'k', number], "value", at(number.into())).unwrap();
+    }
+    tree.remove_range([b'k', 7]..[b'k', 9], at(100)).unwrap();
+    flush(&tree);
+    drop(tree);
+    let tree = Tree::open(options()).unwrap();
+    let before = control.reads();
+    let mut cursor = tree.cursor([b'k', 5]..[b'k', 20]).unwrap();
+    assert_eq!(cursor.key(), None);
+    assert!(!cursor.move_next().unwrap() && cursor.peek_next().unwrap().is_none());
+    assert_eq!(control.reads(), before, "before the first jump");
+    assert!(cursor.seek([b'k', 7]).unwrap());
+    assert_eq!(cursor.key(), Some(&[b'k', 9][..]));
+    let after = control.reads();
+    assert!(before < after);
+    assert!(!cursor.seek([b'k', 90]).unwrap() && !cursor.seek_for_prev([b'k', 0]).unwrap());
+    assert_eq!(control.reads(), after, "outside the bounds");
+}
+
+/// Proves E-87: every version and every tombstone counts, wherever it lies, as one view has them.
+#[test]
+fn an_approximate_length_counts_all_versions() {
+    let tree = tree(Arc::new(Bytewise));
+    let mut expected = 0;
+    for place in 0..3_u64 {
+        for number in 0..40_u8 {
+            tree.insert([number], "value", at(100 * place + u64::from(number))).unwrap();
+        }
+        tree.remove([3], at(100 * place + 50)).unwrap();
+        expected += 41;
+        if place == 0 {
+            flush(&tree);
+        } else if place == 1 {
+            tree.seal(None);
+        }
+    }
+    let view = tree.view();
+    assert_eq!(view.approximate_len(), expected);
+    tree.insert("more", "value", at(1_000)).unwrap();
+    flush(&tree);
+    assert_eq!(tree.view().approximate_len(), expected + 1);
 }

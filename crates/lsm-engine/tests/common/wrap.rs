@@ -1,7 +1,14 @@
-//! A file system around another one, whose syncs can be made to wait and whose locks can be taken away.
+//! A file system around another one, whose syncs can be made to wait, whose locks can be taken away, and whose reads are
+//! counted.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use lsm_fs::{DirEntry, Fs, FsFile, LockMode, Metadata, OpenOptions, SyncLevel, WriteError};
 use lsm_types::{IoError, IoKind, IoOp};
@@ -14,6 +21,7 @@ pub(crate) struct Control {
     changed: Condvar,
     /// Whether the backend knows no locks.
     lockless: bool,
+    reads: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +34,11 @@ impl Control {
     /// A backend without locks.
     pub(crate) fn lockless() -> Self {
         Self { lockless: true, ..Self::default() }
+    }
+
+    /// How many times files were read.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// From now on syncs wait.
@@ -109,6 +122,7 @@ impl Fs for WrapFs {
 
 impl FsFile for WrapFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, IoError> {
+        self.control.reads.fetch_add(1, Ordering::Relaxed);
         self.inner.read_at(offset, out)
     }
 
