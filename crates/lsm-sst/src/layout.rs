@@ -333,12 +333,18 @@ impl TableLayout {
         Ok(FilterPartition::decode(id, payload).map_err(|source| self.payload(kind, at, source))?)
     }
 
-    fn open(&self, kind: BlockKind, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<Slice> {
+    pub(crate) fn open(
+        &self,
+        kind: BlockKind,
+        at: BlockRef,
+        frame: &Slice,
+        decoder: &mut Decoder,
+    ) -> Result<Slice> {
         let opened = self.reader.open(&expect(kind, at), frame, decoder, self.max_block_bytes);
         Ok(checked_encoding(&self.reader, kind, at.handle, opened.map_err(SstError::from)?)?)
     }
 
-    fn payload(&self, kind: BlockKind, at: BlockRef, source: PayloadError) -> SstError {
+    pub(crate) fn payload(&self, kind: BlockKind, at: BlockRef, source: PayloadError) -> SstError {
         SstError::Payload { at: self.reader.identity().at(at.handle.offset), kind, source }
     }
 

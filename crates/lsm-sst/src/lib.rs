@@ -33,6 +33,7 @@
 extern crate alloc;
 
 mod builder;
+mod change_scan;
 mod cursor;
 mod error;
 mod estimate;
@@ -47,8 +48,10 @@ pub mod data_block;
 pub mod index;
 pub mod properties;
 pub mod range_tombstones;
+pub mod seqno_bounds;
 
 pub use builder::{BuildOptions, EndedTable, Output, TableBuilder, TableSummary};
+pub use change_scan::{ChangeScan, ScanCounts, SeqNoWindow};
 pub use cursor::TableCursor;
 pub use error::SstError;
 pub use filter::{

@@ -126,6 +126,12 @@ impl SeqNoBounds {
             max: bounds.max.max(seqno),
         })
     }
+
+    /// The bounds that also hold all of `other`.
+    #[must_use]
+    pub fn union(bounds: Option<Self>, other: Self) -> Self {
+        Self::with(Some(Self::with(bounds, other.min)), other.max)
+    }
 }
 
 /// What a table says about itself. Sequence numbers are local: the global one is to be added.

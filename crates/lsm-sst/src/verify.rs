@@ -15,6 +15,7 @@ use crate::{
     layout::section_ref,
     payload::PayloadError,
     properties::{Counters, SeqNoBounds},
+    seqno_bounds::BlockBounds,
     table::read,
 };
 
@@ -80,7 +81,8 @@ impl TableLayout {
         }
         if depth >= CheckDepth::Rows {
             check.at = CheckDepth::Rows;
-            check.rows(FilterAudit::new(self, extractor), source);
+            let bounds = check.bounds(file)?;
+            check.rows(FilterAudit::new(self, extractor), bounds, source);
         }
         Ok(check.verified)
     }
@@ -101,6 +103,9 @@ struct Rows<'a> {
     audit: FilterAudit<'a>,
     counters: Counters,
     seqnos: Option<SeqNoBounds>,
+    /// What the table records about its blocks, and the part of it that goes with the index block in hand.
+    bounds: Option<BlockBounds>,
+    part: usize,
     first: Option<Slice>,
     last: Option<(Slice, SeqNo)>,
     /// The key counted last.
@@ -206,14 +211,28 @@ impl Check<'_> {
         }
     }
 
+    /// The recorded bounds of data blocks; `None` where there are none, or they are damaged.
+    fn bounds<R: ReadAt>(&mut self, file: &R) -> Result<Option<BlockBounds>> {
+        let Some(range) = self.layout.bounds_range() else { return Ok(None) };
+        let bytes = read(file, range)?;
+        let bounds = self.layout.decode_bounds(&bytes, &mut Decoder::new());
+        Ok(bounds.map_err(|error| self.found(error)).ok())
+    }
+
     /// Every row, in order, and the properties that count them.
-    fn rows<S: BlockSource + ?Sized>(&mut self, audit: FilterAudit<'_>, source: &S) {
+    fn rows<S: BlockSource + ?Sized>(
+        &mut self,
+        audit: FilterAudit<'_>,
+        bounds: Option<BlockBounds>,
+        source: &S,
+    ) {
         let layout = self.layout;
         let root = &layout.root;
-        let mut rows = Rows::new(audit);
+        let mut rows = Rows { bounds, ..Rows::new(audit) };
         self.index_order(root, None);
         for root_idx in 0..root.entries() {
             let Some(entry) = root.entry(root_idx) else { continue };
+            rows.part = if root.is_upper() { root_idx } else { 0 };
             if !root.is_upper() {
                 self.block(source, root, root_idx, entry, &mut rows);
                 continue;
@@ -276,6 +295,9 @@ impl Check<'_> {
             .and_then(|()| {
                 if block.rows() as u64 == entry.rows { Ok(()) } else { Err(PayloadError::field("rows")) }
             });
+        if !rows.bounds_hold(index, idx, &block) {
+            self.disagree("bounds of the sequence numbers of a block");
+        }
         let mut faults = Vec::new();
         rows.count(source, &block, &mut |error| faults.push(error));
         for error in faults {
@@ -342,11 +364,24 @@ impl<'a> Rows<'a> {
             audit,
             counters: Counters::default(),
             seqnos: None,
+            bounds: None,
+            part: 0,
             first: None,
             last: None,
             last_counted: None,
             incomplete: false,
         }
+    }
+
+    /// Whether the bounds recorded of data block `idx` are those of its rows; also where none are recorded.
+    fn bounds_hold(&self, index: &IndexBlock, idx: usize, block: &DataBlock) -> bool {
+        let Some(bounds) = &self.bounds else { return true };
+        let Some(part) = bounds.part(self.part).filter(|part| part.entries() == index.entries()) else {
+            return false;
+        };
+        let rows = (0..block.rows()).map(|row| block.seqno(row));
+        let found = rows.fold(None, |found, seqno| Some(SeqNoBounds::with(found, seqno)));
+        part.get(idx) == found
     }
 
     /// Takes in the rows of a block; what filters deny of them goes to `report`.

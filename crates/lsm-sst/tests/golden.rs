@@ -12,6 +12,7 @@ use lsm_sst::{
     index::{IndexBlock, IndexBlockBuilder, IndexEntry},
     properties::{CodecCensus, Counters, Properties, SeqNoBounds},
     range_tombstones,
+    seqno_bounds::{self, BoundsBlock},
 };
 use lsm_types::{
     Cut, FixedPrefix, KeyHash, KeyOrder, Kind, Level, RangeTombstone, SeqNo, Slice, TableId, UnixNanos,
@@ -73,6 +74,7 @@ const DATA: &str = include_str!("golden/data.txt");
 const DATA_CONSTANT: &str = include_str!("golden/data_constant.txt");
 const INDEX: &str = include_str!("golden/index.txt");
 const INDEX_UPPER: &str = include_str!("golden/index_upper.txt");
+const BOUNDS: &str = include_str!("golden/seqno_bounds.txt");
 const TOMBSTONES: &str = include_str!("golden/range_tombstones.txt");
 const PROPERTIES: &str = include_str!("golden/properties.txt");
 const FILTER_PROPERTIES: &str = include_str!("golden/filter_properties.txt");
@@ -127,6 +129,21 @@ fn index_block_bytes() {
         ("z", entry(0x2_0000, 0x80, 0x8000_0007, 70_000, 0)),
     ];
     check_index(true, &upper, INDEX_UPPER);
+}
+
+#[test]
+fn seqno_bounds_bytes() {
+    let bounds = |min, max| SeqNoBounds { min: seqno(min), max: seqno(max) };
+    let blocks = [bounds(0x100, 0x100), bounds(0x180, 0x280), bounds(0x11F, 0x120)];
+    let mut payload = Vec::new();
+    seqno_bounds::encode(&blocks, &mut payload);
+    check(&payload, BOUNDS);
+    let read = BoundsBlock::decode(Slice::from(bytes_of(BOUNDS))).unwrap();
+    assert_eq!(
+        [0, 1, 2, 3].map(|entry| read.get(entry)),
+        [Some(blocks[0]), Some(blocks[1]), Some(blocks[2]), None]
+    );
+    assert_eq!(read.all(), Some(bounds(0x100, 0x280)));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! only thing that does. What the tables of a tree share is a [`TableEnv`].
 
 mod cache;
+mod changes;
 mod decoders;
 mod describe;
 mod descriptors;
@@ -23,6 +24,7 @@ mod table;
 mod writer;
 
 pub use cache::BlockCache;
+pub use changes::TableChangeScan;
 pub use decoders::DecoderPool;
 pub use describe::{FoundTable, read_table};
 pub use descriptors::DescriptorCache;
@@ -31,7 +33,7 @@ pub use error::TableError;
 pub use filter_policy::{ExpectHits, FilterScene, LevelFilter, LevelLoad};
 pub use filter_stats::FilterStats;
 pub use head::{FileHead, read_head};
-pub use lsm_sst::FilterBits;
+pub use lsm_sst::{FilterBits, ScanCounts, SeqNoWindow};
 pub use policy::TablePolicy;
 pub use run::{RunCursor, TableList};
 pub use source::{CursorSource, ReadMode};

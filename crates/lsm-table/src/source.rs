@@ -29,6 +29,8 @@ pub struct ReadMode {
 impl ReadMode {
     /// A scan by a reader: blocks come from the cache and go there.
     pub const SCAN: Self = Self { fill_cache: true, read_ahead: false };
+    /// A walk that picks blocks and will not come back: the cache is left alone, nothing is read ahead.
+    pub const PICK: Self = Self { fill_cache: false, read_ahead: false };
     /// A walk through the whole table that will not come back: large reads, the cache is left alone.
     pub const COMPACTION: Self = Self { fill_cache: false, read_ahead: true };
 }

@@ -12,7 +12,7 @@ use std::{
 use lsm_block::{FileIdentity, Handle};
 use lsm_fs::FsFile;
 use lsm_manifest::TableDescriptor;
-use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout};
+use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout, seqno_bounds::BlockBounds};
 use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex, columns::KeyBuf};
 
 use crate::{
@@ -34,7 +34,7 @@ pub type TableCursor = lsm_sst::TableCursor<CursorSource>;
 /// [`crate::Reclaim`].
 #[derive(Clone)]
 pub struct Table {
-    inner: Arc<TableInner>,
+    pub(crate) inner: Arc<TableInner>,
 }
 
 pub(crate) struct TableInner {
@@ -48,6 +48,7 @@ pub(crate) struct TableInner {
     pub(crate) pinned_file: OnceLock<Arc<dyn FsFile>>,
     opened: OnceLock<Opened>,
     tombstones: OnceLock<Arc<TombstoneIndex>>,
+    pub(crate) bounds: OnceLock<Option<Arc<BlockBounds>>>,
     is_obsolete: AtomicBool,
 }
 
@@ -82,6 +83,7 @@ impl Table {
                 pinned_file: OnceLock::new(),
                 opened: OnceLock::new(),
                 tombstones: OnceLock::new(),
+                bounds: OnceLock::new(),
                 is_obsolete: AtomicBool::new(false),
             }),
         }

@@ -8,8 +8,12 @@ use lsm_burr::{Bits, Builder, FilterRef, Retrieval, RetrievalBuilder};
 use lsm_journal::Pointer;
 use lsm_manifest::{Record, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit};
 use lsm_sst::{
-    BuildOptions, Table, TableBuilder, TableOptions, data_block::DataBlock, index::IndexBlock,
-    properties::Properties, range_tombstones,
+    BuildOptions, Table, TableBuilder, TableOptions,
+    data_block::DataBlock,
+    index::IndexBlock,
+    properties::{Properties, SeqNoBounds},
+    range_tombstones,
+    seqno_bounds::{self, BoundsBlock},
 };
 use lsm_types::{
     Cut, EditIndex, EntryCursor, FileKind, FileUuid, KeyOrder, Kind, Level, Location, RangeTombstone, RunId,
@@ -19,7 +23,7 @@ use lsm_types::{
 use super::targets::{Target, seen};
 
 /// Every decoder of a file's bytes.
-pub(super) const TARGETS: [Target; 14] = [
+pub(super) const TARGETS: [Target; 15] = [
     Target { name: "superblock", run: superblock, seeds: superblock_seeds },
     Target { name: "footer", run: footer, seeds: table_seeds },
     Target { name: "directory", run: directory, seeds: table_seeds },
@@ -27,6 +31,7 @@ pub(super) const TARGETS: [Target; 14] = [
     Target { name: "data_block", run: data_block, seeds: block_seeds },
     Target { name: "index_block", run: index_block, seeds: block_seeds },
     Target { name: "range_tombstones", run: tombstones, seeds: tombstone_seeds },
+    Target { name: "seqno_bounds", run: seqno_bounds, seeds: bounds_seeds },
     Target { name: "properties", run: properties, seeds: table_seeds },
     Target { name: "table", run: table, seeds: table_seeds },
     Target { name: "manifest_record", run: record, seeds: record_seeds },
@@ -113,6 +118,32 @@ fn data_block(bytes: &[u8]) -> u64 {
         let _ = block.verify(&order);
     }
     seen(outcome(&decoded))
+}
+
+fn seqno_bounds(bytes: &[u8]) -> u64 {
+    let decoded = BoundsBlock::decode(Slice::from(bytes));
+    if let Ok(block) = &decoded {
+        let found: Vec<_> = (0..block.entries()).map_while(|entry| block.get(entry)).collect();
+        assert_eq!(found.len(), block.entries(), "each block has bounds");
+        assert_eq!(found.iter().map(|bounds| bounds.min).min(), block.all().map(|all| all.min));
+        assert!(found.iter().all(|bounds| bounds.min <= bounds.max && bounds.max.is_write()));
+    }
+    seen(outcome(&decoded))
+}
+
+fn bounds_seeds() -> Vec<Vec<u8>> {
+    let bounds = |min, max| SeqNoBounds {
+        min: SeqNo::new(min).unwrap_or_default(),
+        max: SeqNo::new(max).unwrap_or_default(),
+    };
+    let lists: [&[SeqNoBounds]; 3] =
+        [&[], &[bounds(7, 7); 4], &[bounds(3, 90_000), bounds(1 << 40, 1 << 41)]];
+    let encoded = lists.iter().map(|blocks| {
+        let mut payload = Vec::new();
+        seqno_bounds::encode(blocks, &mut payload);
+        payload
+    });
+    encoded.collect()
 }
 
 fn index_block(bytes: &[u8]) -> u64 {

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     ExtractorId, FilterId, FilterProperties, Result,
     properties::{Properties, SeqNoBounds},
-    range_tombstones,
+    range_tombstones, seqno_bounds,
 };
 
 /// Distance between the mirror copies and the primary ones.
@@ -145,6 +145,7 @@ pub(super) fn end_body<O: Output>(builder: &mut TableBuilder<O>) -> Result<Body>
             aux: ordinal.into(),
         });
     }
+    sections.extend(write_bounds(&mut builder)?);
     let sink = &builder.sink;
     for scattered in [&sink.data, &sink.index, &sink.filter, &sink.prefix_filter] {
         sections.extend(scattered_section(scattered, data_end));
@@ -166,6 +167,36 @@ pub(super) fn finish<O: Output>(builder: TableBuilder<O>, body: Body) -> Result<
         properties,
     };
     write_metadata(builder, &parts, sections, summary)
+}
+
+/// The bounds of data blocks, a frame for each index block that points to some, one after another.
+fn write_bounds<O: Output>(builder: &mut TableBuilder<O>) -> Result<Option<Section>> {
+    if builder.bounds.is_empty() {
+        return Ok(None);
+    }
+    let (mut section, mut digest): (Option<Section>, _) = (None, SectionDigest::new(builder.sink.offset()));
+    let (mut rest, compression) = (builder.bounds.as_slice(), builder.sink.index_compression);
+    for &count in builder.index.entry_counts() {
+        let (blocks, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        let mut payload = Vec::new();
+        seqno_bounds::encode(blocks, &mut payload);
+        let (mark, ordinal) = builder.sink.append_meta(BlockKind::SEQNO_BOUNDS, compression, &payload)?;
+        digest.add(&mark);
+        let section = section.get_or_insert(Section {
+            kind: BlockKind::SEQNO_BOUNDS,
+            flags: SectionFlags::NONE,
+            frames: 0,
+            offset: mark.handle.offset,
+            len: 0,
+            digest: 0,
+            aux: ordinal.into(),
+        });
+        section.len += u64::from(mark.handle.len);
+        (section.frames, section.digest) = (digest.frames(), digest.value());
+        rest = others;
+    }
+    debug_assert!(rest.is_empty(), "every data block has its entry in the index");
+    Ok(section)
 }
 
 fn finish_filters<O: Output>(builder: &mut TableBuilder<O>) -> Result<Vec<FinishedFilter>> {

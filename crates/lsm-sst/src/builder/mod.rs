@@ -55,6 +55,10 @@ pub struct TableBuilder<O> {
     last_kind: Kind,
     tombstones: Vec<RangeTombstone>,
     first_key: Option<Slice>,
+    /// Bounds of the open block.
+    block_seqnos: Option<SeqNoBounds>,
+    /// Bounds of the closed blocks; stays empty where they are not recorded.
+    bounds: Vec<SeqNoBounds>,
     properties: Properties,
     failed: bool,
 }
@@ -87,6 +91,8 @@ impl<O: Output> TableBuilder<O> {
             last_kind: Kind::Put,
             tombstones: Vec::new(),
             first_key: None,
+            block_seqnos: None,
+            bounds: Vec::new(),
             properties: Properties::default(),
             failed: false,
             options,
@@ -153,6 +159,7 @@ impl<O: Output> TableBuilder<O> {
             + self.index.memory_len()
             + self.filter.memory_len()
             + self.tombstones.len() * size_of::<RangeTombstone>()
+            + self.bounds.capacity() * size_of::<SeqNoBounds>()
     }
 
     /// Whether nothing was added.
@@ -274,7 +281,7 @@ impl<O: Output> TableBuilder<O> {
         }
         let annihilates = same_key && kind.is_value() && self.last_kind == Kind::WeakTombstone;
         counters.reclaimable_weak_tombstones += u64::from(annihilates);
-        self.properties.point_seqnos = Some(SeqNoBounds::with(self.properties.point_seqnos, seqno));
+        self.block_seqnos = Some(SeqNoBounds::with(self.block_seqnos, seqno));
     }
 
     /// Writes the open block, if it has rows.
@@ -282,6 +289,12 @@ impl<O: Output> TableBuilder<O> {
         let rows = self.block.rows();
         if rows == 0 {
             return Ok(());
+        }
+        if let Some(bounds) = self.block_seqnos.take() {
+            self.properties.point_seqnos = Some(SeqNoBounds::union(self.properties.point_seqnos, bounds));
+            if self.options.seqno_bounds {
+                self.bounds.push(bounds);
+            }
         }
         self.payload.clear();
         self.block.finish(&mut self.payload);

@@ -32,6 +32,8 @@ pub struct BuildOptions {
     pub global_seqno: SeqNo,
     /// Name and version of the writing program; recorded.
     pub writer: String,
+    /// Whether the bounds of the sequence numbers of each data block are recorded, for change scans.
+    pub seqno_bounds: bool,
     /// Tables that a compaction makes it from; recorded in ascending order.
     pub inputs: Vec<TableId>,
     /// The filter over keys, where one is wanted.
@@ -55,6 +57,7 @@ impl BuildOptions {
             write_buffer_bytes: 256 << 10,
             global_seqno: SeqNo::ZERO,
             writer: concat!("lsm ", env!("CARGO_PKG_VERSION")).to_owned(),
+            seqno_bounds: false,
             inputs: Vec::new(),
             filter: None,
             prefix_filter: None,

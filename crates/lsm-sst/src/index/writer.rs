@@ -28,6 +28,8 @@ pub(crate) struct IndexWriter {
     spill: usize,
     partition_len: usize,
     payload: Vec<u8>,
+    /// Entries of each block whose entries are data blocks, in order; complete after the last one.
+    entry_counts: Vec<usize>,
 }
 
 impl IndexWriter {
@@ -41,17 +43,26 @@ impl IndexWriter {
             spill,
             partition_len,
             payload: Vec::new(),
+            entry_counts: Vec::new(),
         }
     }
 
     /// Bytes of memory in use.
     pub(crate) const fn memory_len(&self) -> usize {
-        self.open.memory_len() + self.root.memory_len() + self.payload.capacity()
+        self.open.memory_len()
+            + self.root.memory_len()
+            + self.payload.capacity()
+            + self.entry_counts.capacity() * 8
     }
 
     /// Bytes the index will still add to the file, uncompressed.
     pub(crate) fn pending_len(&self) -> usize {
         self.open.logical_len() + self.root.logical_len()
+    }
+
+    /// Entries of each block whose entries are data blocks, after [`IndexWriter::finish`].
+    pub(crate) fn entry_counts(&self) -> &[usize] {
+        &self.entry_counts
     }
 
     /// Adds the entry of a data block.
@@ -77,6 +88,7 @@ impl IndexWriter {
     /// The payload of the root, after the last entry.
     pub(crate) fn finish(&mut self, sink: &mut dyn PartitionSink, out: &mut Vec<u8>) -> Result<()> {
         if !self.partitioned {
+            self.entry_counts.push(self.open.entries());
             self.open.finish(out);
             return Ok(());
         }
@@ -109,6 +121,7 @@ impl IndexWriter {
         let separator = self.open.last_separator().to_vec();
         let last_seqno = self.open.last_entry().map_or(SeqNo::ZERO, |entry| entry.last_seqno);
         let rows = self.open.rows();
+        self.entry_counts.push(self.open.entries());
         self.payload.clear();
         self.open.finish(&mut self.payload);
         let (handle, ordinal) = sink.append(&self.payload)?;
