@@ -17,12 +17,20 @@ pub struct Deletes {
     /// Begun and not at their end.
     open: Vec<RangeTombstone>,
     floor: Option<SeqNo>,
+    altered: Option<SeqNo>,
 }
 
 impl Deletes {
     /// Nothing to write.
     pub fn none(order: &KeyOrder) -> Self {
-        Self { order: order.clone(), pieces: Vec::new(), next: 0, open: Vec::new(), floor: None }
+        Self {
+            order: order.clone(),
+            pieces: Vec::new(),
+            next: 0,
+            open: Vec::new(),
+            floor: None,
+            altered: None,
+        }
     }
 
     /// What stays of `inputs` when everything they hide inside the job goes.
@@ -40,9 +48,10 @@ impl Deletes {
         }
         let (below, mut kept): (Vec<_>, Vec<_>) =
             inputs.into_iter().partition(|tombstone| tombstone.seqno < watermark);
-        let mut floor = None;
+        let (mut floor, mut originals) = (None, Vec::new());
         if !below.is_empty() {
             let below = TombstoneIndex::new(below, order.clone());
+            originals = join_tombstones(below.tombstones().to_vec(), order);
             let oldest = Oldest::new(outside(), order);
             for stretch in below.stretches() {
                 let Some(newest) = below.newest_below(stretch, watermark) else { continue };
@@ -54,7 +63,10 @@ impl Deletes {
             }
         }
         let pieces = join_tombstones(kept, order);
-        Self { pieces, floor, ..Self::none(order) }
+        let is_gone =
+            |one: &&RangeTombstone| pieces.binary_search_by(|piece| piece.compare(one, order)).is_err();
+        let altered = originals.iter().filter(is_gone).map(|one| one.seqno).max();
+        Self { pieces, floor, altered, ..Self::none(order) }
     }
 
     /// Whether nothing is left to hand over.
@@ -65,6 +77,11 @@ impl Deletes {
     /// The number up to which reads would now answer differently, as far as dropped deletes are concerned.
     pub fn floor(&self) -> Option<SeqNo> {
         self.floor
+    }
+
+    /// The highest number of a delete of which something is gone, though no read may miss it.
+    pub fn altered(&self) -> Option<SeqNo> {
+        self.altered
     }
 
     /// Hands over what lies left of `border` and was not handed over before.
@@ -258,6 +275,8 @@ mod tests {
                 if lost && oldest < newest && oldest.is_some() {
                     prop_assert_eq!(deletes.floor(), Some(watermark.saturating_prev()));
                 }
+                let gone = had.iter().filter(|seqno| !has.contains(seqno)).max();
+                prop_assert!(gone <= deletes.altered().as_ref(), "what is gone over a key was noted");
             }
         }
     }

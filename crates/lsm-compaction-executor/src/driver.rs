@@ -54,13 +54,14 @@ pub fn run_job(
     let mut run = flavour.start(job)?;
     let mut staged = StagingArea::new();
     let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
-    let mut floor = None;
+    let (mut floor, mut altered) = (None, None);
     let mut remove = job.input_ids();
     loop {
         let batch = run.next_batch()?;
         let last = batch.is_empty();
         for segment in run_batch(batch, &job.parallelism, &job.cancel)? {
             floor = floor.max(segment.floor);
+            altered = altered.max(segment.altered);
             output.count(&segment);
             staged.add(segment.tables);
         }
@@ -73,6 +74,7 @@ pub fn run_job(
                 dest: job.output.dest,
                 placement: Placement::OfInputs,
                 floor,
+                altered,
             };
             install(job, installer, request, &mut staged)?;
         }

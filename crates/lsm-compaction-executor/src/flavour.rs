@@ -59,4 +59,6 @@ pub struct SegmentOutput {
     pub weak_mismatches: u64,
     /// New reads at or below this bound have lost history.
     pub floor: Option<SeqNo>,
+    /// The highest number of a change that is gone or altered though no read misses it.
+    pub altered: Option<SeqNo>,
 }

@@ -31,6 +31,8 @@ pub struct InstallRequest {
     pub placement: Placement,
     /// New reads at or below this bound have lost history.
     pub floor: Option<SeqNo>,
+    /// The highest number of a change that is gone or altered though no read misses it.
+    pub altered: Option<SeqNo>,
 }
 
 /// Makes a change durable and visible: manifest edit, sync, publication.

@@ -100,9 +100,10 @@ impl SegmentTask for Segment {
         let tables = writer.finish()?;
         job.failpoints.hit("sync.file")?;
         let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
+        let altered = survivors.altered().max(deletes.altered());
         let (folds_failed, weak_mismatches) = (survivors.folds_failed(), survivors.weak_mismatches());
         let (_, _, mut dropped) = survivors.into_parts();
         dropped.range_deleted += unread.entries;
-        Ok(SegmentOutput { tables, entries, dropped, folds_failed, weak_mismatches, floor })
+        Ok(SegmentOutput { tables, entries, dropped, folds_failed, weak_mismatches, floor, altered })
     }
 }

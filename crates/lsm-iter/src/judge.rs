@@ -18,6 +18,8 @@ pub(crate) struct Judge<K, S> {
     /// Whether there is an operator for operands.
     pub(crate) folds: bool,
     pub(crate) floor: Option<SeqNo>,
+    /// The highest number of an entry that went, or was written as something else, without a read missing it.
+    pub(crate) altered: Option<SeqNo>,
     /// The key in hand; `None` before the first.
     key: Option<Vec<u8>>,
     /// The newest range tombstone below W over the key.
@@ -47,6 +49,7 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             retention,
             folds: false,
             floor: None,
+            altered: None,
             key: None,
             covering: None,
             shadow: None,
@@ -92,6 +95,7 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             Kind::Tombstone => {
                 self.shadow = Some(entry.seqno);
                 if entry.seqno < watermark && self.at_bottom(entry.key, entry.seqno) {
+                    self.altered = self.altered.max(Some(entry.seqno));
                     self.sink.dropped(DropReason::Evicted, entry);
                     return Verdict::Drop;
                 }
@@ -127,10 +131,11 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
     /// Whether the weak tombstone `weak` of the key in hand, below W and without its put, has to be written.
     pub(crate) fn keeps_weak(&mut self, weak: SeqNo) -> bool {
         self.shadow = Some(weak);
-        let Self { context, sink, key, bottom, .. } = self;
+        let Self { context, sink, key, bottom, altered, .. } = self;
         let Some(key) = key.as_deref() else { return true };
         *bottom = *bottom || context.bottom(key, weak);
         if *bottom {
+            *altered = (*altered).max(Some(weak));
             sink.dropped(DropReason::Evicted, weak_tombstone(key, weak));
         }
         !*bottom
@@ -180,6 +185,11 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             return SeqNo::ZERO;
         }
         newest
+    }
+
+    /// Notes that an operand is written as what it was folded or composed into.
+    pub(crate) fn alter(&mut self, seqno: SeqNo) {
+        self.altered = self.altered.max(Some(seqno));
     }
 
     /// Reports an entry of the key in hand that went into a fold.

@@ -204,6 +204,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 self.cursor.next()?;
             }
             self.folded = value;
+            self.judge.alter(newest);
             return Ok(Stand::Folded(self.judge.keep_folded(newest), Kind::Put));
         }
         if count < 2 || !self.judge.may_compose(newest, oldest) {
@@ -216,6 +217,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
         };
         self.consume_older();
         self.folded = value;
+        self.judge.alter(newest);
         Ok(Stand::Folded(newest, Kind::MergeOperand))
     }
 
@@ -260,6 +262,12 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     /// this. `None` while no history was forgotten.
     pub fn floor(&self) -> Option<SeqNo> {
         self.judge.floor
+    }
+
+    /// The highest number of an entry that was not written, or was written as another one, though no read misses it:
+    /// a tombstone with nothing left to hide, an operand in whose place a result stands. Whoever lists changes does.
+    pub fn altered(&self) -> Option<SeqNo> {
+        self.judge.altered
     }
 
     /// How many chains the operator failed on; their operands were kept.

@@ -111,11 +111,17 @@ impl Draft<'_> {
             TreeEdit::RaiseFloor(floor) => {
                 let version = self.version(tree)?;
                 version.retention_floor = version.retention_floor.max(*floor);
+                version.changes_from = version.changes_from.max(Version::changes_above(*floor));
                 Ok(())
             }
             TreeEdit::LowerFloor(floor) => {
                 let version = self.version(tree)?;
                 version.retention_floor = version.retention_floor.min(*floor);
+                Ok(())
+            }
+            TreeEdit::ChangesFrom(bound) => {
+                let version = self.version(tree)?;
+                version.changes_from = version.changes_from.max(*bound);
                 Ok(())
             }
             TreeEdit::MaxSeqNo(seqno) => {

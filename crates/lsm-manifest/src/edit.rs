@@ -47,10 +47,12 @@ pub enum TreeEdit {
         /// Its number.
         id: TableId,
     },
-    /// New reads at or below the bound are refused from now on; never lowers.
+    /// New reads at or below the bound are refused from now on, and changes up to it may be gone; never lowers.
     RaiseFloor(SeqNo),
     /// New reads above the bound are allowed again; never raises.
     LowerFloor(SeqNo),
+    /// Changes numbered below the bound may be gone or altered; never lowers.
+    ChangesFrom(SeqNo),
     /// A write of this number reached a table.
     MaxSeqNo(SeqNo),
     /// Everything up to here is in tables.

@@ -94,10 +94,14 @@ fn descriptor_len_max(table: &TableDescriptor) -> usize {
 fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
     let floor = version.retention_floor;
     let floor = (floor > SeqNo::ZERO).then_some(TreeEdit::RaiseFloor(floor));
+    let changes = version.changes_from;
+    let changes =
+        (changes > Version::changes_above(version.retention_floor)).then_some(TreeEdit::ChangesFrom(changes));
     let watermark = &version.watermark;
     let watermark = (*watermark != Watermark::default()).then(|| TreeEdit::Watermark(watermark.clone()));
     let operator = version.merge_operator.clone().map(TreeEdit::MergeOperator);
-    let numbers = floor.into_iter().chain(version.max_seqno.map(TreeEdit::MaxSeqNo)).chain(watermark);
+    let floors = floor.into_iter().chain(changes);
+    let numbers = floors.chain(version.max_seqno.map(TreeEdit::MaxSeqNo)).chain(watermark);
     numbers.chain(operator)
 }
 

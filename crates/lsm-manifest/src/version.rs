@@ -55,6 +55,8 @@ pub struct Version {
     pub levels: Levels,
     /// New reads at or below this bound are refused.
     pub retention_floor: SeqNo,
+    /// All changes numbered at or above this are there as they were written.
+    pub changes_from: SeqNo,
     /// Highest number ever given to a write that reached a table.
     pub max_seqno: Option<SeqNo>,
     /// Durable watermark; only grows.
@@ -70,10 +72,16 @@ impl Version {
             levels: Levels::empty(identity.level_count),
             identity,
             retention_floor: SeqNo::ZERO,
+            changes_from: SeqNo::ZERO,
             max_seqno: None,
             watermark: Watermark::default(),
             merge_operator: None,
         }
+    }
+
+    /// What [`Version::changes_from`] is at least where reads at or below `floor` have lost history.
+    pub(crate) fn changes_above(floor: SeqNo) -> SeqNo {
+        if floor > SeqNo::ZERO { floor.next() } else { SeqNo::ZERO }
     }
 
     /// Number of tables.

@@ -139,6 +139,15 @@ impl<R: RawMutex> Memtable<R> {
         self.writer.lock().refuse_below(floor);
     }
 
+    /// Refuses inserts numbered at or below the highest number there is, which it returns, and those below `floor`. When
+    /// it returns, what lies up to that number is complete: no insert and no batch is under way that adds to it.
+    pub fn refuse_below_newest(&self, floor: SeqNo) -> Option<SeqNo> {
+        let mut writer = self.writer.lock();
+        let highest = self.highest_seqno();
+        writer.refuse_below(highest.map_or(floor, |highest| floor.max(highest.next())));
+        highest
+    }
+
     /// The newest version of `key` numbered below `before`.
     pub fn get(&self, key: &[u8], before: SeqNo) -> Option<EntryRef<'_>> {
         self.get_hashed(key, KeyHash::of(key), before)

@@ -71,6 +71,7 @@ pub enum ErrorKind {
     AmbiguousBatch,
     OutOfOrder,
     SnapshotBelowRetention,
+    HistoryCollected,
     MergeFailed,
     Unsupported,
     AlreadyExists,
@@ -118,6 +119,7 @@ impl ErrorKind {
             | Self::AmbiguousBatch
             | Self::OutOfOrder
             | Self::SnapshotBelowRetention
+            | Self::HistoryCollected
             | Self::MergeFailed
             | Self::Unsupported
             | Self::AlreadyExists

@@ -19,6 +19,7 @@
 //! | 0xA8 | `Watermark`   | tree varint, seqno varint, 0 or 1 and the token     |
 //! | 0xB1 | `ExportTable` | tree varint, table varint                           |
 //! | 0xB2 | `MergeOperator` | tree varint, name of the merge operator           |
+//! | 0xB6 | `ChangesFrom` | tree varint, seqno varint                           |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -47,6 +48,7 @@ mod tag {
     pub(super) const WATERMARK: u8 = 0xA8;
     pub(super) const EXPORT_TABLE: u8 = 0xB1;
     pub(super) const MERGE_OPERATOR: u8 = 0xB2;
+    pub(super) const CHANGES_FROM: u8 = 0xB6;
 }
 
 impl VersionEdit {
@@ -136,7 +138,10 @@ impl TreeEdit {
                     out.push(level.get());
                     varint::encode(run.get(), out);
                 }
-                Self::RaiseFloor(seqno) | Self::LowerFloor(seqno) | Self::MaxSeqNo(seqno) => {
+                Self::RaiseFloor(seqno)
+                | Self::LowerFloor(seqno)
+                | Self::MaxSeqNo(seqno)
+                | Self::ChangesFrom(seqno) => {
                     varint::encode(seqno.get(), out);
                 }
                 Self::Watermark(watermark) => {
@@ -161,6 +166,7 @@ impl TreeEdit {
             Self::Watermark(_) => tag::WATERMARK,
             Self::ExportTable { .. } => tag::EXPORT_TABLE,
             Self::MergeOperator(_) => tag::MERGE_OPERATOR,
+            Self::ChangesFrom(_) => tag::CHANGES_FROM,
         }
     }
 }
@@ -178,7 +184,8 @@ fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<Datab
 }
 
 fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, TreeEdit)>, ManifestError> {
-    if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK | tag::EXPORT_TABLE | tag::MERGE_OPERATOR) {
+    let others = [tag::EXPORT_TABLE, tag::MERGE_OPERATOR, tag::CHANGES_FROM];
+    if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
     }
     let tree = tree_id(payload)?;
@@ -201,6 +208,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),
+        tag::CHANGES_FROM => TreeEdit::ChangesFrom(seqno(payload)?),
         tag::MERGE_OPERATOR => TreeEdit::MergeOperator(name(payload, "merge operator")?),
         _ => TreeEdit::Watermark(Watermark { seqno: seqno(payload)?, token: token(payload)? }),
     };

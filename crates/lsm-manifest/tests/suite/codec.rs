@@ -120,6 +120,7 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         id().prop_map(|id| TreeEdit::RemoveTable { id }),
         (id(), level(), run()).prop_map(|(id, level, run)| TreeEdit::MoveTable { id, level, run }),
         seqno().prop_map(TreeEdit::RaiseFloor),
+        seqno().prop_map(TreeEdit::ChangesFrom),
         seqno().prop_map(TreeEdit::LowerFloor),
         id().prop_map(|id| TreeEdit::ExportTable { id }),
         seqno().prop_map(TreeEdit::MaxSeqNo),

@@ -104,7 +104,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
-    match dice.below(14) {
+    match dice.below(15) {
         0 => {
             edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
             if dice.below(8) == 0 {
@@ -129,6 +129,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
         7 if !tables.is_empty() => edit.push(tree, TreeEdit::RemoveTable { id: pick(dice) }),
         8 if !tables.is_empty() => edit.push(tree, TreeEdit::MoveTable { id: pick(dice), level, run }),
         9 => edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(dice.below(100)).unwrap())),
+        13 => edit.push(tree, TreeEdit::ChangesFrom(SeqNo::new(dice.below(100)).unwrap())),
         12 if !tables.is_empty() => edit.push(tree, TreeEdit::ExportTable { id: pick(dice) }),
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),

@@ -8,6 +8,7 @@ use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, TableId
 
 const EDIT: &str = include_str!("../golden/edit-v1.txt");
 const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
+const CHANGES: &str = include_str!("../golden/changes-v1.txt");
 const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
 
 /// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
@@ -73,6 +74,18 @@ fn operator() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(OPERATOR), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36: the step that says from where on changes are complete.
+#[test]
+fn changes() {
+    let mut edit = VersionEdit::default();
+    edit.push(TreeId::new(3), TreeEdit::ChangesFrom(SeqNo::new(300).unwrap()));
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(CHANGES), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 
