@@ -55,6 +55,16 @@ pub enum EngineError {
         /// Reads at or below this are refused.
         floor: SeqNo,
     },
+    /// Changes are asked for that may be gone, or may not be there as they were written.
+    #[error(
+        "changes from {since} on are complete only from {earliest_complete} on; read everything anew, and follow the changes from there"
+    )]
+    HistoryCollected {
+        /// From where on changes were asked for.
+        since: SeqNo,
+        /// From here on all changes are there.
+        earliest_complete: SeqNo,
+    },
     /// A batch passes its size limit.
     #[error("a batch of {bytes} bytes passes the limit of 4 GiB; split it")]
     BatchTooLarge {
@@ -238,6 +248,7 @@ impl Fault for EngineError {
             Self::OutOfOrder { .. } => ErrorKind::OutOfOrder,
             Self::IngestionFailed => ErrorKind::Poisoned,
             Self::SnapshotBelowRetention { .. } => ErrorKind::SnapshotBelowRetention,
+            Self::HistoryCollected { .. } => ErrorKind::HistoryCollected,
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::AmbiguousBatch { .. } => ErrorKind::AmbiguousBatch,
             Self::OperatorPanicked => ErrorKind::MergeFailed,

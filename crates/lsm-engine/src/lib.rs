@@ -29,6 +29,7 @@
 //! ```
 
 mod batch;
+mod changes;
 mod checkpoint;
 mod coverage;
 mod cursor;
@@ -51,10 +52,12 @@ mod store;
 mod super_version;
 mod tickets;
 mod tree;
+mod versions;
 mod view;
 mod walk;
 
 pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
+pub use changes::{Change, Changed, Changes, ChangesOptions, ChangesProgress};
 pub use checkpoint::{CheckpointFile, CheckpointInfo, CheckpointOptions, CopyMethod, StagingGc, gc_staging};
 pub use cursor::Cursor;
 pub use entry::Entry;
@@ -80,7 +83,8 @@ pub use store::{
 };
 pub use tickets::WriteTicket;
 pub use tree::{
-    FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion, LevelStats, Persisted,
-    Replayed, Sealed, Tree, TreeStats, Unflushed, WeakTree, WriteInfo,
+    ChangeFollower, FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion,
+    LevelStats, Persisted, Replayed, Sealed, Tree, TreeStats, Unflushed, WeakTree, WriteInfo,
 };
+pub use versions::{RawEntry, Versions};
 pub use view::View;

@@ -165,7 +165,7 @@ impl TreeInner {
         if view.deletes.is_empty() {
             return Ok(0);
         }
-        let kept = self.holds.start_job(self.compaction_limit());
+        let kept = self.holds.start_job(self.compaction_limit(), self.visible_end());
         let watermark = kept.retention.watermark();
         let looked = Some((watermark, Arc::as_ptr(&view.version) as usize));
         if std::mem::replace(&mut *self.looked_for_covered.lock(), looked) == looked {
@@ -241,6 +241,7 @@ impl TreeInner {
             dest: Level::new(0),
             placement: Placement::OfInputs,
             floor: Some(floor),
+            altered: None,
         };
         self.install(request, Vec::new()).map_err(InstallError::into_error)
     }

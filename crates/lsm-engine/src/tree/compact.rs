@@ -126,7 +126,7 @@ impl TreeInner {
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
         let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
-        let kept = self.holds.start_job(self.compaction_limit());
+        let kept = self.holds.start_job(self.compaction_limit(), self.visible_end());
         let mut output = plan.output;
         if let Some(target) = options.target_bytes {
             output.target_bytes = target;
@@ -222,6 +222,7 @@ impl TreeInner {
             dest,
             placement: Placement::Newest,
             floor: None,
+            altered: None,
         };
         let outcome = self.install(request, Vec::new());
         drop(lease);
@@ -237,6 +238,7 @@ impl TreeInner {
             dest: Level::new(0),
             placement: Placement::OfInputs,
             floor: inputs.tables().map(|table| table.seqnos.max).max(),
+            altered: None,
         };
         let outcome = self.install(request, Vec::new());
         drop(lease);
@@ -267,6 +269,9 @@ impl TreeInner {
             }
             if let Some(floor) = request.floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));
+            }
+            if let Some(newest) = request.altered.max(request.floor) {
+                edit.push(tree, TreeEdit::ChangesFrom(newest.next()));
             }
             // The oldest part first, so that the newest ends up on top.
             for part in request.relocate.iter().rev() {

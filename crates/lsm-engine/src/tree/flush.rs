@@ -59,6 +59,7 @@ impl Tree {
 struct Staged {
     area: StagingArea,
     floor: Option<SeqNo>,
+    altered: Option<SeqNo>,
 }
 
 impl TreeInner {
@@ -68,7 +69,7 @@ impl TreeInner {
         let _one_at_a_time = self.flushing.lock();
         self.check_writable()?; // the tree may have been closed while this waited
         // The memtable refuses numbers below the watermark already: what is in the view is all there will be.
-        let kept = self.holds.start_job(self.flush_limit());
+        let kept = self.holds.start_job(self.flush_limit(), self.visible_end());
         let view = self.current.load_full();
         if view.sealed.is_empty() {
             return Ok(self.report(FlushReport::default()));
@@ -115,6 +116,7 @@ impl TreeInner {
         area.seal(&self.env, &NoFailpoints)?;
         cancel.check()?;
         let floor = survivors.floor().max(deletes.floor());
+        let altered = survivors.altered().max(deletes.altered());
         let folds_failed = survivors.folds_failed();
         let (_, _, dropped) = survivors.into_parts();
         let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
@@ -129,7 +131,7 @@ impl TreeInner {
             folds_failed,
             ..FlushReport::default()
         };
-        Ok((Staged { area, floor }, report))
+        Ok((Staged { area, floor, altered }, report))
     }
 
     fn install_flush(self: &Arc<Self>, view: &SuperVersion, mut staged: Staged) -> Result<()> {
@@ -142,7 +144,7 @@ impl TreeInner {
             view.sealed.iter().rev().filter_map(|sealed| sealed.position.clone()).collect();
         let reached = positions.clone();
         let me = self.clone();
-        let floor = staged.floor;
+        let (floor, altered) = (staged.floor, staged.altered);
         let (through, end) = (newest.id, newest.end);
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let version = draft.version(tree).ok_or(EngineError::Closed)?;
@@ -151,6 +153,9 @@ impl TreeInner {
             edit.push(tree, TreeEdit::MaxSeqNo(max_seqno));
             if let Some(floor) = floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));
+            }
+            if let Some(newest) = altered.max(floor) {
+                edit.push(tree, TreeEdit::ChangesFrom(newest.next()));
             }
             let durable = me.durable_after(Some(through), end);
             let watermark = me.next_watermark(known, durable, &reached);

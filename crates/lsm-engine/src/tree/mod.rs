@@ -1,5 +1,6 @@
 //! One LSM tree with explicit sequence numbers: the caller numbers writes and decides what is visible.
 
+mod changes;
 mod clear;
 mod compact;
 mod durable;
@@ -26,6 +27,8 @@ use lsm_table::TableEnv;
 use lsm_types::{Comparator, KeyOrder, MergeOperator, Result, SeqNo, TreeId};
 use parking_lot::{Mutex, RwLock};
 
+pub use changes::ChangeFollower;
+pub(crate) use changes::WriteBar;
 pub use durable::{Persisted, Unflushed};
 pub use flush::FlushReport;
 pub use hold::HoldGuard;

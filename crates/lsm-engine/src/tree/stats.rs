@@ -92,6 +92,12 @@ pub struct TreeStats {
     pub sealed: usize,
     /// New reads at or below are refused.
     pub retention_floor: SeqNo,
+    /// Changes below may be gone, or may not be there as they were written.
+    pub changes_from: SeqNo,
+    /// Followers of changes that jobs wait for.
+    pub change_followers: usize,
+    /// By how many numbers the last of them is behind the newest write.
+    pub change_lag: u64,
     /// Highest number in tables.
     pub persisted: Option<SeqNo>,
     /// Bytes of memtables flushed since the tree was opened.
@@ -190,11 +196,15 @@ impl Tree {
             }
         }
         let counters = &self.inner.counters;
+        let (change_followers, change_lag) = self.inner.follower_lag();
         TreeStats {
             levels,
             memtable_bytes: self.memtable_bytes(),
             sealed: pinned.sealed.len(),
             retention_floor: pinned.version.retention_floor,
+            changes_from: pinned.version.changes_from,
+            change_followers,
+            change_lag,
             persisted: pinned.version.max_seqno,
             memtable_bytes_flushed: counters.memtable_bytes.load(Ordering::Relaxed),
             bytes_flushed: counters.flushed_bytes.load(Ordering::Relaxed),

@@ -31,7 +31,7 @@ impl<O: Output> EndedTable<O> {
         builder.block = DataBlockBuilder::new(builder.options.rows);
         builder.index = IndexWriter::new(0, 1);
         builder.filter = FilterWriter::default();
-        (builder.payload, builder.separator) = (Vec::new(), Vec::new());
+        (builder.payload, builder.separator, builder.bounds) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { builder, body })
     }
 

@@ -145,7 +145,7 @@ pub(super) fn end_body<O: Output>(builder: &mut TableBuilder<O>) -> Result<Body>
             aux: ordinal.into(),
         });
     }
-    sections.extend(write_bounds(&mut builder)?);
+    sections.extend(write_bounds(builder)?);
     let sink = &builder.sink;
     for scattered in [&sink.data, &sink.index, &sink.filter, &sink.prefix_filter] {
         sections.extend(scattered_section(scattered, data_end));
