@@ -20,7 +20,6 @@ struct Counting(AtomicBool);
 #[expect(unsafe_code, reason = "a lock of its own takes the promises of a lock")]
 // SAFETY: whoever sets the flag from false has the lock until it clears it.
 unsafe impl RawMutex for Counting {
-    #[expect(clippy::declare_interior_mutable_const, reason = "as the trait has it")]
     const INIT: Self = Self(AtomicBool::new(false));
     type GuardMarker = GuardSend;
 

@@ -90,10 +90,9 @@ fn run_batch(bytes: &[u8]) -> u64 {
         batch::encode(batch.iter(), &mut again);
         assert_eq!(bytes, again, "two encodings of a batch");
     }
-    let kinds = |batch: EncodedBatch<'_>| -> Vec<_> {
-        batch.iter().take(4).map(|op| std::mem::discriminant(&op)).collect()
-    };
-    seen(decoded.map(kinds).map_err(|error| std::mem::discriminant(&error)))
+    let kinds = decoded
+        .map(|batch| -> Vec<_> { batch.iter().take(4).map(|op| std::mem::discriminant(&op)).collect() });
+    seen(kinds.map_err(|error| std::mem::discriminant(&error)))
 }
 
 fn batch_seeds() -> Vec<Vec<u8>> {

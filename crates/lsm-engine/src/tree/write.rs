@@ -82,7 +82,8 @@ impl Tree {
         self.inner.apply_shared(batch, seqno)
     }
 
-    /// Freezes the active memtable, tagging it with the caller's log position. `None` when it is empty.
+    /// Freezes the active memtable, tagging it with the caller's log position: what the log holds up to there is in
+    /// memtables and tables, or has an open ticket. `None` when the memtable is empty; the position is not kept then.
     pub fn seal(&self, token: Option<Token>) -> Option<Sealed> {
         self.inner.seal(token)
     }
