@@ -13,6 +13,7 @@ use crate::{
     builder::ENCODING,
     data_block::DataBlock,
     filter::FilterRoots,
+    hops::reaching,
     index::{IndexBlock, IndexEntry},
     payload::PayloadError,
     properties::{Properties, SeqNoBounds},
@@ -257,11 +258,7 @@ impl TableLayout {
     ) -> Result<Option<Found>> {
         let Some((_, entry)) = self.locate(source, key, before)? else { return Ok(None) };
         let block = source.data(entry.into())?;
-        Ok(block.find(&self.order, hash, key, before).map(|row| Found {
-            seqno: self.effective(block.seqno(row)),
-            kind: block.kind(row),
-            value: block.value_slice(row),
-        }))
+        Ok(self.find_local(&block, hash, key, before))
     }
 
     /// Whether `key` lies between the smallest and the largest key of entries.
@@ -284,12 +281,12 @@ impl TableLayout {
         key: &[u8],
         before: SeqNo,
     ) -> Result<Option<(Option<Arc<IndexBlock>>, IndexEntry)>> {
-        let Some(entry) = self.root.entry(self.root.find(&self.order, key, before)) else { return Ok(None) };
+        let Some(entry) = reaching(&self.root, &self.order, key, before) else { return Ok(None) };
         if !self.root.is_upper() {
             return Ok(Some((None, entry)));
         }
         let partition = source.index(entry.into())?;
-        match partition.entry(partition.find(&self.order, key, before)) {
+        match reaching(&partition, &self.order, key, before) {
             Some(found) => Ok(Some((Some(partition), found))),
             None => Err(self.disagree("index root")),
         }

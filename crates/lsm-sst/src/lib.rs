@@ -38,6 +38,7 @@ mod cursor;
 mod error;
 mod estimate;
 mod filter;
+mod hops;
 mod layout;
 mod open;
 mod payload;
@@ -58,6 +59,7 @@ pub use filter::{
     ExtractorId, FilterAnswer, FilterAudit, FilterBits, FilterFacts, FilterId, FilterOptions,
     FilterPartition, FilterProperties, FilterShape, PrefixFilterOptions,
 };
+pub use hops::Hop;
 pub use layout::{BlockRef, BlockSource, Found, TableLayout};
 pub use lsm_block::{ByteRange, Step};
 pub use lsm_types::{Error, Result};

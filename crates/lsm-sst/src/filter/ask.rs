@@ -23,12 +23,20 @@ impl TableLayout {
     /// It speaks of entries alone: a range tombstone can cover a key that no entry has.
     #[inline]
     pub fn ask_key<S: BlockSource + ?Sized>(&self, source: &S, hash: KeyHash, key: &[u8]) -> FilterAnswer {
-        let Some(root) = &self.filters.keys else { return FilterAnswer::Unusable };
-        let part = match root.entries() {
+        match self.filter_part(key) {
+            Some(part) => source.ask_filter(FilterId::Keys, part, hash),
+            None => FilterAnswer::Unusable,
+        }
+    }
+
+    /// Which partition of the filter over keys speaks for `key`; `None` without a filter that can be used.
+    #[inline]
+    pub fn filter_part(&self, key: &[u8]) -> Option<usize> {
+        let root = self.filters.keys.as_ref()?;
+        Some(match root.entries() {
             1 => 0,
             _ => root.find(&self.order, key, SeqNo::LATEST),
-        };
-        source.ask_filter(FilterId::Keys, part, hash)
+        })
     }
 
     /// Whether an entry may have a key in a range; `lower` is the start of the range, `hash` that of a prefix.

@@ -107,6 +107,12 @@ impl FilterPartition {
         if self.filter.may_contain(hash.get()) { FilterAnswer::Maybe } else { FilterAnswer::Absent }
     }
 
+    /// Asks about many hashes at once, whose cache misses overlap: `false` in `maybe` says [`FilterAnswer::Absent`] of
+    /// the hash at the same place. The shorter of the two ends it.
+    pub fn ask_many(&self, hashes: &[u64], maybe: &mut [bool]) {
+        self.filter.may_contain_batch(hashes, maybe);
+    }
+
     /// What it is made of.
     pub fn shape(&self) -> FilterShape {
         self.filter.stats()
