@@ -31,6 +31,11 @@ impl CachedBlock {
         };
         len as u64
     }
+
+    /// Bytes it is charged with.
+    pub(crate) fn weight(&self) -> u64 {
+        self.memory_len() + ENTRY_OVERHEAD
+    }
 }
 
 /// Which block: a file by a number that is never used twice for the same cache, and the block's place in it.
@@ -45,7 +50,7 @@ struct ByBytes;
 
 impl Weighter<BlockKey, CachedBlock> for ByBytes {
     fn weight(&self, _: &BlockKey, block: &CachedBlock) -> u64 {
-        block.memory_len() + ENTRY_OVERHEAD
+        block.weight()
     }
 }
 
@@ -94,6 +99,11 @@ impl BlockCache {
     #[inline]
     pub(crate) fn get(&self, file: u64, offset: u64) -> Option<CachedBlock> {
         self.blocks.get(&BlockKey { file, offset })
+    }
+
+    /// Takes a block that was read elsewhere.
+    pub(crate) fn insert(&self, file: u64, offset: u64, block: CachedBlock) {
+        self.blocks.insert(BlockKey { file, offset }, block);
     }
 
     /// The block, read by `load` when it is not there.

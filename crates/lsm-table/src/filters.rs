@@ -7,14 +7,15 @@ use std::sync::{
 
 use arc_swap::ArcSwapWeak;
 use lsm_block::FrameHeader;
-use lsm_sst::{ExtractorId, FilterAnswer, FilterId, FilterPartition, TableLayout};
+use lsm_sst::{BlockRef, ExtractorId, FilterAnswer, FilterId, FilterPartition, TableLayout};
 use lsm_types::{Error, KeyHash, Result};
 
 use crate::{
     FilterStats, TableEnv,
     cache::CachedBlock,
     filter_stats::{Counters, Event},
-    table::TableInner,
+    source::aligned,
+    table::{Opened, TableInner},
 };
 
 /// Share of the cache that a partition may take to be kept there: one in this many.
@@ -45,6 +46,31 @@ struct Slot {
     fixed: OnceLock<Fixed>,
     /// Where the cache holds it, as long as it does: saves most reads the way through the cache.
     hint: ArcSwapWeak<FilterPartition>,
+}
+
+/// A partition that may be asked.
+pub(crate) enum Lent<'t> {
+    Pinned(&'t FilterPartition),
+    Shared(Arc<FilterPartition>),
+}
+
+impl std::ops::Deref for Lent<'_> {
+    type Target = FilterPartition;
+
+    fn deref(&self) -> &FilterPartition {
+        match self {
+            Self::Pinned(partition) => partition,
+            Self::Shared(partition) => partition,
+        }
+    }
+}
+
+/// Where a partition is.
+pub(crate) enum Shelf<'t> {
+    Here(Lent<'t>),
+    Unusable,
+    /// In the file.
+    Missing(BlockRef),
 }
 
 #[derive(Debug)]
@@ -110,6 +136,12 @@ impl TableFilters {
         }
     }
 
+    /// Whether the partition at `at` stays in memory as long as the table is open. What the cache could not keep would
+    /// be read again for every probe.
+    fn stays(&self, env: &TableEnv, at: BlockRef) -> bool {
+        self.pinned || u64::from(at.handle.len) > env.cache.capacity() / CACHE_SHARE
+    }
+
     /// Remembers that a partition cannot be used.
     #[cold]
     fn give_up(&self, table: &TableInner, slot: &Slot, error: &Error) -> FilterAnswer {
@@ -158,6 +190,59 @@ impl TableInner {
         self.ask_cached(layout, filters, slot, (id, part), hash)
     }
 
+    /// Partition `part` of the filter over keys, if it is in memory; for asking it many times.
+    pub(crate) fn lend_filter<'t>(&self, opened: &'t Opened, part: usize) -> Shelf<'t> {
+        let Some(slot) = opened.filters.slot(FilterId::Keys, part) else { return Shelf::Unusable };
+        match slot.fixed.get() {
+            Some(Fixed::Pinned(partition)) => return Shelf::Here(Lent::Pinned(partition)),
+            Some(Fixed::Unusable) => return Shelf::Unusable,
+            None => {}
+        }
+        let Some(at) = opened.layout.filter_ref(FilterId::Keys, part) else { return Shelf::Unusable };
+        // The cache has to see that the partition is in use; one look for many probes costs little.
+        match self.env.cache.get(self.cache_file, at.handle.offset) {
+            Some(CachedBlock::Filter(partition)) => {
+                slot.point_to(&partition);
+                Shelf::Here(Lent::Shared(partition))
+            }
+            Some(_) => Shelf::Unusable,
+            None => Shelf::Missing(at),
+        }
+    }
+
+    /// Takes the bytes of the frame of a partition that [`TableInner::lend_filter`] missed; the partition, unless it
+    /// stays with the table.
+    pub(crate) fn take_filter(
+        &self,
+        opened: &Opened,
+        part: usize,
+        frame: &[u8],
+    ) -> Result<Option<CachedBlock>> {
+        let at = opened.layout.filter_ref(FilterId::Keys, part);
+        let at = at.ok_or_else(|| self.disagrees("partitions of a filter"))?;
+        let copied = aligned(frame.len(), FrameHeader::LEN, |bytes| {
+            bytes.copy_from_slice(frame);
+            Ok(())
+        })?;
+        let decode = |decoder: &mut _| opened.layout.decode_filter(FilterId::Keys, at, &copied, decoder);
+        let partition = self.env.decoders.with(decode)?;
+        let Some(slot) = opened.filters.slot(FilterId::Keys, part) else { return Ok(None) };
+        if opened.filters.stays(&self.env, at) {
+            opened.filters.pin(slot, partition);
+            return Ok(None);
+        }
+        let partition = Arc::new(partition);
+        slot.point_to(&partition);
+        Ok(Some(CachedBlock::Filter(partition)))
+    }
+
+    /// Remembers that a partition of the filter over keys cannot be used.
+    pub(crate) fn give_up_filter(&self, opened: &Opened, part: usize, error: &Error) {
+        if let Some(slot) = opened.filters.slot(FilterId::Keys, part) {
+            opened.filters.give_up(self, slot, error);
+        }
+    }
+
     fn ask_cached(
         &self,
         layout: &TableLayout,
@@ -176,8 +261,7 @@ impl TableInner {
             Some(_) => return FilterAnswer::Unusable,
             None => {}
         }
-        // What the cache could not keep would be read again for every probe: it stays with the table.
-        if filters.pinned || u64::from(at.handle.len) > cache.capacity() / CACHE_SHARE {
+        if filters.stays(&self.env, at) {
             return match self.read_filter(layout, id, part) {
                 Ok(partition) => match filters.pin(slot, partition) {
                     Fixed::Pinned(partition) => partition.ask(hash),

@@ -4,6 +4,7 @@
 //! when the last handle of an obsolete table goes, its file is given to whoever [`Reclaim`]s. A [`MultiWriter`] makes tables, and is the
 //! only thing that does. What the tables of a tree share is a [`TableEnv`].
 
+mod batch;
 mod cache;
 mod changes;
 mod decoders;
@@ -23,6 +24,7 @@ mod suspended;
 mod table;
 mod writer;
 
+pub use batch::{Answer, BatchLimits, BlockBatch, BlockRead, LookUp, Progress};
 pub use cache::BlockCache;
 pub use changes::TableChangeScan;
 pub use decoders::DecoderPool;

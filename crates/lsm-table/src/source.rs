@@ -3,7 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use lsm_block::BlockKind;
-use lsm_fs::{FsFile, OpenOptions};
+use lsm_fs::{AccessHint, FsFile, OpenOptions};
 use lsm_sst::{
     BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, TableLayout, data_block::DataBlock,
     index::IndexBlock,
@@ -130,9 +130,7 @@ impl TableInner {
         let block = match cache.get(self.cache_file, at.handle.offset) {
             Some(block) => block,
             None => cache.get_or_load(self.cache_file, at.handle.offset, || {
-                let frame = self.read_frame(layout, BlockKind::DATA, at)?;
-                let block = self.env.decoders.with(|decoder| layout.decode_data(at, &frame, decoder))?;
-                Ok(CachedBlock::Data(Arc::new(block)))
+                self.take_data(layout, at, &self.read_frame(layout, BlockKind::DATA, at)?)
             })?,
         };
         match block {
@@ -141,11 +139,26 @@ impl TableInner {
         }
     }
 
+    /// A data block out of the bytes of its frame, which somebody read.
+    pub(crate) fn take_data(&self, layout: &TableLayout, at: BlockRef, frame: &Slice) -> Result<CachedBlock> {
+        let block = self.env.decoders.with(|decoder| layout.decode_data(at, frame, decoder))?;
+        Ok(CachedBlock::Data(Arc::new(block)))
+    }
+
+    /// The same for an index partition.
+    pub(crate) fn take_index(
+        &self,
+        layout: &TableLayout,
+        at: BlockRef,
+        frame: &Slice,
+    ) -> Result<CachedBlock> {
+        let block = self.env.decoders.with(|decoder| layout.decode_index(at, frame, decoder))?;
+        Ok(CachedBlock::Index(Arc::new(block)))
+    }
+
     pub(crate) fn cached_index(&self, layout: &TableLayout, at: BlockRef) -> Result<Arc<IndexBlock>> {
         let block = self.env.cache.get_or_load(self.cache_file, at.handle.offset, || {
-            let frame = self.read_frame(layout, BlockKind::INDEX_PARTITION, at)?;
-            let block = self.env.decoders.with(|decoder| layout.decode_index(at, &frame, decoder))?;
-            Ok(CachedBlock::Index(Arc::new(block)))
+            self.take_index(layout, at, &self.read_frame(layout, BlockKind::INDEX_PARTITION, at)?)
         })?;
         match block {
             CachedBlock::Index(block) => Ok(block),
@@ -168,13 +181,7 @@ impl TableInner {
 
     /// As [`TableInner::read`], into memory where the byte behind the first `lead` ones lies at a multiple of 64.
     pub(crate) fn read_aligned(&self, offset: u64, len: usize, lead: usize) -> Result<Slice> {
-        let mut bytes = vec![0; len + (ALIGN - 1)];
-        let skip = (bytes.as_ptr() as usize).wrapping_add(lead).wrapping_neg() % ALIGN;
-        self.read_into(offset, bytes.get_mut(skip..skip + len).unwrap_or_default())?;
-        // The bytes stay where they are when the vector becomes a slice: it is exactly as long as its memory.
-        let frame = Slice::from(bytes).slice(skip..skip + len);
-        debug_assert_eq!((frame.as_ptr() as usize + lead) % ALIGN, 0, "a vector's bytes do not move");
-        Ok(frame)
+        aligned(len, lead, |bytes| self.read_into(offset, bytes))
     }
 
     fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
@@ -185,6 +192,13 @@ impl TableInner {
             TableError::Read { at, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), source }
         })?;
         Ok(())
+    }
+
+    /// Tells the system that a range of the file is read soon. Whatever hinders that shows when it is read.
+    pub(crate) fn announce(&self, offset: u64, len: u64) {
+        if let Ok(file) = self.file() {
+            file.hint(AccessHint::WillNeed { offset, len });
+        }
     }
 
     /// The open file.
@@ -203,4 +217,15 @@ impl TableInner {
     pub(crate) fn disagrees(&self, what: &'static str) -> TableError {
         TableError::Disagrees { table: self.descriptor.id, what }
     }
+}
+
+/// `len` bytes that `fill` writes, in memory where the byte behind the first `lead` ones lies at a multiple of 64.
+pub(crate) fn aligned(len: usize, lead: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Slice> {
+    let mut bytes = vec![0; len + (ALIGN - 1)];
+    let skip = (bytes.as_ptr() as usize).wrapping_add(lead).wrapping_neg() % ALIGN;
+    fill(bytes.get_mut(skip..skip + len).unwrap_or_default())?;
+    // The bytes stay where they are when the vector becomes a slice: it is exactly as long as its memory.
+    let frame = Slice::from(bytes).slice(skip..skip + len);
+    debug_assert_eq!((frame.as_ptr() as usize + lead) % ALIGN, 0, "a vector's bytes do not move");
+    Ok(frame)
 }

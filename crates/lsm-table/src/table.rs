@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use lsm_block::{FileIdentity, Handle};
+use lsm_block::{ByteRange, FileIdentity, Handle};
 use lsm_fs::FsFile;
 use lsm_manifest::TableDescriptor;
 use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout, seqno_bounds::BlockBounds};
@@ -53,9 +53,9 @@ pub(crate) struct TableInner {
 }
 
 /// What is there once the table was opened.
-struct Opened {
-    layout: Arc<TableLayout>,
-    filters: TableFilters,
+pub(crate) struct Opened {
+    pub(crate) layout: Arc<TableLayout>,
+    pub(crate) filters: TableFilters,
 }
 
 impl Drop for TableInner {
@@ -240,25 +240,34 @@ impl Table {
 
 impl TableInner {
     #[inline]
-    fn opened(&self) -> Result<&Opened> {
+    pub(crate) fn opened(&self) -> Result<&Opened> {
         match self.opened.get() {
             Some(opened) => Ok(opened),
             None => self.open(),
         }
     }
 
-    #[cold]
-    fn open(&self) -> Result<&Opened> {
-        let layout: Arc<TableLayout> = Arc::from(self.read_layout()?);
-        for detour in layout.detours() {
-            let table = self.descriptor.id;
-            tracing::warn!(%table, %detour, "metadata of a table is damaged; a copy was used, or none");
-        }
-        let filters = TableFilters::new(&layout, &self.env);
-        Ok(self.opened.get_or_init(|| Opened { layout, filters }))
+    /// The same without opening it.
+    #[inline]
+    pub(crate) fn opened_already(&self) -> Option<&Opened> {
+        self.opened.get()
     }
 
-    fn read_layout(&self) -> Result<Box<TableLayout>> {
+    #[cold]
+    fn open(&self) -> Result<&Opened> {
+        let (mut opening, mut range) = self.start_opening()?;
+        loop {
+            let bytes = self.read(range.offset, usize::try_from(range.len).unwrap_or(usize::MAX))?;
+            match opening.feed(bytes)? {
+                Step::Need(next) => range = next,
+                Step::Done(layout) => return self.install(layout),
+            }
+        }
+    }
+
+    /// The machine that opens the table, and what it wants to read first. It asks only for what lies in the file, in
+    /// pieces no longer than a section may be.
+    pub(crate) fn start_opening(&self) -> Result<(OpenSst, ByteRange)> {
         let descriptor = &self.descriptor;
         let mut options = OpenOptions::new(self.env.order.clone());
         options.hints.identity = Some(FileIdentity {
@@ -273,17 +282,19 @@ impl TableInner {
         if descriptor.tail_len > 0 {
             options.hints.tail_len = descriptor.tail_len.into();
         }
-        let (mut opening, mut range) = OpenSst::start(descriptor.file_len, options)?;
-        let layout = loop {
-            // The machine asks only for what lies in the file, in pieces no longer than a section may be.
-            let bytes = self.read(range.offset, usize::try_from(range.len).unwrap_or(usize::MAX))?;
-            match opening.feed(bytes)? {
-                Step::Need(next) => range = next,
-                Step::Done(layout) => break layout,
-            }
-        };
+        OpenSst::start(descriptor.file_len, options)
+    }
+
+    /// Takes what the machine found.
+    pub(crate) fn install(&self, layout: Box<TableLayout>) -> Result<&Opened> {
         self.compare(&layout)?;
-        Ok(layout)
+        let layout: Arc<TableLayout> = Arc::from(layout);
+        for detour in layout.detours() {
+            let table = self.descriptor.id;
+            tracing::warn!(%table, %detour, "metadata of a table is damaged; a copy was used, or none");
+        }
+        let filters = TableFilters::new(&layout, &self.env);
+        Ok(self.opened.get_or_init(|| Opened { layout, filters }))
     }
 
     /// Holds what the table says about itself against the manifest.
