@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use lsm_table::Table;
-use lsm_types::{Cut, KeyOrder, RangeTombstone, Result, SeqNo, TombstoneIndex};
+use lsm_types::{Cut, Error, KeyOrder, RangeTombstone, Result, SeqNo, TombstoneIndex};
 
 use crate::{EngineError, super_version::SuperVersion};
 
@@ -138,15 +138,17 @@ impl RunDeletes {
         }
     }
 
-    /// The larger one of `newest` and the largest number below `before` of a tombstone here that covers `key`.
+    /// The larger one of `newest` and the largest number below `before` of a tombstone here that covers `key`; `index`
+    /// gives the tombstones of a table.
     #[inline]
-    fn covering(
-        &self,
+    fn covering<'s, E>(
+        &'s self,
         key: &[u8],
         before: SeqNo,
         mut newest: Option<SeqNo>,
         order: &KeyOrder,
-    ) -> Result<Option<SeqNo>> {
+        index: impl Fn(&'s DeletingTable) -> Result<&'s TombstoneIndex, E>,
+    ) -> Result<Option<SeqNo>, E> {
         if newest >= Some(self.max_seqno) {
             return Ok(newest);
         }
@@ -156,11 +158,19 @@ impl RunDeletes {
                 break;
             }
             if newest < Some(table.max_seqno) {
-                newest = newest.max(table.index()?.covering(key, before));
+                newest = newest.max(index(table)?.covering(key, before));
             }
         }
         Ok(newest)
     }
+}
+
+/// Why it is not known which range tombstones cover a key.
+pub(crate) enum Hindrance<'s> {
+    /// The table was not opened yet.
+    Closed(&'s Table),
+    /// Its tombstones cannot be had.
+    Failed(Error),
 }
 
 impl SuperVersion {
@@ -183,13 +193,42 @@ impl SuperVersion {
     }
 
     fn search_deletes(&self, key: &[u8], before: SeqNo, order: &KeyOrder) -> Result<Option<SeqNo>> {
+        self.search_deletes_by(key, before, order, DeletingTable::index)
+    }
+
+    /// As [`SuperVersion::covering`], but reads no file.
+    pub(crate) fn covering_in_memory(
+        &self,
+        key: &[u8],
+        before: SeqNo,
+        order: &KeyOrder,
+    ) -> Result<Option<SeqNo>, Hindrance<'_>> {
+        if !self.has_deletes() {
+            return Ok(None);
+        }
+        self.search_deletes_by(key, before, order, |deleting| {
+            if !deleting.table.is_open() {
+                return Err(Hindrance::Closed(&deleting.table));
+            }
+            deleting.index().map_err(Hindrance::Failed)
+        })
+    }
+
+    #[inline]
+    fn search_deletes_by<'s, E>(
+        &'s self,
+        key: &[u8],
+        before: SeqNo,
+        order: &KeyOrder,
+        index: impl Fn(&'s DeletingTable) -> Result<&'s TombstoneIndex, E>,
+    ) -> Result<Option<SeqNo>, E> {
         let overlay = self.overlay.as_ref().and_then(|overlay| overlay.deletes.covering(key, before));
         let before = self.tree_bound(before);
         let sealed = self.sealed.iter().map(|sealed| &sealed.deletes);
         let memory = std::iter::once(&self.active.deletes).chain(sealed);
         let mut newest = memory.filter_map(|deletes| deletes.covering(key, before)).chain(overlay).max();
         for run in &*self.deletes {
-            newest = run.covering(key, before, newest, order)?;
+            newest = run.covering(key, before, newest, order, &index)?;
         }
         Ok(newest)
     }

@@ -1,7 +1,7 @@
 //! Point reads of keys with merge operands: the chain is gathered over all containers, then folded.
 
 use lsm_iter::{Candidate, ChainResolver, Resolved};
-use lsm_types::{EntryCursor, KeyHash, KeyOrder, Kind, MergeOperator, Result, SeqNo};
+use lsm_types::{EntryCursor, KeyHash, KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
 use crate::{get::FoundValue, memtables::Memtable, super_version::SuperVersion};
 use lsm_table::{ReadMode, Table};
@@ -69,16 +69,8 @@ pub(crate) fn fold<'a>(
 
 impl<'a> Fold<'a, '_> {
     fn memtable(&mut self, entries: &'a Arc<Memtable>) -> Result<()> {
-        let mut before = self.before;
-        for _ in 0..LENT_MAX {
-            let Some(entry) = entries.get_hashed(self.key, self.hash, before) else { return Ok(()) };
-            before = entry.seqno;
-            let value = FoundValue::Memory(entry.value);
-            if !self.chain.offer(Candidate { seqno: entry.seqno, kind: entry.kind, value }) {
-                return Ok(());
-            }
-        }
-        self.walk(entries.cursor(), before, FoundValue::Folded)
+        let chain = &mut self.chain;
+        offer_memtable(entries, self.key, self.hash, self.before, |candidate| chain.offer(candidate))
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
@@ -87,30 +79,52 @@ impl<'a> Fold<'a, '_> {
         if !self.chain.offer(Candidate { seqno, kind: found.kind, value }) {
             return Ok(());
         }
-        self.walk(table.cursor(ReadMode::SCAN)?, seqno, FoundValue::Table)
+        let chain = &mut self.chain;
+        let offer = |candidate| chain.offer(candidate);
+        walk(table.cursor(ReadMode::SCAN)?, self.key, seqno, FoundValue::Table, offer)
     }
+}
 
-    /// Offers the versions below `before`, one step each.
-    fn walk(
-        &mut self,
-        mut cursor: impl EntryCursor,
-        before: SeqNo,
-        own: impl Fn(lsm_types::Slice) -> FoundValue<'a>,
-    ) -> Result<()> {
-        cursor.seek(self.key, before)?;
+/// Offers the versions of `key` below `before` in a memtable, newest first, until no older one is wanted.
+pub(crate) fn offer_memtable<'a>(
+    entries: &'a Arc<Memtable>,
+    key: &[u8],
+    hash: KeyHash,
+    mut before: SeqNo,
+    mut offer: impl FnMut(Candidate<FoundValue<'a>>) -> bool,
+) -> Result<()> {
+    for _ in 0..LENT_MAX {
+        let Some(entry) = entries.get_hashed(key, hash, before) else { return Ok(()) };
+        before = entry.seqno;
+        let value = FoundValue::Memory(entry.value);
+        if !offer(Candidate { seqno: entry.seqno, kind: entry.kind, value }) {
+            return Ok(());
+        }
+    }
+    walk(entries.cursor(), key, before, FoundValue::Folded, offer)
+}
+
+/// Offers the versions of `key` below `before`, one step each.
+fn walk<'a>(
+    mut cursor: impl EntryCursor,
+    key: &[u8],
+    before: SeqNo,
+    own: impl Fn(Slice) -> FoundValue<'a>,
+    mut offer: impl FnMut(Candidate<FoundValue<'a>>) -> bool,
+) -> Result<()> {
+    cursor.seek(key, before)?;
+    while cursor.bound().is_some() {
+        cursor.settle()?;
+    }
+    while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
+        let candidate = Candidate { seqno: entry.seqno, kind: entry.kind, value: own(cursor.value()) };
+        if !offer(candidate) {
+            break;
+        }
+        cursor.next()?;
         while cursor.bound().is_some() {
             cursor.settle()?;
         }
-        while let Some(entry) = cursor.entry().filter(|entry| entry.key == self.key) {
-            let candidate = Candidate { seqno: entry.seqno, kind: entry.kind, value: own(cursor.value()) };
-            if !self.chain.offer(candidate) {
-                break;
-            }
-            cursor.next()?;
-            while cursor.bound().is_some() {
-                cursor.settle()?;
-            }
-        }
-        Ok(())
     }
+    Ok(())
 }

@@ -40,6 +40,7 @@ mod fold;
 mod get;
 mod holds;
 mod memtables;
+mod multi_get;
 mod operator;
 mod options;
 mod overlay;
@@ -66,8 +67,9 @@ pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failp
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
 pub use lsm_repair::{Depth as VerifyDepth, VerifyOptions, VerifyReport};
 pub use lsm_table::{
-    BlockCache, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
+    BlockCache, BlockRead, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
 };
+pub use multi_get::MultiGet;
 pub use options::{
     CompactOptions, DEFAULT_CACHE_BYTES, DEFAULT_SEGMENT_MIN_BYTES, FileClass, FlushOptions, NameMismatch,
     OpenMode, OrphanPolicy, StoreOptions, Token, TreeOptions, WeakDeletes,

@@ -8,6 +8,7 @@ use lsm_types::{KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 use crate::{
     Cursor, Entry, Range, Ranges, View,
     get::{self, FoundValue},
+    multi_get,
     prefix_scan::owned_bounds,
     super_version::SuperVersion,
     tree::TreeInner,
@@ -48,6 +49,19 @@ impl<'a> ReadPoint<'a> {
                     kind: found.kind,
                     value: found.value.into_owned(),
                 }));
+            }
+        }
+    }
+
+    /// The values of `keys`, all as one view shows them.
+    fn find_all<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Slice>>> {
+        let Some(tree) = self.newest else { return multi_get::read_all(self, keys) };
+        loop {
+            let before = tree.visible_end();
+            let view = tree.current.load();
+            // As for a view of the tree: what lies below the bound is in what was pinned.
+            if before == tree.visible_end() {
+                return multi_get::read_all(&ReadPoint { view: &view, before, newest: None, ..*self }, keys);
             }
         }
     }
@@ -128,6 +142,18 @@ pub trait Reader {
     fn get_into(&self, key: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Result<bool> {
         out.clear();
         Ok(self.get_with(key, |value| out.extend_from_slice(value))?.is_some())
+    }
+
+    /// The values of `keys`, in their order, all from one view; the same as a [`Reader::get`] for each through it.
+    ///
+    /// Blocks that are not in memory are read together, each once, neighbours in one read. Keys may repeat and stand in
+    /// any order; ascending ones take the least work.
+    ///
+    /// # Errors
+    /// That of the first key that has one. [`Tree::start_multi_get`](crate::Tree::start_multi_get) tells what came of
+    /// each.
+    fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Slice>>> {
+        self.with_read_point(|point| point.find_all(keys))
     }
 
     /// Whether `key` has a value. Nothing is folded for the answer.

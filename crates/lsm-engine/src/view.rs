@@ -26,6 +26,17 @@ impl View {
         Self { tree, pinned, before }
     }
 
+    /// Where its reads look.
+    pub(crate) fn read_point(&self) -> ReadPoint<'_> {
+        ReadPoint {
+            view: &self.pinned,
+            before: self.before,
+            order: &self.tree.order,
+            newest: None,
+            operator: self.tree.operator.as_deref(),
+        }
+    }
+
     /// The exclusive bound: writes with lower numbers are seen.
     pub fn before(&self) -> SeqNo {
         self.before
@@ -59,13 +70,7 @@ impl View {
 
 impl Reader for View {
     fn with_read_point<T>(&self, mut read: impl FnMut(ReadPoint<'_>) -> Result<T>) -> Result<T> {
-        read(ReadPoint {
-            view: &self.pinned,
-            before: self.before,
-            order: &self.tree.order,
-            newest: None,
-            operator: self.tree.operator.as_deref(),
-        })
+        read(self.read_point())
     }
 
     fn to_view(&self) -> View {

@@ -1,13 +1,10 @@
-//! A file system around another one, whose syncs can be made to wait, whose locks can be taken away, and whose reads are
-//! counted.
+//! A file system around another one, whose syncs can be made to wait, whose locks can be taken away, whose reads are
+//! written down, and whose bytes can go bad.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use lsm_fs::{DirEntry, Fs, FsFile, LockMode, Metadata, OpenOptions, SyncLevel, WriteError};
@@ -21,7 +18,17 @@ pub(crate) struct Control {
     changed: Condvar,
     /// Whether the backend knows no locks.
     lockless: bool,
-    reads: AtomicU64,
+    reads: Mutex<Vec<ReadNote>>,
+    /// Bytes that cannot be read.
+    bad: Mutex<Vec<(PathBuf, u64)>>,
+}
+
+/// A read that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReadNote {
+    pub(crate) path: PathBuf,
+    pub(crate) offset: u64,
+    pub(crate) len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -36,9 +43,24 @@ impl Control {
         Self { lockless: true, ..Self::default() }
     }
 
-    /// How many times files were read.
+    /// How many times files were read since the last [`Control::take_reads`].
     pub(crate) fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
+        self.reads.lock().len() as u64
+    }
+
+    /// The reads since the last call.
+    pub(crate) fn take_reads(&self) -> Vec<ReadNote> {
+        std::mem::take(&mut self.reads.lock())
+    }
+
+    /// From now on reads of this byte fail.
+    pub(crate) fn spoil(&self, path: &Path, offset: u64) {
+        self.bad.lock().push((path.to_path_buf(), offset));
+    }
+
+    /// All bytes can be read again.
+    pub(crate) fn heal(&self) {
+        self.bad.lock().clear();
     }
 
     /// From now on syncs wait.
@@ -80,6 +102,7 @@ pub(crate) struct WrapFs {
 
 #[derive(Debug)]
 struct WrapFile {
+    path: PathBuf,
     inner: Arc<dyn FsFile>,
     control: Arc<Control>,
 }
@@ -87,7 +110,7 @@ struct WrapFile {
 impl Fs for WrapFs {
     fn open(&self, path: &Path, options: &OpenOptions) -> Result<Arc<dyn FsFile>, IoError> {
         let inner = self.inner.open(path, options)?;
-        Ok(Arc::new(WrapFile { inner, control: self.control.clone() }))
+        Ok(Arc::new(WrapFile { path: path.to_path_buf(), inner, control: self.control.clone() }))
     }
 
     fn create_dir(&self, path: &Path) -> Result<(), IoError> {
@@ -122,7 +145,12 @@ impl Fs for WrapFs {
 
 impl FsFile for WrapFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, IoError> {
-        self.control.reads.fetch_add(1, Ordering::Relaxed);
+        let len = out.len();
+        self.control.reads.lock().push(ReadNote { path: self.path.clone(), offset, len });
+        let range = offset..offset + len as u64;
+        if self.control.bad.lock().iter().any(|(path, at)| *path == self.path && range.contains(at)) {
+            return Err(IoError::new(IoOp::Read, IoKind::Other));
+        }
         self.inner.read_at(offset, out)
     }
 
