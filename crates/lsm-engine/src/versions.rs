@@ -6,10 +6,13 @@ use std::{
 };
 
 use lsm_iter::Merge;
-use lsm_table::{ReadMode, RunCursor};
 use lsm_types::{EntryCursor, EntryRef, Kind, RangeTombstone, Result, SeqNo, Slice};
 
-use crate::{View, changes::Scope, walk::Source};
+use crate::{
+    View,
+    changes::Scope,
+    walk::{self, Source},
+};
 
 /// An entry as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ impl View {
     /// Older versions may be gone, as the retention allows.
     pub fn versions<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Versions {
         let scope = self.scope(&range);
-        let merge = Merge::new(self.tree.order.clone(), self.sources());
+        let merge = Merge::new(self.tree.order.clone(), walk::sources(self, |_| true));
         Versions { merge, scope, before: self.before, stand: Stand::Start }
     }
 
@@ -59,20 +62,6 @@ impl View {
         let Some(newest) = self.versions(key..=key).next().transpose()? else { return Ok(None) };
         let hidden_below = self.pinned.covering(key, self.before, &self.tree.order)?;
         Ok(Some(newest).filter(|newest| hidden_below.is_none_or(|delete| delete <= newest.seqno)))
-    }
-
-    /// A cursor for each container of entries, newest first.
-    fn sources(&self) -> Vec<Source> {
-        let active = std::iter::once(&self.pinned.active.entries);
-        let memtables = active.chain(self.pinned.sealed.iter().map(|sealed| &sealed.entries));
-        let memory = memtables.map(|entries| Source::Memory(entries.cursor()));
-        let runs = self
-            .pinned
-            .runs
-            .iter()
-            .filter(|run| run.has_entries)
-            .map(|run| Source::Run(RunCursor::new(run.clone(), self.tree.order.clone(), ReadMode::SCAN)));
-        memory.chain(runs).collect()
     }
 
     fn scope<K: AsRef<[u8]>>(&self, range: &impl RangeBounds<K>) -> Scope {

@@ -28,30 +28,27 @@ pub(crate) fn open(
     keys_only: bool,
 ) -> Result<Walk> {
     let order = &view.tree.order;
+    let may_hold = |run: &ReadRun| shared.is_none_or(|shared| shared.may_lie_in(run, bounds, order));
+    let merge = Merge::new(order.clone(), sources(view, may_hold));
+    let coverage = ViewCoverage::new(&view.pinned, order)?;
+    let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
+    Ok(if keys_only { walk.without_values() } else { walk.folding(view.tree.operator.clone()) })
+}
+
+/// A cursor for each container of entries that may matter, newest first; of runs those that `may_hold` what is wanted.
+pub(crate) fn sources(view: &View, may_hold: impl Fn(&ReadRun) -> bool) -> Vec<Source> {
     let pinned = &view.pinned;
     let active = std::iter::once(&pinned.active.entries);
     let memtables = active.chain(pinned.sealed.iter().map(|sealed| &sealed.entries));
     let memory = memtables.filter(|entries| !entries.is_empty());
-    let mut sources: Vec<Source> = memory
+    let cursor = |run: &ReadRun| RunCursor::new(run.clone(), view.tree.order.clone(), ReadMode::SCAN);
+    let runs = pinned.runs.iter().filter(|run| run.has_entries && may_hold(run));
+    let tree = memory
         .map(|entries| Source::Memory(entries.cursor()))
-        .chain(
-            pinned
-                .runs
-                .iter()
-                .filter(|run| run.has_entries)
-                .filter(|run| shared.is_none_or(|shared| shared.may_lie_in(run, bounds, order)))
-                .map(|run| Source::Run(RunCursor::new(run.clone(), order.clone(), ReadMode::SCAN))),
-        )
-        .collect();
-    if let Some(overlay) = &pinned.overlay {
-        let under = |source| Source::Under(Box::new(Under::new(source, overlay.limit)));
-        let own = std::iter::once(Source::Memory(overlay.entries.cursor()));
-        sources = own.chain(sources.into_iter().map(under)).collect();
-    }
-    let merge = Merge::new(order.clone(), sources);
-    let coverage = ViewCoverage::new(pinned, order)?;
-    let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
-    Ok(if keys_only { walk.without_values() } else { walk.folding(view.tree.operator.clone()) })
+        .chain(runs.map(|run| Source::Run(cursor(run))));
+    let Some(overlay) = &pinned.overlay else { return tree.collect() };
+    let own = std::iter::once(Source::Memory(overlay.entries.cursor()));
+    own.chain(tree.map(|source| Source::Under(Box::new(Under::new(source, overlay.limit))))).collect()
 }
 
 /// One container of a view, as a cursor.

@@ -14,7 +14,7 @@ use common::{at, small_tables};
 use lsm_engine::{CompactOptions, FlushOptions, OpenMode, Reader, RecoveryMode, Tree, TreeOptions};
 use lsm_fs::Fs;
 use lsm_testkit::sim::{Choice, FaultPlan, FaultRule, SimConfig, SimFs, Strategy};
-use lsm_types::{ErrorKind, IoKind, IoOp};
+use lsm_types::{ErrorKind, IoKind, IoOp, SeqNo};
 
 const FEW: Strategy =
     Strategy { survivors: false, torn_sectors: 2, exhaustive: 0, random: 1, singles: 8, seed: 2 };
@@ -158,7 +158,8 @@ fn a_single_damaged_edit_is_skipped() {
     accept(&damaged, tree, "acd");
 }
 
-/// Proves D-26, D-49, D-50, D-51, E-6: files that are gone or cut are named with tree, level and keys, and left out.
+/// Proves D-26, D-49, D-50, D-51, E-6, E-137: files that are gone or cut are named with tree, level and keys, and left
+/// out; changes are not listed as if they were all there.
 #[test]
 fn missing_files_are_left_out_and_named() {
     for mode in [RecoveryMode::PointInTime, RecoveryMode::SkipCorrupt] {
@@ -168,6 +169,8 @@ fn missing_files_are_left_out_and_named() {
         let [lost] = tree.open_report().files.lost.as_slice() else { panic!() };
         let range = lost.keys.clone().unwrap();
         assert_eq!((&range.min[..], &range.max[..], lost.found), (&b"b"[..], &b"b"[..], None));
+        let refused = tree.changes::<&str>(SeqNo::ZERO, ..).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::HistoryCollected, "{refused}");
         accept(&damaged, tree, "acd");
 
         let damaged = database();

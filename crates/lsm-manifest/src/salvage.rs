@@ -207,7 +207,12 @@ impl Catalog {
     /// Takes out a table whose file is gone. Its tree's highest number and watermark stay: both were true.
     pub fn forget(&mut self, table: TableId) -> Result<(), ManifestError> {
         let Some((tree, ..)) = self.place(table) else { return Ok(()) };
+        let newest = self.table(table).map(|descriptor| descriptor.seqnos.max);
         let mut edit = VersionEdit::default();
+        // What it held is missing, or there as compactions left it: lists of changes begin above.
+        if let Some(newest) = newest {
+            edit.push(tree, TreeEdit::ChangesFrom(newest.next()));
+        }
         edit.push(tree, TreeEdit::RemoveTable { id: table });
         self.apply_in_place(&edit)
     }

@@ -218,11 +218,14 @@ impl SuperVersion {
         before: SeqNo,
         scope: &Scope,
     ) -> Result<Vec<RangeTombstone>, lsm_types::Error> {
+        let own = self.overlay.iter().flat_map(|overlay| overlay.deletes.tombstones());
+        let mut found: Vec<RangeTombstone> =
+            own.filter(|one| since <= one.seqno && one.seqno < before).cloned().collect();
+        let before = self.tree_bound(before);
         let is_wanted = |one: &&RangeTombstone| since <= one.seqno && one.seqno < before;
         let sealed = self.sealed.iter().map(|sealed| &sealed.deletes);
         let memory = std::iter::once(&self.active.deletes).chain(sealed);
-        let mut found: Vec<RangeTombstone> =
-            memory.flat_map(MemDeletes::tombstones).filter(is_wanted).cloned().collect();
+        found.extend(memory.flat_map(MemDeletes::tombstones).filter(is_wanted).cloned());
         for table in self.deletes.iter().flat_map(RunDeletes::tables) {
             if table.descriptor().seqnos.max < since {
                 continue;

@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use lsm_engine::{
-    Change, Changed, Changes, ChangesOptions, CheckpointOptions, CompactOptions, Tree, TreeBatch, TreeOptions,
+    Change, Changed, Changes, ChangesOptions, CheckpointOptions, CompactOptions, IngestOptions, Tree,
+    TreeBatch, TreeOptions,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::operators::Join;
@@ -300,4 +301,33 @@ fn a_range_says_whether_it_changed() {
     major(&tree);
     assert_eq!(tree.changed_since("0".., at(50)).unwrap_err().kind(), ErrorKind::HistoryCollected);
     assert!(!tree.changed_since("0".., at(102)).unwrap());
+}
+
+/// Proves E-125, E-139: rows of an ingestion, and its deletes of ranges, are listed with the number they became visible at,
+/// whether blocks record their numbers or not; one under way bounds the list.
+#[test]
+fn ingestions_are_listed_with_their_number() {
+    for bounds in [false, true] {
+        let fs: Arc<MemFs> = Arc::default();
+        let options = || options(&fs).tables(small_tables().seqno_bounds(bounds));
+        let tree = Tree::open(options()).unwrap();
+        tree.insert("b", "old", at(3)).unwrap();
+        let mut ingestion = tree.ingest(IngestOptions::at(at(7))).unwrap();
+        ingestion.put("a", "x").unwrap();
+        ingestion.remove("c").unwrap();
+        ingestion.remove_range("f".."h").unwrap();
+        ingestion.finish().unwrap();
+        tree.insert("d", "late", at(9)).unwrap();
+        for _ in 0..2 {
+            check(&tree, 0, "3+b=old 7#f..h 7+a=x 7-c 9+d=late");
+            check(&tree, 7, "7#f..h 7+a=x 7-c 9+d=late");
+            check(&tree, 8, "9+d=late");
+            assert!(tree.changed_since("a"..="a", at(7)).unwrap());
+            assert!(!tree.changed_since("a"..="a", at(8)).unwrap());
+            flush(&tree);
+            major(&tree);
+        }
+        drop(tree);
+        check(&Tree::open(options()).unwrap(), 4, "7#f..h 7+a=x 7-c 9+d=late");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_engine::{CompactOptions, RawEntry, Tree, TreeOptions};
+use lsm_engine::{CompactOptions, RawEntry, Tree, TreeBatch, TreeOptions};
 use lsm_fs::MemFs;
 use lsm_types::{Cut, Kind, RangeTombstone};
 
@@ -51,4 +51,27 @@ fn versions_are_listed_as_they_are_stored() {
         flush(&tree);
         tree.major_compact(&CompactOptions::default()).unwrap();
     }
+}
+
+/// What a batch lies over is seen as far as the view saw it, also as it is stored.
+#[test]
+fn versions_under_a_batch() {
+    let fs: Arc<MemFs> = Arc::default();
+    let tree =
+        Tree::open(TreeOptions::new("/db").store(|store| store.fs(fs)).tables(small_tables())).unwrap();
+    tree.insert("a", "x", at(1)).unwrap();
+    flush(&tree);
+    let view = tree.view_at(at(2)).unwrap();
+    tree.insert("a", "late", at(2)).unwrap();
+    tree.remove_range("a".."c", at(3)).unwrap();
+    let mut batch = TreeBatch::new();
+    batch.insert("b", "own").unwrap();
+    batch.remove_range("a".."b").unwrap();
+    let overlaid = view.overlaid(&batch).unwrap().to_view();
+    let listed: Vec<String> = overlaid.versions::<&str>(..).map(|entry| brief(&entry.unwrap())).collect();
+    assert_eq!(listed, ["a@1 Put x", "b@2 Put own"]);
+    let ranges = overlaid.range_tombstones::<&str>(..).unwrap();
+    assert_eq!(ranges.iter().map(|one| one.seqno).collect::<Vec<_>>(), [at(3)]);
+    assert_eq!(ranges[0].end, Cut::Before("b".into()));
+    assert_eq!(overlaid.get_entry("a").unwrap(), None);
 }
