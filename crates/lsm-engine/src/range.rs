@@ -43,13 +43,11 @@ impl End {
         shared: Option<SharedPrefix>,
         keys_only: bool,
     ) -> Result<&'a mut Self> {
-        match slot {
-            Some(end) => Ok(end),
-            None => {
-                let walk = walk::open(view, bounds, shared, keys_only)?;
-                Ok(slot.insert(Box::new(Self { walk, started: false, failed: None })))
-            }
+        if let Some(end) = slot {
+            return Ok(end);
         }
+        let walk = walk::open(view, bounds, shared, keys_only)?;
+        Ok(slot.insert(Box::new(Self { walk, started: false, failed: None })))
     }
 }
 
@@ -128,7 +126,7 @@ impl Range {
     }
 
     /// Whether there is no key from here on; looks at no value.
-    pub(crate) fn is_exhausted(mut self) -> Result<bool> {
+    pub(crate) fn holds_nothing(mut self) -> Result<bool> {
         self.keys_only = true;
         Ok(self.advance()?.is_none())
     }

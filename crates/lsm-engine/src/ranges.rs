@@ -17,7 +17,7 @@ use crate::{Cursor, Entry, View, prefix_scan::owned_bounds};
 /// an error the iterator is finished, unless a key's operands could not be folded: that is an error of this key.
 pub struct Ranges<I, K> {
     cursor: Cursor,
-    ranges: I,
+    rest: I,
     state: State,
     keys: PhantomData<fn() -> K>,
 }
@@ -34,7 +34,7 @@ enum State {
 impl<I, K> Ranges<I, K> {
     pub(crate) fn new(view: View, ranges: I) -> Self {
         let cursor = Cursor::new(view, (Bound::Unbounded, Bound::Unbounded));
-        Self { cursor, ranges, state: State::Between, keys: PhantomData }
+        Self { cursor, rest: ranges, state: State::Between, keys: PhantomData }
     }
 }
 
@@ -51,7 +51,7 @@ where
                 return Ok(true);
             }
             self.state = State::Finished;
-            let Some(range) = self.ranges.next() else { break };
+            let Some(range) = self.rest.next() else { break };
             self.cursor.set_bounds(owned_bounds(&range))?;
             let found = self.cursor.seek_first()?;
             self.state = if found { State::Within } else { State::Between };

@@ -224,12 +224,12 @@ pub trait Reader {
 
     /// Whether there is no entry; looks no further than the first one.
     fn is_empty(&self) -> Result<bool> {
-        self.iter().is_exhausted()
+        self.iter().holds_nothing()
     }
 
     /// Whether any key starts with `prefix`; looks no further than the first one.
     fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(!self.prefix(prefix).is_exhausted()?)
+        Ok(!self.prefix(prefix).holds_nothing()?)
     }
 
     /// Number of entries, by a walk over all keys. [`Range::count_keys`] counts those of a range.
