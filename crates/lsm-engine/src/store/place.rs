@@ -20,7 +20,8 @@ pub(crate) fn run_age(levels: &Levels, level: Level, table: TableId) -> Option<u
 /// Adds to `edit`, which applies first, the tables of one output.
 ///
 /// They join the newest run of the level that they do not overlap and that nothing newer overlaps; otherwise they
-/// become a run of their own: at `age` when it is given, on top of the level when not.
+/// become a run of their own: at `age` when it is given, on top of the level when not. A table of range tombstones
+/// alone, which a stretch of keys without survivors leaves, has no place among the keys of a run, and gets its own.
 pub(crate) fn place_tables(
     draft: &mut Draft<'_>,
     edit: &mut VersionEdit,
@@ -30,12 +31,13 @@ pub(crate) fn place_tables(
     tables: &[Arc<TableDescriptor>],
     order: &KeyOrder,
 ) -> Result<()> {
-    if tables.is_empty() {
-        return Ok(());
-    }
-    let run = choose_run(draft, edit, tree, level, age, tables, order)?;
-    for table in tables {
-        edit.push(tree, TreeEdit::AddTable { level, run, table: table.clone() });
+    let (keyed, bare): (Vec<_>, Vec<_>) = tables.iter().cloned().partition(|table| table.entries.is_some());
+    let groups = std::iter::once(keyed.as_slice()).chain(bare.chunks(1));
+    for group in groups.filter(|group| !group.is_empty()) {
+        let run = choose_run(draft, edit, tree, level, age, group, order)?;
+        for table in group {
+            edit.push(tree, TreeEdit::AddTable { level, run, table: table.clone() });
+        }
     }
     Ok(())
 }
