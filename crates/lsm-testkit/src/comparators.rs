@@ -1,12 +1,16 @@
 //! Orders other than that of bytes, to find out who compares bytes where keys should be compared.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, ops::Bound, sync::Arc};
 
-use lsm_types::{Bytewise, Comparator};
+use lsm_types::{Bytewise, Comparator, Slice};
 
 /// Byte order, backwards.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reverse;
+
+/// Byte order, backwards, in which the keys with a prefix have bounds: the upper one of byte order comes first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReverseByPrefix;
 
 /// Shorter keys first, then byte order: keys with a common prefix do not stand together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +31,20 @@ impl Comparator for Reverse {
 
     fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
         b.cmp(a)
+    }
+}
+
+impl Comparator for ReverseByPrefix {
+    fn name(&self) -> &'static str {
+        "test.reverse-by-prefix"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        b.cmp(a)
+    }
+
+    fn prefix_bounds(&self, prefix: &[u8]) -> Option<(Bound<Slice>, Bound<Slice>)> {
+        Bytewise.prefix_bounds(prefix).map(|(lower, upper)| (upper, lower))
     }
 }
 
@@ -66,8 +84,15 @@ impl Comparator for SuffixFirst {
 }
 
 /// Byte order and all the others.
-pub fn all() -> [Arc<dyn Comparator>; 5] {
-    [Arc::new(Bytewise), Arc::new(Reverse), Arc::new(LengthFirst), Arc::new(Numeric), Arc::new(SuffixFirst)]
+pub fn all() -> [Arc<dyn Comparator>; 6] {
+    [
+        Arc::new(Bytewise),
+        Arc::new(Reverse),
+        Arc::new(LengthFirst),
+        Arc::new(Numeric),
+        Arc::new(SuffixFirst),
+        Arc::new(ReverseByPrefix),
+    ]
 }
 
 #[cfg(test)]
@@ -92,6 +117,20 @@ mod tests {
                 prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse(), "{}", order.name());
                 if compare(&a, &b).is_le() && compare(&b, &c).is_le() {
                     prop_assert!(compare(&a, &c).is_le(), "{}", order.name());
+                }
+                // Where keys with a prefix have bounds, these hold them and no others.
+                if let Some((lower, upper)) = order.prefix_bounds(&a) {
+                    let above = match &lower {
+                        Bound::Unbounded => true,
+                        Bound::Included(lower) => compare(lower, &b).is_le(),
+                        Bound::Excluded(lower) => compare(lower, &b).is_lt(),
+                    };
+                    let below = match &upper {
+                        Bound::Unbounded => true,
+                        Bound::Included(upper) => compare(&b, upper).is_le(),
+                        Bound::Excluded(upper) => compare(&b, upper).is_lt(),
+                    };
+                    prop_assert_eq!(above && below, b.starts_with(&a), "{}", order.name());
                 }
             }
         }

@@ -9,6 +9,7 @@
 //! * [`ports`]: clock and chance that repeat.
 //! * [`schedule`]: threads that run one at a time, in an order that repeats.
 //! * [`sim`]: a backend that fails on order, and shows what a power loss at any moment may leave.
+//! * [`universe`]: random lives of a tree, judged read by read.
 
 pub mod comparators;
 pub mod conformance;
@@ -20,3 +21,4 @@ pub mod oracle;
 pub mod ports;
 pub mod schedule;
 pub mod sim;
+pub mod universe;

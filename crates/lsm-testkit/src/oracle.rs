@@ -38,13 +38,30 @@ impl fmt::Debug for Operator {
     }
 }
 
-/// A delete of all keys between two bounds.
+/// A delete of many keys.
 #[derive(Clone, Debug)]
 struct RangeDelete {
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
-    order: KeyOrder,
+    keys: RangeKeys,
     seqno: SeqNo,
+}
+
+#[derive(Clone, Debug)]
+enum RangeKeys {
+    /// Those between two bounds of an order.
+    Between(Bound<Vec<u8>>, Bound<Vec<u8>>, KeyOrder),
+    /// Those that start so.
+    Prefix(Vec<u8>),
+}
+
+impl RangeKeys {
+    fn holds(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Between(lower, upper, order) => {
+                is_between((lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice)), key, order)
+            }
+            Self::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
 }
 
 impl History {
@@ -79,18 +96,19 @@ impl History {
     /// Adds a delete of the keys between two bounds, in the order of `order`.
     pub fn delete_range(&mut self, bounds: (Bound<&[u8]>, Bound<&[u8]>), seqno: SeqNo, order: &KeyOrder) {
         let (lower, upper) = (bounds.0.map(<[u8]>::to_vec), bounds.1.map(<[u8]>::to_vec));
-        self.ranges.push(RangeDelete { lower, upper, order: order.clone(), seqno });
+        self.ranges.push(RangeDelete { keys: RangeKeys::Between(lower, upper, order.clone()), seqno });
+    }
+
+    /// Adds a delete of the keys that start with `prefix`, wherever they stand.
+    pub fn delete_prefix(&mut self, prefix: &[u8], seqno: SeqNo) {
+        self.ranges.push(RangeDelete { keys: RangeKeys::Prefix(prefix.to_vec()), seqno });
     }
 
     /// The newest delete of a range with `key` in it that a read sees which sees numbers below `before`: it hides
     /// what is strictly older.
     fn range_deleted(&self, key: &[u8], before: SeqNo) -> Option<SeqNo> {
-        let holds = |delete: &&RangeDelete| {
-            let bounds = (delete.lower.as_ref().map(Vec::as_slice), delete.upper.as_ref().map(Vec::as_slice));
-            is_between(bounds, key, &delete.order)
-        };
         let seen = self.ranges.iter().filter(|delete| delete.seqno < before);
-        seen.filter(holds).map(|delete| delete.seqno).max()
+        seen.filter(|delete| delete.keys.holds(key)).map(|delete| delete.seqno).max()
     }
 
     /// Forgets every write numbered at or above `from`: what a crash does that lost them.
@@ -137,6 +155,16 @@ impl History {
             return Ok(value.map(<[u8]>::to_vec));
         }
         Ok(Some(operator.full_merge(key, value, &operands)?.to_vec()))
+    }
+
+    /// The versions of `key`, newest first, that a read sees which sees numbers below `before`, and that no delete of a
+    /// range hides.
+    pub fn survivors(&self, key: &[u8], before: SeqNo) -> Vec<&Version> {
+        let deleted = self.range_deleted(key, before);
+        let mut seen: Vec<&Version> = self.keys.get(key).into_iter().flatten().collect();
+        seen.retain(|version| version.seqno < before && deleted <= Some(version.seqno));
+        seen.sort_by_key(|version| std::cmp::Reverse(version.seqno));
+        seen
     }
 
     /// Keys whose operands do not fold, for a read that sees numbers below `before`.

@@ -67,7 +67,7 @@ pub(crate) fn rows(text: &str) -> Vec<Row> {
 }
 
 /// Byte order and all others.
-pub(crate) fn orders() -> [KeyOrder; 5] {
+pub(crate) fn orders() -> [KeyOrder; 6] {
     comparators::all().map(KeyOrder::new)
 }
 
