@@ -6,11 +6,9 @@
     reason = "each test file uses its part, and should fail where it fails"
 )]
 
-use std::{cmp::Ordering, ops::Bound};
-
 use lsm_engine::{FlushOptions, Reader, TablePolicy, Tree};
-pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse};
-use lsm_types::{Bytewise, Comparator, Error, SeqNo, Slice};
+pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse, ReverseByPrefix};
+use lsm_types::{Error, SeqNo, Slice};
 
 /// A sequence number.
 pub(crate) fn at(raw: u64) -> SeqNo {
@@ -26,23 +24,6 @@ pub(crate) fn small_tables() -> TablePolicy {
     tables.filter_partition_bytes = 256;
     tables.filter_partitioning = vec![true];
     tables
-}
-
-/// Byte order, backwards, in which the keys with a prefix have bounds: the upper one of byte order comes first.
-pub(crate) struct ReverseByPrefix;
-
-impl Comparator for ReverseByPrefix {
-    fn name(&self) -> &'static str {
-        "test.reverse-by-prefix"
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        b.cmp(a)
-    }
-
-    fn prefix_bounds(&self, prefix: &[u8]) -> Option<(Bound<Slice>, Bound<Slice>)> {
-        Bytewise.prefix_bounds(prefix).map(|(lower, upper)| (upper, lower))
-    }
 }
 
 /// All entries that a reader sees.

@@ -1,0 +1,363 @@
+//! A tree in memory as the subject of random lives.
+
+use std::{path::PathBuf, sync::Arc};
+
+use lsm_compaction_planner::{
+    CompactionStrategy, Inputs, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec, Plan, PlanView,
+    PullDown, Reason, Settings,
+};
+use lsm_engine::{
+    BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, LevelFilter, Outcome, Reader,
+    TablePolicy, Tree, TreeBatch, TreeOptions, View, WeakDeletes,
+};
+use lsm_fs::MemFs;
+use lsm_testkit::{
+    dice::Dice,
+    ports::{SeededRandom, TestClock},
+    universe::{Axes, Life, Snapshot, Subject, Weak, Write},
+};
+use lsm_types::{
+    DelimitedPrefix, ErrorKind, FixedPrefix, Level, PrefixExtractor, Result, SeqNo, Spawner, TableId,
+};
+
+use crate::{common::small_tables, read_forms::forms};
+
+/// A tree that lives in memory.
+pub(crate) struct Living {
+    tree: Tree,
+    place: Place,
+}
+
+/// Where it is, and what it is opened with.
+#[derive(Clone)]
+struct Place {
+    axes: Axes,
+    memory: Arc<MemFs>,
+    clock: Arc<TestClock>,
+    random: Arc<SeededRandom>,
+    /// How often it was opened: filters, codecs and partitions differ from time to time.
+    opens: u32,
+    /// How many checkpoints were taken.
+    copies: u32,
+    path: PathBuf,
+}
+
+impl Place {
+    fn open(mut self) -> Result<Living> {
+        let axes = &self.axes;
+        let mut options = TreeOptions::new(&self.path)
+            .store(|store| {
+                store
+                    .fs(self.memory.clone())
+                    .clock(self.clock.clone())
+                    .random(self.random.clone())
+                    .cache(BlockCache::new(axes.cache_bytes.into()))
+                    .manifest_rotate_min(axes.rotate_bytes.into())
+                    .file_id_block(1 + axes.variant % 5)
+                    .compaction_threads(4)
+                    .compaction_pool(Arc::new(Nobody))
+            })
+            .comparator(axes.comparator())
+            .tables(self.tables())
+            .level_count(axes.levels)
+            .table_target_bytes(axes.table_bytes.into());
+        if let Some(operator) = axes.operator() {
+            options = options.merge_operator(operator);
+        }
+        if axes.weak == Weak::Strict {
+            options = options.weak_deletes(WeakDeletes::Strict);
+        }
+        if let Some(extractor) = self.extractor() {
+            options = options.prefix_extractor(extractor);
+        }
+        self.opens += 1;
+        Ok(Living { tree: Tree::open(options)?, place: self })
+    }
+
+    /// Changes with each opening.
+    fn chance(&self) -> Dice {
+        Dice::new(u64::from(self.axes.variant) << 32 | u64::from(self.opens))
+    }
+
+    fn tables(&self) -> TablePolicy {
+        let mut dice = self.chance();
+        let mut tables = if dice.one_in(3) { TablePolicy::default() } else { small_tables() };
+        tables.data_block_bytes = vec![self.axes.block_bytes];
+        tables.bundle_shift = vec![dice.roll().to_le_bytes()[0] % 3];
+        tables.filter_partitioning = vec![dice.coin()];
+        tables.pin_filter = vec![dice.coin()];
+        let bits = [None, Some(1.0), Some(4.5), Some(16.0)][dice.index(4)];
+        let filter = bits.map_or(LevelFilter::Off, |bits| LevelFilter::bits(bits).unwrap());
+        if dice.one_in(3) { tables } else { tables.filter(filter) }
+    }
+
+    fn extractor(&self) -> Option<Arc<dyn PrefixExtractor>> {
+        match (self.axes.variant + self.opens) % 7 {
+            0 => None,
+            1 | 2 => Some(Arc::new(DelimitedPrefix::new(b'/', 1))),
+            3 => Some(Arc::new(DelimitedPrefix::new(b'/', 3))),
+            4 => Some(Arc::new(FixedPrefix::new(4))),
+            5 => Some(Arc::new(FixedPrefix::new(2))),
+            _ => Some(Arc::new(FixedPrefix::new(1))),
+        }
+    }
+}
+
+impl Living {
+    fn strategy(&self, index: usize, seed: u32) -> Box<dyn CompactionStrategy> {
+        let mut dice = Dice::new(seed.into());
+        let target = u64::from(self.place.axes.table_bytes);
+        let any = |dice: &mut Dice| Level::new(dice.roll().to_le_bytes()[0] % self.place.axes.levels);
+        let filled = self.tree.stats().levels.into_iter().filter(|level| level.tables > 0);
+        let filled: Vec<Level> = filled.map(|level| level.level).collect();
+        // Mostly from where there is something.
+        let pair = |dice: &mut Dice| {
+            let a = filled.get(dice.index(filled.len() + 1)).copied().unwrap_or_else(|| any(dice));
+            let b = any(dice);
+            (a.min(b), a.max(b))
+        };
+        match Self::STRATEGIES[index] {
+            "leveled" => Box::new(Leveled {
+                l0_threshold: 1 + dice.roll().to_le_bytes()[0] % 3,
+                table_target_bytes: target,
+                level_ratios: vec![[1.5, 2.0, 10.0][dice.index(3)]],
+                dynamic_level_bytes: dice.coin(),
+                multi_level: dice.coin(),
+            }),
+            "move down" => {
+                let (from, to) = pair(&mut dice);
+                Box::new(MoveDown { from, to })
+            }
+            "pull down" => {
+                let (from, to) = pair(&mut dice);
+                Box::new(PullDown { from, to })
+            }
+            _ => Box::new(Any { seed, target }),
+        }
+    }
+}
+
+/// A pool that runs nothing: a job works off its segments alone, one after the other, so that a life repeats.
+struct Nobody;
+
+impl Spawner for Nobody {
+    fn spawn(&self, _: Box<dyn FnOnce() + Send>) {}
+}
+
+/// Plans as the dice say; many of them break a rule, and are refused for it.
+struct Any {
+    seed: u32,
+    target: u64,
+}
+
+impl CompactionStrategy for Any {
+    fn name(&self) -> &'static str {
+        "AnyCompaction"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new().with("seed", u64::from(self.seed))
+    }
+
+    fn plan(&self, view: &PlanView<'_>) -> Plan {
+        let mut dice = Dice::new(self.seed.into());
+        let runs: Vec<(Level, Vec<TableId>)> = view
+            .levels
+            .iter()
+            .flat_map(|(level, runs)| runs.runs().iter().map(move |run| (level, run)))
+            .map(|(level, run)| (level, run.tables.iter().map(|table| table.id).collect()))
+            .collect();
+        if runs.is_empty() {
+            return Plan::Idle;
+        }
+        // Neighbouring runs, whole or in part, go to the level of the oldest or to a deeper one.
+        let from = dice.index(runs.len());
+        let to = from + dice.index(runs.len() - from);
+        let deepest = runs[to].0;
+        let count = view.levels.count();
+        let dest = if dice.coin() {
+            deepest
+        } else {
+            Level::new(deepest.get() + dice.roll().to_le_bytes()[0] % (count - deepest.get()))
+        };
+        let thin = if dice.coin() { 1 } else { 2 };
+        let tables = runs[from..=to].iter().flat_map(|(_, tables)| tables.iter().copied());
+        let wanted: Vec<TableId> = tables.filter(|_| thin == 1 || dice.coin()).collect();
+        let mut inputs = Inputs::select(view, wanted);
+        if dice.coin() && inputs.parts().iter().all(|part| part.level < dest) {
+            inputs = inputs.with_overlapping(view, dest);
+        }
+        if inputs.is_empty() {
+            return Plan::Idle;
+        }
+        let canonical = Level::new(dest.get() + dice.roll().to_le_bytes()[0] % (count - dest.get()));
+        let output = OutputSpec::new(view, &inputs, dest, canonical, self.target);
+        if dice.one_in(4) {
+            return Plan::Move(MovePlan { inputs, output, reason: Reason::Requested });
+        }
+        Plan::Merge(MergePlan { inputs, output, reason: Reason::Requested })
+    }
+}
+
+impl Subject for Living {
+    type View = View;
+    type Hold = HoldGuard;
+
+    const STRATEGIES: &'static [&'static str] = &["leveled", "major", "move down", "pull down", "any"];
+    const OUTCOMES: &'static [&'static str] = &["idle", "moved", "dropped", "merged", "refused"];
+
+    fn create(axes: &Axes) -> Result<Self> {
+        let place = Place {
+            axes: *axes,
+            memory: Arc::new(MemFs::new()),
+            clock: Arc::new(TestClock::new()),
+            random: Arc::new(SeededRandom::new(axes.variant.into())),
+            opens: 0,
+            copies: 0,
+            path: "/db".into(),
+        };
+        place.open()
+    }
+
+    fn reopen(self) -> Result<Self> {
+        self.tree.close()?;
+        self.place.open()
+    }
+
+    fn copy(&mut self) -> Result<Self> {
+        self.place.copies += 1;
+        let path = PathBuf::from(format!("/copy-{}", self.place.copies));
+        self.tree.checkpoint(&path, &CheckpointOptions::default())?;
+        Place { path, ..self.place.clone() }.open()
+    }
+
+    fn close(self) -> Result<()> {
+        self.tree.close()
+    }
+
+    fn write(&self, write: &Write, seqno: SeqNo) -> Result<()> {
+        let tree = &self.tree;
+        match write {
+            Write::Put(key, value) => tree.insert(key, value, seqno),
+            Write::Delete(key) => tree.remove(key, seqno),
+            Write::DeleteWeak(key) => tree.remove_weak(key, seqno),
+            Write::Merge(key, operand) => tree.merge(key, operand, seqno),
+            Write::DeleteRange(lower, upper) => tree.remove_range((lower.clone(), upper.clone()), seqno),
+            Write::DeletePrefix(prefix) => tree.remove_prefix(prefix, seqno),
+        }
+        .map(drop)
+    }
+
+    fn batch(&self, writes: &[Write], seqno: SeqNo, shared: bool) -> Result<()> {
+        let mut batch = TreeBatch::new();
+        for write in writes {
+            match write {
+                Write::Put(key, value) => batch.insert(key, value),
+                Write::Delete(key) => batch.remove(key),
+                Write::DeleteWeak(key) => batch.remove_weak(key),
+                Write::Merge(key, operand) => batch.merge(key, operand),
+                Write::DeleteRange(lower, upper) => batch.remove_range((lower.clone(), upper.clone())),
+                Write::DeletePrefix(prefix) => batch.remove_prefix(prefix),
+            }?;
+        }
+        if shared {
+            return self.tree.apply_shared(&batch, seqno).map(drop);
+        }
+        let used = self.tree.apply(&batch, seqno)?;
+        assert_eq!(used.end.get() - used.start.get(), writes.len() as u64);
+        Ok(())
+    }
+
+    fn live(&self, life: &Life) -> Result<()> {
+        let tree = &self.tree;
+        match life {
+            Life::Clear(seqno) => tree.clear(*seqno),
+            Life::DropRange(lower, upper, seqno) => tree.drop_range((lower.clone(), upper.clone()), *seqno),
+            Life::PurgeRange(lower, upper, seqno) => tree.purge_range((lower.clone(), upper.clone()), *seqno),
+            Life::Seal => {
+                tree.seal(None);
+                Ok(())
+            }
+            Life::Flush => tree.flush(&FlushOptions::default()).map(drop),
+            Life::Watermark(seqno) => {
+                tree.set_gc_watermark(*seqno);
+                Ok(())
+            }
+        }
+    }
+
+    fn compact(&self, strategy: usize, seed: u32) -> Result<&'static str> {
+        let mut options = CompactOptions::default();
+        if !seed.is_multiple_of(3) {
+            options = options.segment_min_bytes(0);
+        }
+        let is_major = Self::STRATEGIES[strategy] == "major";
+        let report = if is_major && seed.is_multiple_of(2) {
+            self.tree.major_compact(&options)
+        } else if is_major {
+            self.tree.compact(&Major::default(), &options)
+        } else {
+            self.tree.compact(&*self.strategy(strategy, seed), &options)
+        };
+        let may_be_refused = !["leveled", "major"].contains(&Self::STRATEGIES[strategy]);
+        match report {
+            Ok(report) => Ok(match report.outcome {
+                Outcome::Idle => "idle",
+                Outcome::Moved => "moved",
+                Outcome::Dropped => "dropped",
+                Outcome::Merged => "merged",
+                _ => panic!("nobody else compacts"),
+            }),
+            Err(error) if may_be_refused && error.kind() == ErrorKind::InvalidArgument => Ok("refused"),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn view(&self) -> (View, SeqNo) {
+        let view = self.tree.view();
+        let before = view.before();
+        (view, before)
+    }
+
+    fn view_at(&self, before: SeqNo) -> Result<View> {
+        self.tree.view_at(before)
+    }
+
+    fn hold(&self, before: SeqNo) -> Result<HoldGuard> {
+        self.tree.hold(before)
+    }
+
+    fn floor(&self) -> SeqNo {
+        self.tree.retention_floor()
+    }
+
+    fn is_clean(&self) -> Result<bool> {
+        Ok(self.tree.verify()?.is_clean())
+    }
+
+    fn forms() -> Vec<&'static str> {
+        forms::<Tree>().iter().map(|(name, _)| *name).collect()
+    }
+
+    fn read(
+        &self,
+        view: Option<&View>,
+        form: usize,
+        expected: &Snapshot,
+        dice: &mut Dice,
+    ) -> std::result::Result<u64, String> {
+        let (name, outcome) = match view {
+            Some(view) => (forms::<View>()[form].0, forms::<View>()[form].1(view, expected, dice)),
+            None => (forms::<Tree>()[form].0, forms::<Tree>()[form].1(&self.tree, expected, dice)),
+        };
+        outcome.map_err(|told| format!("{name} below {}: {told}", expected.before()))
+    }
+
+    fn get(&self, view: Option<&View>, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = match view {
+            Some(view) => view.get(key)?,
+            None => self.tree.get(key)?,
+        };
+        Ok(value.map(|value| value.to_vec()))
+    }
+}

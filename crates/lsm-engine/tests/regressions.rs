@@ -1,0 +1,118 @@
+//! Random lives in which a read once differed, as short as they could be made. A failure of `model` prints the next
+//! one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::unnecessary_wraps,
+    reason = "a test should fail where it fails"
+)]
+
+mod common;
+#[path = "common/life.rs"]
+mod life;
+#[path = "common/read_forms.rs"]
+mod read_forms;
+
+use std::sync::Arc;
+
+use common::{at, flush, small_tables};
+use life::Living;
+use lsm_compaction_planner::PullDown;
+use lsm_engine::{CompactOptions, Reader, Tree, TreeOptions};
+use lsm_fs::MemFs;
+use lsm_testkit::universe::{
+    Axes, Keys,
+    Op::{self, *},
+    replay,
+};
+use lsm_types::Level;
+
+#[track_caller]
+fn check(axes: &Axes, ops: &[Op]) {
+    if let Err(told) = replay::<Living>(axes, ops) {
+        panic!("{told}");
+    }
+}
+
+/// The judge itself was wrong here, about a number used twice.
+#[test]
+fn a_late_number_is_not_the_next_one() {
+    let ops = [
+        Delete { key: 8, late: 5 },
+        TakeView { held: false },
+        Batch { len: 5, shared: true, seed: 762_613_676 },
+    ];
+    check(&Axes { first: 0, ..Axes::PLAIN }, &ops);
+}
+
+/// Of two operations on a key in a batch with one number only the last one is written, and may be written again: the
+/// judge repeated the other one.
+#[test]
+fn what_a_batch_left_out_is_not_repeated() {
+    let ops = [
+        Batch { len: 4, shared: true, seed: 2_709_374_251 },
+        Delete { key: 15, late: 0 },
+        Weak { key: 8, what: 4, late: 0 },
+        Replay { back: 5 },
+    ];
+    check(&Axes::PLAIN, &ops);
+}
+
+/// Of a compaction in segments one may have no survivors, and range tombstones that have to stay: the job could not be
+/// installed then.
+#[test]
+fn a_segment_of_range_tombstones_alone_is_installed() {
+    let options = TreeOptions::new("/db")
+        .store(|store| store.fs(Arc::new(MemFs::new())).compaction_threads(4))
+        .tables(small_tables());
+    let tree = Tree::open(options).unwrap();
+    let key = |number: u64| format!("key-{number:03}");
+    for number in 0..400 {
+        if (20..380).contains(&number) {
+            tree.remove(key(number), at(1 + number)).unwrap();
+        } else {
+            tree.insert(key(number), [b'v'; 40], at(1 + number)).unwrap();
+        }
+    }
+    flush(&tree);
+    tree.remove_range(key(10)..key(390), at(600)).unwrap();
+    flush(&tree);
+    // The deletes of single keys go, that of the range stays.
+    tree.set_gc_watermark(at(500));
+    let down = PullDown { from: Level::new(0), to: Level::new(1) };
+    tree.compact(&down, &CompactOptions::default().segment_min_bytes(0)).unwrap();
+    assert!(tree.stats().levels.iter().any(|level| level.range_tombstones > 0));
+    assert_eq!(tree.count().unwrap(), 20);
+    assert_eq!(tree.view_at(at(600)).unwrap().count().unwrap(), 40);
+    tree.set_gc_watermark(at(700));
+    tree.major_compact(&CompactOptions::default()).unwrap();
+    assert_eq!((tree.count().unwrap(), tree.verify().unwrap().is_clean()), (20, true));
+}
+
+/// The same, as a life met it.
+#[test]
+fn a_life_with_a_segment_of_range_tombstones() {
+    let ops = [
+        Merge { key: 13, late: 0, refused: false },
+        DeleteRange { from: 2, to: 0, kinds: 1, late: 0 },
+        DropRange { from: 6, to: 5 },
+        DeleteRange { from: 3, to: 7, kinds: 6, late: 0 },
+        Weak { key: 2, what: 11, late: 0 },
+        DeleteRange { from: 10, to: 5, kinds: 6, late: 0 },
+        Put { key: 15, len: 22, late: 0 },
+        Compact { strategy: 250, seed: 1_109_175_866 },
+        Put { key: 4, len: 1, late: 0 },
+        Put { key: 7, len: 14, late: 0 },
+        Put { key: 8, len: 17, late: 0 },
+        Put { key: 14, len: 11, late: 0 },
+        Reopen,
+        Put { key: 14, len: 226, late: 0 },
+        Weak { key: 13, what: 10, late: 0 },
+        Seal,
+        Hold { back: 13 },
+        Flush,
+        Watermark { back: 7 },
+        Compact { strategy: 39, seed: 3_703_555_811 },
+    ];
+    check(&Axes { keys: Keys::Edges, ..Axes::PLAIN }, &ops);
+}
