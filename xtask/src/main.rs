@@ -5,6 +5,7 @@ mod ci;
 mod fuzz;
 mod golden;
 mod map;
+mod mutants;
 mod peers;
 mod readme;
 mod repo;
@@ -45,6 +46,11 @@ const TASKS: &[Task] = &[
         name: "torture",
         help: "NAME [ARGS..]  long runs that try to prove the engine wrong; without a name, their names",
         run: torture::run,
+    },
+    Task {
+        name: "mutants",
+        help: "[--seconds S] [NAME..]  faults put into the engine, and whether the judge of reads finds them",
+        run: mutants::run,
     },
     Task { name: "golden", help: "rewrites the golden files of the formats", run: golden::run },
     Task { name: "bench", help: "[NAME]  the criterion suites", run: bench::run },

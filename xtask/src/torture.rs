@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod filter;
 mod kill;
+mod oracle;
 
 use crate::repo::Repo;
 use crate::trouble::Trouble;
@@ -12,8 +13,13 @@ use crate::trouble::Trouble;
 /// A torture and its code.
 type Torture = (&'static str, fn(&Repo, &[String]) -> Result<(), Trouble>);
 
-const TORTURES: &[Torture] =
-    &[("crash", crash::run), ("damage", damage::run), ("filter", filter::run), ("kill", kill::run)];
+const TORTURES: &[Torture] = &[
+    ("crash", crash::run),
+    ("damage", damage::run),
+    ("filter", filter::run),
+    ("kill", kill::run),
+    ("oracle", oracle::run),
+];
 
 pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
     let known = || TORTURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
