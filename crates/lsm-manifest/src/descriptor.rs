@@ -117,4 +117,16 @@ impl TableDescriptor {
     pub fn is_range_tombstones_only(&self) -> bool {
         self.entries.is_none()
     }
+
+    /// Whether it holds deletes of any kind.
+    pub fn has_deletes(&self) -> bool {
+        self.counts.tombstones > 0 || self.counts.weak_tombstones > 0 || self.counts.range_tombstones > 0
+    }
+
+    /// Tombstones, weak ones among them, in thousandths of its entries.
+    pub fn delete_share(&self) -> u16 {
+        let deletes = u128::from(self.counts.tombstones) + u128::from(self.counts.weak_tombstones);
+        let share = deletes * 1000 / u128::from(self.counts.entries.max(1));
+        u16::try_from(share.min(1000)).unwrap_or(1000)
+    }
 }

@@ -6,7 +6,7 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::cmp::Ordering;
 
-use lsm_types::{Cut, EditIndex, KeyOrder, KeyRange, RunId, Slice};
+use lsm_types::{Cut, EditIndex, KeyOrder, KeyRange, RunId, Slice, UnixNanos};
 
 use crate::TableDescriptor;
 
@@ -25,6 +25,21 @@ impl Chunk {
     /// The tables, in key order.
     pub fn tables(&self) -> &[Arc<TableDescriptor>] {
         &self.tables
+    }
+
+    /// When the first of them was written.
+    pub fn oldest_at(&self) -> UnixNanos {
+        self.summary.oldest_at
+    }
+
+    /// When the first of those that hold deletes of any kind was written; `None` when none does.
+    pub fn oldest_deletes_at(&self) -> Option<UnixNanos> {
+        self.summary.oldest_deletes_at
+    }
+
+    /// The largest share of tombstones in a table, in thousandths of its entries.
+    pub fn delete_share_max(&self) -> u16 {
+        self.summary.delete_share
     }
 
     fn max(&self) -> Option<&Slice> {
@@ -286,6 +301,12 @@ struct Summary {
     oldest: EditIndex,
     /// Greatest `created_edit`.
     newest: EditIndex,
+    /// Smallest `created_at`.
+    oldest_at: UnixNanos,
+    /// Smallest `created_at` of a table with deletes.
+    oldest_deletes_at: Option<UnixNanos>,
+    /// Greatest share of tombstones, in thousandths.
+    delete_share: u16,
 }
 
 impl Summary {
@@ -295,6 +316,9 @@ impl Summary {
             end: table.coverage_end.clone(),
             oldest: table.created_edit,
             newest: table.created_edit,
+            oldest_at: table.created_at,
+            oldest_deletes_at: table.has_deletes().then_some(table.created_at),
+            delete_share: table.delete_share(),
         }
     }
 
@@ -316,6 +340,10 @@ impl Summary {
         }
         self.oldest = self.oldest.min(table.created_edit);
         self.newest = self.newest.max(table.created_edit);
+        self.oldest_at = self.oldest_at.min(table.created_at);
+        let deletes_at = table.has_deletes().then_some(table.created_at);
+        self.oldest_deletes_at = self.oldest_deletes_at.into_iter().chain(deletes_at).min();
+        self.delete_share = self.delete_share.max(table.delete_share());
     }
 
     /// Takes back what rested on `removed` alone; `rest` are the tables left, at least one. What did not rest on it
@@ -325,6 +353,14 @@ impl Summary {
             let edits = || rest.iter().map(|table| table.created_edit);
             self.oldest = edits().min().unwrap_or(self.oldest);
             self.newest = edits().max().unwrap_or(self.newest);
+        }
+        if self.oldest_at == removed.created_at {
+            self.oldest_at = rest.iter().map(|table| table.created_at).min().unwrap_or(self.oldest_at);
+        }
+        if removed.has_deletes() {
+            let with_deletes = rest.iter().filter(|table| table.has_deletes());
+            self.oldest_deletes_at = with_deletes.map(|table| table.created_at).min();
+            self.delete_share = rest.iter().map(|table| table.delete_share()).max().unwrap_or(0);
         }
         if self.start == removed.coverage_start {
             let starts = rest.iter().map(|table| &table.coverage_start);
@@ -382,6 +418,7 @@ mod tests {
     }
 
     fn table(id: u64, entries: Option<KeyRange>) -> Arc<TableDescriptor> {
+        let tombstones = if id.is_multiple_of(3) { id % 50 } else { 0 };
         let seqnos = SeqNoRange { min: SeqNo::ZERO, max: SeqNo::ZERO };
         Arc::new(TableDescriptor {
             id: TableId::new(id),
@@ -391,14 +428,14 @@ mod tests {
             format: (1, 0),
             features: 0,
             key_id: 0,
-            created_at: UnixNanos::new(0),
+            created_at: UnixNanos::new(id * 7907 % 89),
             created_edit: EditIndex::new(id * 7919 % 97),
             coverage_start: entries.as_ref().map_or(Cut::Start, |range| Cut::Before(range.min.clone())),
             coverage_end: entries.as_ref().map_or(Cut::End, |range| Cut::After(range.max.clone())),
             entries,
             seqnos,
             point_seqnos: None,
-            counts: Counts::default(),
+            counts: Counts { entries: 100, tombstones, ..Counts::default() },
             sizes: Sizes::default(),
             census: Census::default(),
             directory: DirectoryHandle::default(),
