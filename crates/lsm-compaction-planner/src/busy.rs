@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use lsm_manifest::TableDescriptor;
-use lsm_types::{Level, TableId};
+use lsm_types::{Level, RunId, TableId};
 
 use crate::Inputs;
 
@@ -14,20 +14,28 @@ use crate::Inputs;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BusySet {
     tables: BTreeMap<TableId, Busy>,
+    /// How many tables of a run are taken.
+    runs: BTreeMap<RunId, usize>,
     filter: Filter,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Busy {
     pub(crate) level: Level,
+    run: RunId,
     pub(crate) file_bytes: u64,
 }
 
 impl BusySet {
-    /// Takes a table that stands at `level`; `false` when it was taken before.
-    pub fn insert(&mut self, level: Level, table: &TableDescriptor) -> bool {
+    /// Takes a table that stands in `run` of `level`; `false` when it was taken before.
+    pub fn insert(&mut self, level: Level, run: RunId, table: &TableDescriptor) -> bool {
         self.filter.add(table.id);
-        self.tables.insert(table.id, Busy { level, file_bytes: table.file_len }).is_none()
+        let before = self.tables.insert(table.id, Busy { level, run, file_bytes: table.file_len });
+        if let Some(before) = before {
+            self.leave_run(before.run);
+        }
+        *self.runs.entry(run).or_default() += 1;
+        before.is_none()
     }
 
     /// Takes all tables of a plan; `false`, taking none, when one of them was taken before.
@@ -38,7 +46,7 @@ impl BusySet {
         }
         for part in inputs.parts() {
             for table in &part.tables {
-                self.insert(part.level, table);
+                self.insert(part.level, part.run, table);
             }
         }
         true
@@ -46,7 +54,7 @@ impl BusySet {
 
     /// Gives a table back; `false` when it was not taken.
     pub fn remove(&mut self, table: TableId) -> bool {
-        let was_taken = self.tables.remove(&table).is_some();
+        let was_taken = self.take_out(table);
         self.filter = Filter::of(self.tables.keys());
         was_taken
     }
@@ -54,9 +62,29 @@ impl BusySet {
     /// Gives back what [`BusySet::lease`] took.
     pub fn release(&mut self, inputs: &Inputs) {
         for table in inputs.tables() {
-            self.tables.remove(&table.id);
+            self.take_out(table.id);
         }
         self.filter = Filter::of(self.tables.keys());
+    }
+
+    fn take_out(&mut self, table: TableId) -> bool {
+        let Some(busy) = self.tables.remove(&table) else { return false };
+        self.leave_run(busy.run);
+        true
+    }
+
+    fn leave_run(&mut self, run: RunId) {
+        if let Some(count) = self.runs.get_mut(&run) {
+            *count -= 1;
+            if *count == 0 {
+                self.runs.remove(&run);
+            }
+        }
+    }
+
+    /// Whether a running job owns a table of the run.
+    pub fn holds_of(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run)
     }
 
     /// Whether a running job owns the table.
@@ -126,11 +154,14 @@ mod tests {
         let ids = [0_u64, 1, 1024, 4999].map(TableId::new);
         for id in ids {
             busy.filter.add(id);
-            busy.tables.insert(id, Busy { level: Level::new(1), file_bytes: 1 });
+            let one = Busy { level: Level::new(1), run: RunId::new(id.get() % 2), file_bytes: 1 };
+            busy.tables.insert(id, one);
+            *busy.runs.entry(one.run).or_default() += 1;
         }
         assert_eq!((taken(&busy), busy.len()), (4, 4));
         assert!(busy.remove(TableId::new(1024)) && !busy.remove(TableId::new(1024)));
         assert_eq!(taken(&busy), 3);
+        assert!(busy.holds_of(RunId::new(0)) && busy.holds_of(RunId::new(1)));
         for id in ids {
             busy.remove(id);
         }

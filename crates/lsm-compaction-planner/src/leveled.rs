@@ -4,7 +4,7 @@
 //! half a ratio's number of times per level. With dynamic sizes the last level decides how large the others may be,
 //! so that all levels above it together hold about a tenth of the data whatever its amount.
 
-mod pick;
+pub(crate) mod pick;
 mod targets;
 
 use alloc::vec::Vec;

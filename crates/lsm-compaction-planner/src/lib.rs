@@ -5,7 +5,9 @@
 //! can be replayed and tried in the simulator ([`sim`]). [`validate`] says whether a plan may run at all; the engine asks
 //! it before every job, so a strategy with a fault costs time, never data.
 //!
-//! [`Leveled`] is the strategy to start with. Writing one's own takes one impl:
+//! [`Leveled`] is the strategy to start with. [`SizeTiered`] and [`LazyLeveling`] write less and read more, [`Fifo`]
+//! forgets. [`Overdue`], [`DropRange`] and [`Heal`] are put beside one of them by [`Fallback`] and [`PriorityList`].
+//! [`Major`], [`MoveDown`] and [`PullDown`] are asked once, by hand. Writing one's own takes one impl:
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -63,28 +65,47 @@
 extern crate alloc;
 
 mod busy;
+mod compose;
 mod cutter;
+mod drop_range;
+mod fifo;
+mod heal;
+mod lazy;
 mod leveled;
 mod major;
 mod output;
+mod overdue;
 mod plan;
 mod settings;
+mod space;
 mod span;
 mod strategy;
+mod stripe;
+mod tiered;
 mod validate;
 mod view;
 
+pub mod contract;
+pub mod forecast;
 pub mod sim;
 
 pub use busy::BusySet;
+pub use compose::{Fallback, PriorityList};
 pub use cutter::Cutter;
+pub use drop_range::{DropRange, is_covered};
+pub use fifo::Fifo;
+pub use heal::Heal;
+pub use lazy::LazyLeveling;
 pub use leveled::Leveled;
 pub use lsm_manifest::{LevelRuns, Levels, Run, TableDescriptor, Tables};
 pub use lsm_types::{KeyOrder, Level, RunId, TableId};
 pub use major::{Major, MoveDown, PullDown};
 pub use output::{BelowTable, OutputSpec};
+pub use overdue::Overdue;
 pub use plan::{DropPlan, Inputs, MergePlan, MovePlan, Plan, Reason, RunPart};
 pub use settings::{SettingValue, Settings};
+pub use space::{Admission, Demand, Grant, Ledger, Shortage, Space, Volume, admit};
 pub use strategy::{CompactionStrategy, Debt};
+pub use tiered::SizeTiered;
 pub use validate::{Refusal, validate};
 pub use view::{LevelsView, PlanView, TreeShape};

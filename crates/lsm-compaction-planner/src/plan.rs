@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use core::fmt;
 
-use lsm_manifest::TableDescriptor;
+use lsm_manifest::{Run, TableDescriptor};
 use lsm_types::{Level, RunId, TableId};
 
 use crate::{
@@ -127,6 +127,22 @@ pub enum Reason {
     Level0Full,
     /// A level holds more bytes than it may.
     LevelFull,
+    /// Neighbouring runs are of like size.
+    LikeSizes,
+    /// All runs together are much larger than the largest.
+    SpaceAmplification,
+    /// The tables are older than what is kept, or more than what is kept.
+    Expired,
+    /// The tables lie under range tombstones.
+    Covered,
+    /// A table consists of tombstones for a large part.
+    Tombstones,
+    /// Deletes wait for too long to be carried out.
+    DeleteDeadline,
+    /// A table was not rewritten for too long.
+    Age,
+    /// A table is damaged in a way that rewriting repairs.
+    Damaged,
     /// Someone asked.
     Requested,
 }
@@ -168,6 +184,15 @@ impl Inputs {
             }
         }
         Self { missing: wanted.pop_first(), ..Self::new(parts) }
+    }
+
+    /// All tables of some runs of a level, given from the newest on.
+    pub(crate) fn of_runs<'r>(level: Level, runs: impl IntoIterator<Item = &'r Run>) -> Self {
+        Self::new(runs.into_iter().map(|run| RunPart {
+            level,
+            run: run.id,
+            tables: run.tables.iter().cloned().collect(),
+        }))
     }
 
     /// Adds the tables of a deeper level that overlap these: what outputs in that level take the place of.

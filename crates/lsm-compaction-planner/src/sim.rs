@@ -1,7 +1,7 @@
 //! A tree without files, in which strategies can be tried.
 //!
 //! Keys are kept, values are not: every entry counts as the same number of bytes, and of a key only the newest version
-//! survives a merge. That is enough to see whether a strategy comes to rest, keeps its levels in order, and what it
+//! survives a merge; a tombstone does until nothing outside the merge may hold its key. That is enough to see whether a strategy comes to rest, keeps its levels in order, and what it
 //! writes for each byte that is written to it.
 //!
 //! ```
@@ -19,23 +19,17 @@
 //! # Ok::<(), lsm_compaction_planner::sim::SimError>(())
 //! ```
 
+pub(crate) mod stage;
+
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use lsm_manifest::{
-    Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, Levels, ManifestError, SeqNoRange, Sizes,
-    TableDescriptor, TreeEdit, TreeIdentity, VersionEdit,
+    Census, Counts, DirectoryHandle, Levels, ManifestError, SeqNoRange, Sizes, TableDescriptor,
 };
-use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
-};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, SeqNo, Slice, TableId, UnixNanos};
 
-use crate::{
-    BusySet, CompactionStrategy, Cutter, Inputs, OutputSpec, Plan, PlanView, Refusal, TreeShape, validate,
-};
-
-const TREE: TreeId = TreeId::new(0);
-/// Between the ages of runs, so that a run can be put between two of them.
-const AGE_STEP: u64 = 1 << 20;
+use crate::{CompactionStrategy, Cutter, Inputs, OutputSpec, Plan, PlanView, Refusal, validate};
+use stage::Stage;
 
 /// What a strategy did wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -55,19 +49,15 @@ pub enum SimError {
     Broken(#[from] ManifestError),
 }
 
-/// A key and the number of its write.
-type Entry = (Slice, SeqNo);
+/// A key, the number of its write, and whether that was a delete.
+type Entry = (Slice, SeqNo, bool);
 
 /// A tree of keys without values.
 #[derive(Clone, Debug)]
 pub struct Sim {
-    catalog: Catalog,
+    stage: Stage,
     contents: BTreeMap<TableId, Vec<Entry>>,
-    busy: BusySet,
-    shape: TreeShape,
-    levels: Levels,
     entry_bytes: u64,
-    counter: u64,
     flushed_bytes: u64,
     merged_bytes: u64,
 }
@@ -89,21 +79,10 @@ impl Job {
 impl Sim {
     /// An empty tree of `level_count` levels, with `entry_bytes` for every entry.
     pub fn new(level_count: u8, order: KeyOrder, entry_bytes: u64) -> Self {
-        let mut edit = VersionEdit::default();
-        edit.create_tree(TREE, TreeIdentity::new(order.comparator().name(), level_count));
-        edit.database.push(DatabaseEdit::ReserveIds(u64::MAX));
-        let mut catalog = Catalog::default();
-        catalog.set_order(TREE, order.clone());
-        let created = catalog.apply_in_place(&edit);
-        debug_assert!(created.is_ok(), "the first tree of a catalog can be created");
         Self {
-            catalog,
+            stage: Stage::new(level_count, order),
             contents: BTreeMap::new(),
-            busy: BusySet::default(),
-            shape: TreeShape::new(order),
-            levels: Levels::empty(level_count),
             entry_bytes,
-            counter: 0,
             flushed_bytes: 0,
             merged_bytes: 0,
         }
@@ -111,12 +90,18 @@ impl Sim {
 
     /// Tables by level and run.
     pub fn levels(&self) -> &Levels {
-        &self.levels
+        &self.stage.levels
     }
 
-    /// What a strategy sees now.
+    /// What a strategy sees now: all writes lie below the watermark.
     pub fn view(&self) -> PlanView<'_> {
-        PlanView::new(&self.levels, &self.busy, &self.shape)
+        self.stage.view()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, secs: u64) {
+        let nanos = secs.saturating_mul(1_000_000_000);
+        self.stage.now = UnixNanos::new(self.stage.now.get().saturating_add(nanos));
     }
 
     /// Bytes of all flushes.
@@ -131,15 +116,25 @@ impl Sim {
 
     /// Writes keys, each with a fresh number, into one table of level 0.
     pub fn flush<K: Into<Slice>>(&mut self, keys: impl IntoIterator<Item = K>) {
-        let mut entries: Vec<Entry> = keys.into_iter().map(|key| (key.into(), SeqNo::ZERO)).collect();
+        self.write(keys, false);
+    }
+
+    /// As [`Sim::flush`], with a tombstone for each key.
+    pub fn flush_deletes<K: Into<Slice>>(&mut self, keys: impl IntoIterator<Item = K>) {
+        self.write(keys, true);
+    }
+
+    fn write<K: Into<Slice>>(&mut self, keys: impl IntoIterator<Item = K>, deletes: bool) {
+        let mut entries: Vec<Entry> =
+            keys.into_iter().map(|key| (key.into(), SeqNo::ZERO, deletes)).collect();
         for entry in &mut entries {
-            entry.1 = SeqNo::new(self.next()).unwrap_or(SeqNo::MAX_WRITE);
+            entry.1 = SeqNo::new(self.stage.next()).unwrap_or(SeqNo::MAX_WRITE);
         }
         self.keep_newest(&mut entries);
-        let created = EditIndex::new(self.next());
+        let created = EditIndex::new(self.stage.next());
         let Some(table) = self.table(entries, created) else { return };
         self.flushed_bytes += table.file_len;
-        let placed = self.place(Level::new(0), alloc::vec![table], None);
+        let placed = self.stage.place(Level::new(0), alloc::vec![table], None);
         debug_assert!(placed.is_ok(), "a new table fits into a new run");
     }
 
@@ -149,7 +144,7 @@ impl Sim {
         let plan = strategy.plan(&view);
         validate(&plan, &view)?;
         let Some(inputs) = plan.inputs() else { return Ok(None) };
-        let leased = self.busy.lease(inputs);
+        let leased = self.stage.busy.lease(inputs);
         debug_assert!(leased, "a valid plan names idle tables");
         Ok(Some(Job { plan }))
     }
@@ -157,25 +152,27 @@ impl Sim {
     /// Carries a plan out, and gives it back.
     pub fn finish(&mut self, job: Job) -> Result<Plan, SimError> {
         let Some(inputs) = job.plan.inputs() else { return Ok(job.plan) };
-        self.busy.release(inputs);
+        self.stage.busy.release(inputs);
         let newest = inputs.parts().first().cloned();
-        let age =
-            newest.as_ref().and_then(|part| self.levels.level(part.level).run(part.run)).map(|run| run.age);
-        self.remove(inputs)?;
+        let age = newest
+            .as_ref()
+            .and_then(|part| self.stage.levels.level(part.level).run(part.run))
+            .map(|run| run.age);
+        self.stage.remove(inputs)?;
         match &job.plan {
             Plan::Idle | Plan::Drop(_) => {}
             Plan::Move(plan) => {
                 for part in plan.inputs.parts().iter().rev() {
-                    self.place(plan.output.dest, part.tables.clone(), None)?;
+                    self.stage.place(plan.output.dest, part.tables.clone(), None)?;
                 }
             }
             Plan::Merge(plan) => {
                 let outputs = self.merge(&plan.inputs, &plan.output);
                 let stays = plan.inputs.parts().iter().all(|part| part.level == plan.output.dest);
-                self.place(plan.output.dest, outputs, age.filter(|_| stays))?;
+                self.stage.place(plan.output.dest, outputs, age.filter(|_| stays))?;
             }
         }
-        let gone = inputs.tables().filter(|table| self.catalog.place(table.id).is_none());
+        let gone = inputs.tables().filter(|table| !self.stage.is_there(table.id));
         let gone: Vec<TableId> = gone.map(|table| table.id).collect();
         for id in gone {
             self.contents.remove(&id);
@@ -208,33 +205,33 @@ impl Sim {
     /// Whether of every key a newer version stands above an older one: a higher level or a newer run.
     pub fn is_newest_first(&self) -> bool {
         let mut newest: BTreeMap<&[u8], SeqNo> = BTreeMap::new();
-        self.levels.tables().flat_map(|(_, table)| self.entries(table.id)).all(|(key, seqno)| {
+        self.stage.levels.tables().flat_map(|(_, table)| self.entries(table.id)).all(|(key, seqno, _)| {
             let above = newest.insert(key, *seqno);
             above.is_none_or(|above| above > *seqno)
         })
     }
 
-    /// Number of different keys.
+    /// Number of different keys whose newest version is no tombstone.
     pub fn key_count(&self) -> usize {
-        let mut keys: Vec<&Slice> =
-            self.levels.tables().flat_map(|(_, table)| self.entries(table.id)).map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.len()
+        let mut all: Vec<&Entry> =
+            self.stage.levels.tables().flat_map(|(_, table)| self.entries(table.id)).collect();
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        all.dedup_by(|later, kept| later.0 == kept.0);
+        all.iter().filter(|entry| !entry.2).count()
+    }
+
+    /// Number of tombstones in all tables.
+    pub fn tombstone_count(&self) -> u64 {
+        self.stage.levels.tables().map(|(_, table)| table.counts.tombstones).sum()
     }
 
     fn entries(&self, table: TableId) -> &[Entry] {
         self.contents.get(&table).map_or(&[], Vec::as_slice)
     }
 
-    fn next(&mut self) -> u64 {
-        self.counter += 1;
-        self.counter
-    }
-
     /// Sorts entries and keeps the newest of each key.
     fn keep_newest(&self, entries: &mut Vec<Entry>) {
-        let order = &self.shape.order;
+        let order = self.stage.order();
         entries.sort_by(|a, b| order.compare(&a.0, &b.0).then(b.1.cmp(&a.1)));
         entries.dedup_by(|later, kept| later.0 == kept.0);
     }
@@ -243,9 +240,15 @@ impl Sim {
         let mut entries: Vec<Entry> =
             inputs.tables().flat_map(|table| self.entries(table.id)).cloned().collect();
         self.keep_newest(&mut entries);
-        let order = self.shape.order.clone();
+        let order = self.stage.order().clone();
+        // Called when the inputs have left: whatever has the key now is outside.
+        let is_outside = |key: &[u8]| {
+            let mut runs = self.stage.levels.iter().flat_map(|(_, level)| level.runs());
+            runs.any(|run| run.tables.find(key, &order).is_some())
+        };
+        entries.retain(|entry| !entry.2 || is_outside(&entry.0));
         let mut cutter = Cutter::new(output, &order);
-        let created = EditIndex::new(self.next());
+        let created = EditIndex::new(self.stage.next());
         let mut tables = Vec::new();
         let mut open: Vec<Entry> = Vec::new();
         for entry in entries {
@@ -266,9 +269,9 @@ impl Sim {
     /// A table of sorted entries; `None` without any.
     fn table(&mut self, entries: Vec<Entry>, created_edit: EditIndex) -> Option<Arc<TableDescriptor>> {
         let (min, max) = (entries.first()?.0.clone(), entries.last()?.0.clone());
-        let seqnos = entries.iter().map(|(_, seqno)| *seqno);
+        let seqnos = entries.iter().map(|(_, seqno, _)| *seqno);
         let seqnos = SeqNoRange { min: seqnos.clone().min()?, max: seqnos.max()? };
-        let id = TableId::new(self.next());
+        let id = TableId::new(self.stage.next());
         let table = TableDescriptor {
             id,
             uuid: FileUuid::default(),
@@ -277,14 +280,18 @@ impl Sim {
             format: (1, 0),
             features: 0,
             key_id: 0,
-            created_at: UnixNanos::default(),
+            created_at: self.stage.now,
             created_edit,
             coverage_start: Cut::Before(min.clone()),
             coverage_end: Cut::After(max.clone()),
             entries: Some(KeyRange { min, max }),
             seqnos,
             point_seqnos: Some(seqnos),
-            counts: Counts { entries: u64::try_from(entries.len()).unwrap_or(u64::MAX), ..Counts::default() },
+            counts: Counts {
+                entries: count(entries.len()),
+                tombstones: count(entries.iter().filter(|entry| entry.2).count()),
+                ..Counts::default()
+            },
             sizes: Sizes::default(),
             census: Census::default(),
             directory: DirectoryHandle::default(),
@@ -295,60 +302,8 @@ impl Sim {
         self.contents.insert(id, entries);
         Some(Arc::new(table))
     }
+}
 
-    fn remove(&mut self, inputs: &Inputs) -> Result<(), ManifestError> {
-        let mut edit = VersionEdit::default();
-        for table in inputs.tables() {
-            edit.push(TREE, TreeEdit::RemoveTable { id: table.id });
-        }
-        self.apply(&edit)
-    }
-
-    /// Puts tables into the newest run of a level, or into a new one where they overlap it.
-    ///
-    /// * `age`: the place of the new run; on top without it.
-    fn place(
-        &mut self,
-        level: Level,
-        tables: Vec<Arc<TableDescriptor>>,
-        age: Option<u64>,
-    ) -> Result<(), ManifestError> {
-        if tables.is_empty() {
-            return Ok(());
-        }
-        let order = &self.shape.order;
-        let runs = self.levels.level(level).runs();
-        let newest = runs.iter().find(|run| age.is_none_or(|age| run.age <= age));
-        let is_free = |run: &&lsm_manifest::Run| {
-            let mut ranges = tables.iter().filter_map(|table| table.entries.as_ref());
-            ranges.all(|range| run.tables.overlapping(range, order).next().is_none())
-        };
-        let mut edit = VersionEdit::default();
-        let run = if let Some(run) = newest.filter(is_free).filter(|run| age.is_none_or(|age| run.age == age))
-        {
-            run.id
-        } else {
-            let top = runs.first().map_or(0, |run| run.age);
-            let mut age = age.unwrap_or(top.saturating_add(AGE_STEP));
-            // Below what stays of the newest input run.
-            while runs.iter().any(|run| run.age == age) {
-                age = age.saturating_sub(1);
-            }
-            let run = RunId::new(self.next());
-            edit.push(TREE, TreeEdit::AddRun { level, run, age });
-            run
-        };
-        for table in tables {
-            edit.push(TREE, TreeEdit::AddTable { level, run, table });
-        }
-        self.apply(&edit)
-    }
-
-    fn apply(&mut self, edit: &VersionEdit) -> Result<(), ManifestError> {
-        self.catalog.apply_in_place(edit)?;
-        if let Some(version) = self.catalog.tree(TREE) {
-            self.levels = version.levels.clone();
-        }
-        Ok(())
-    }
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -39,6 +39,16 @@ pub(crate) fn merge_spans<'a>(
     merged
 }
 
+/// From the smallest start to the greatest end; `None` without tables.
+pub(crate) fn hull<'a>(
+    tables: impl Iterator<Item = &'a Arc<TableDescriptor>> + Clone,
+    order: &KeyOrder,
+) -> Option<Span<'a>> {
+    let start = tables.clone().map(|table| &table.coverage_start).min_by(|a, b| a.compare(b, order))?;
+    let end = tables.map(|table| &table.coverage_end).max_by(|a, b| a.compare(b, order))?;
+    Some(Span { start, end })
+}
+
 /// The tables of `run` whose coverage overlaps one of the `spans`, in key order.
 pub(crate) fn overlapping<'a>(
     run: &'a Run,

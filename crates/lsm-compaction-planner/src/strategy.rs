@@ -33,4 +33,10 @@ pub struct Debt {
 impl Debt {
     /// Nothing is due.
     pub const ZERO: Self = Self { bytes: 0 };
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_add(other.bytes) }
+    }
 }

@@ -11,6 +11,7 @@ use lsm_types::{ErrorKind, Fault, Level, TableId};
 
 use crate::{
     Inputs, OutputSpec, Plan, PlanView, RunPart,
+    drop_range::is_covered,
     span::{Span, merge_spans},
 };
 
@@ -241,9 +242,20 @@ impl<'a> Checked<'a> {
         Ok(())
     }
 
-    /// I-4: what is dropped hides nothing that stays.
+    /// I-4: what is dropped hides nothing that stays, or lies under range tombstones that hide it just as well.
     fn uncovers_nothing(&self) -> Result<(), Refusal> {
         for part in &self.parts {
+            if self.view.deletes.is_some()
+                && part.part.tables.iter().all(|table| is_covered(table, &self.view))
+            {
+                continue;
+            }
+            // Tables of a run share no entries, but the range tombstones of one may reach the entries of another.
+            let reaching = part.part.tables.iter().filter(|table| table.counts.range_tombstones > 0);
+            let reaching = merge_spans(reaching, self.view.order());
+            if let Some(older) = self.left_out(core::iter::once(part.run), &reaching) {
+                return Err(Refusal::Uncovers { older });
+            }
             let deepest = self.view.last_level();
             let older = self.older_runs(part, deepest).chain(self.view.levels.level(deepest).runs());
             // In the deepest level the chain starts with the part's own run; its tables do not overlap each other.

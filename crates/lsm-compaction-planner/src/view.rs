@@ -1,7 +1,7 @@
 //! What a strategy sees: one moment of one tree.
 
 use lsm_manifest::Levels;
-use lsm_types::{KeyOrder, Level};
+use lsm_types::{KeyOrder, Level, SeqNo, TombstoneIndex, UnixNanos};
 
 use crate::BusySet;
 
@@ -33,12 +33,41 @@ pub struct PlanView<'a> {
     pub busy: &'a BusySet,
     /// What the tree is.
     pub shape: &'a TreeShape,
+    /// The time. Ages of tables are measured against it.
+    pub now: UnixNanos,
+    /// No read will start below it, none is under way there: what only such reads could see may go.
+    pub watermark: SeqNo,
+    /// Range tombstones that stand in tables; `None` when none does, or nobody looked.
+    pub deletes: Option<&'a TombstoneIndex>,
 }
 
 impl<'a> PlanView<'a> {
-    /// A view of levels and the tables taken among them.
+    /// A view of levels and the tables taken among them: at time 0, with a watermark that certifies nothing.
     pub fn new(levels: &'a LevelsView, busy: &'a BusySet, shape: &'a TreeShape) -> Self {
-        Self { levels, busy, shape }
+        Self { levels, busy, shape, now: UnixNanos::new(0), watermark: SeqNo::ZERO, deletes: None }
+    }
+
+    /// The view at this time.
+    #[must_use]
+    pub fn at(self, now: UnixNanos) -> Self {
+        Self { now, ..self }
+    }
+
+    /// The view with this watermark.
+    #[must_use]
+    pub fn with_watermark(self, watermark: SeqNo) -> Self {
+        Self { watermark, ..self }
+    }
+
+    /// The view with these range tombstones, which stand in tables.
+    #[must_use]
+    pub fn with_deletes(self, deletes: &'a TombstoneIndex) -> Self {
+        Self { deletes: Some(deletes), ..self }
+    }
+
+    /// The latest time of writing of what is `secs` old by now; `None` when nothing can be that old.
+    pub(crate) fn written_by(&self, secs: u64) -> Option<UnixNanos> {
+        self.now.get().checked_sub(secs.checked_mul(1_000_000_000)?).map(UnixNanos::new)
     }
 
     /// The order of keys.

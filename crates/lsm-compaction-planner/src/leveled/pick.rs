@@ -30,7 +30,7 @@ const OLDEST_EVERY_MAX: u64 = 16;
 
 /// A window of idle tables to take from `level`, with nothing busy below; of at most `cap_bytes` with what lies below,
 /// unless there is no smaller one. `None` when everything in reach is busy.
-pub(super) fn pick(view: &PlanView<'_>, level: Level, cap_bytes: u64) -> Option<RunPart> {
+pub(crate) fn pick(view: &PlanView<'_>, level: Level, cap_bytes: u64) -> Option<RunPart> {
     // What leaves the oldest run passes no older table of its level.
     let run = view.levels.level(level).runs().last()?;
     let next = view.levels.level(level.checked_add(1)?);

@@ -89,6 +89,11 @@ impl Builder {
         self.edit.push(TREE, TreeEdit::AddRun { level, run, age });
     }
 
+    /// The last run.
+    pub(crate) fn last_run(&self) -> RunId {
+        RunId::new(self.run.1)
+    }
+
     /// Adds a table to the last run.
     pub(crate) fn table(&mut self, table: TableDescriptor) {
         let (level, run) = (self.run.0, RunId::new(self.run.1));

@@ -7,8 +7,14 @@ mod leveled;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod simulated;
+#[cfg(test)]
+mod space;
+#[cfg(test)]
+mod tiered;
 #[cfg(test)]
 mod validate;

@@ -1,10 +1,10 @@
 //! Any levels at all.
 
 use lsm_compaction_planner::{
-    CompactionStrategy, KeyOrder, Level, Leveled, Major, Plan, PlanView, Refusal, TableDescriptor, TableId,
-    validate,
+    CompactionStrategy, KeyOrder, LazyLeveling, Level, Leveled, Major, Overdue, Plan, PlanView, Refusal,
+    SizeTiered, TableDescriptor, TableId, validate,
 };
-use lsm_types::{Cut, Slice};
+use lsm_types::{Cut, SeqNo, Slice, UnixNanos};
 use proptest::{prelude::*, sample::Index};
 
 use crate::builder::{Builder, MIB, Scene, descriptor, numbered};
@@ -56,15 +56,15 @@ fn scene(count: u8, shapes: &[(u8, Vec<RunShape>)], busy: &[Index]) -> Scene {
                     builder.run(level);
                 }
                 open = !alone;
-                placed.push((level, table.clone()));
+                placed.push((level, builder.last_run(), table.clone()));
                 builder.table(table);
             }
         }
     }
     let mut scene = builder.scene();
     for index in busy.iter().filter(|_| !placed.is_empty()) {
-        let (level, table) = index.get(&placed);
-        scene.busy.insert(*level, table);
+        let (level, run, table) = index.get(&placed);
+        scene.busy.insert(*level, *run, table);
     }
     scene
 }
@@ -105,7 +105,7 @@ fn counted() -> impl Strategy<Value = (u8, Vec<(u8, Vec<RunShape>)>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(700))]
 
-    /// Proves C-13, C-14, C-28.
+    /// Proves C-13, C-14, C-20, C-28. Fault: compaction W-5.
     #[test]
     fn every_plan_is_valid(
         (count, shapes) in counted(),
@@ -113,11 +113,23 @@ proptest! {
         busy in prop::collection::vec(any::<Index>(), 0..4),
     ) {
         let scene = scene(count, &shapes, &busy);
-        for strategy in [&strategy as &dyn CompactionStrategy, &Major::default()] {
-            let plan = strategy.plan(&scene.view());
-            prop_assert_eq!(validate(&plan, &scene.view()), Ok(()), "{}", plan);
-            prop_assert_eq!(&plan, &strategy.plan(&scene.view()));
-            strategy.debt(&scene.view());
+        let lazy = LazyLeveling { merge_width: 2, last_ratio: 3, ..LazyLeveling::default() };
+        let tiered = SizeTiered { min_merge_width: 2, ..SizeTiered::default() };
+        let overdue = Overdue { age_secs: Some(1), ..Overdue::default() };
+        let all: [&dyn CompactionStrategy; 5] = [&strategy, &Major::default(), &lazy, &tiered, &overdue];
+        let view = scene.view().at(UnixNanos::new(u64::MAX)).with_watermark(SeqNo::LATEST);
+        for strategy in all {
+            let plan = strategy.plan(&view);
+            prop_assert_eq!(validate(&plan, &view), Ok(()), "{}: {}", strategy.name(), plan);
+            prop_assert_eq!(&plan, &strategy.plan(&view));
+            strategy.debt(&view);
+            if let Plan::Merge(merge) = &plan {
+                for smaller in merge.smaller(&view) {
+                    let smaller = Plan::Merge(smaller);
+                    prop_assert_eq!(validate(&smaller, &view), Ok(()), "{} of {}", smaller, plan);
+                    prop_assert_eq!(broken_pair(&smaller, &view), None, "{} of {}", smaller, plan);
+                }
+            }
         }
     }
 

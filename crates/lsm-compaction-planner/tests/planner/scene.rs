@@ -3,10 +3,10 @@
 //! `L0 4:[c..f] 5:[a..d] / L1 2:[a..e]x10`: levels are divided by `/`, tables are `id:[smallest key..largest key]`. A
 //! run is a row of tables in key order; where the order breaks, or at a `|`, an older run starts. `x10` is the length
 //! in MiB, 64 without it. `4*` is busy. `<a..z>` is what range tombstones cover, alone or after the entries. `t9` is
-//! the number of tombstones among a million entries.
+//! the number of tombstones among a million entries, `@9` the second in which the table was written.
 
 use lsm_compaction_planner::{CompactionStrategy, KeyOrder, Level, Plan, TableDescriptor, validate};
-use lsm_types::{Cut, EditIndex, KeyRange};
+use lsm_types::{Cut, EditIndex, KeyRange, UnixNanos};
 
 use crate::builder::{Builder, MIB, Scene, descriptor};
 
@@ -39,14 +39,14 @@ impl Scene {
                 }
                 end = table.entries.as_ref().map(|entries| Cut::After(entries.max.clone()));
                 if is_busy {
-                    busy.push((level, table.clone()));
+                    busy.push((level, builder.last_run(), table.clone()));
                 }
                 builder.table(table);
             }
         }
         let mut scene = builder.scene();
-        for (level, table) in busy {
-            scene.busy.insert(level, &table);
+        for (level, run, table) in busy {
+            scene.busy.insert(level, run, &table);
         }
         scene
     }
@@ -73,6 +73,7 @@ fn parse_table(word: &str) -> (TableDescriptor, bool) {
         table.counts.range_tombstones = 1;
     }
     table.counts.tombstones = number('t').unwrap_or(0);
+    table.created_at = UnixNanos::new(number('@').unwrap_or(0) * 1_000_000_000);
     (table, busy)
 }
 

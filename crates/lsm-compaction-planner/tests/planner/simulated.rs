@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use lsm_compaction_planner::{
-    KeyOrder, Level, Leveled, Major, Plan, Reason, TableId,
-    sim::{Job, Sim},
+    CompactionStrategy, Debt, Fallback, Fifo, KeyOrder, LazyLeveling, Level, Leveled, Major, Overdue, Plan,
+    PlanView, Reason, Settings, SizeTiered, TableId,
+    contract::{Breach, Contract},
+    sim::{Job, Sim, SimError},
 };
 
 const TABLE: u64 = 64;
@@ -218,4 +220,137 @@ fn jobs_run_side_by_side() {
     assert_eq!(sim.key_count(), 6_000);
     let runs = sim.levels().iter().skip(1).map(|(_, level)| level.runs().len()).max();
     assert_eq!(runs, Some(1));
+}
+
+/// The stock strategies, over tables of so many bytes.
+fn stock(table_target_bytes: u64) -> Vec<Box<dyn CompactionStrategy>> {
+    let leveled = Leveled { table_target_bytes, ..Leveled::default() };
+    let overdue = Overdue { delete_deadline_secs: Some(600), table_target_bytes, ..Overdue::default() };
+    vec![
+        Box::new(Leveled { multi_level: true, level_ratios: vec![4.0], ..leveled.clone() }),
+        Box::new(SizeTiered { table_target_bytes, ..SizeTiered::default() }),
+        Box::new(SizeTiered {
+            min_merge_width: 2,
+            size_ratio: 0.2,
+            table_target_bytes,
+            ..SizeTiered::default()
+        }),
+        Box::new(LazyLeveling { table_target_bytes, ..LazyLeveling::default() }),
+        Box::new(LazyLeveling { merge_width: 2, last_ratio: 3, table_target_bytes }),
+        Box::new(Fallback(leveled, overdue)),
+    ]
+}
+
+/// Proves C-13, C-14, C-22, C-32: equal views give equal plans, plans are valid, everything comes to rest, and at rest
+/// nothing is owed.
+#[test]
+fn stock_strategies_keep_the_contract() {
+    for strategy in stock(500) {
+        assert_eq!(Contract::default().check(strategy.as_ref()), Ok(()), "{:?}", strategy.settings());
+    }
+    let forgetting = Contract { forgets: true, ..Contract::default() };
+    assert_eq!(forgetting.check(&Fifo { ttl_secs: Some(900), ..Fifo::new(u64::MAX) }), Ok(()));
+}
+
+/// A strategy made of a function.
+struct Rule(fn(&PlanView<'_>) -> Plan, Debt);
+
+impl CompactionStrategy for Rule {
+    fn name(&self) -> &'static str {
+        "Rule"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new()
+    }
+
+    fn plan(&self, view: &PlanView<'_>) -> Plan {
+        (self.0)(view)
+    }
+
+    fn debt(&self, _: &PlanView<'_>) -> Debt {
+        self.1
+    }
+}
+
+/// Every kind of breach is found.
+#[test]
+fn the_contract_finds_what_breaks_it() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let check = |plan, debt| Contract::default().check(&Rule(plan, debt)).unwrap_err();
+    // Remembers that it was asked before.
+    let moody = |view: &PlanView<'_>| match CALLS.fetch_add(1, Ordering::Relaxed) % 2 {
+        0 => Plan::Idle,
+        _ => Plan::merge(view, view.levels.tables().map(|(_, table)| table.id), view.last_level(), 1),
+    };
+    assert!(matches!(check(moody, Debt::ZERO), Breach::Impure { .. }));
+    // Never has enough.
+    let restless = |view: &PlanView<'_>| {
+        Plan::merge(view, view.levels.tables().map(|(_, table)| table.id), view.last_level(), 1)
+    };
+    let breach = check(restless, Debt::ZERO);
+    assert!(matches!(breach, Breach::Broken { source: SimError::Restless { .. }, .. }), "{breach}");
+    // Takes what is not there.
+    let dreaming = |view: &PlanView<'_>| Plan::merge(view, [TableId::new(u64::MAX)], view.last_level(), 1);
+    let breach = check(dreaming, Debt::ZERO);
+    assert!(matches!(breach, Breach::Broken { source: SimError::Refused(_), .. }), "{breach}");
+    // Rests in debt.
+    assert!(matches!(check(|_| Plan::Idle, Debt { bytes: 1 }), Breach::Debt { .. }));
+    // Loses keys.
+    let forgetful = |view: &PlanView<'_>| {
+        let oldest = view.levels.tables().last().map(|(_, table)| table.id);
+        Plan::drop_tables(view, oldest)
+    };
+    assert!(matches!(check(forgetful, Debt::ZERO), Breach::Content { .. }));
+}
+
+/// Size tiering rewrites an entry about once for each factor of the merge width; lazy leveling that often above the last
+/// level, and there about as often as leveling does.
+#[test]
+fn tiers_write_less_than_levels() {
+    #[track_caller]
+    fn amplification_of(strategy: &dyn CompactionStrategy) -> u64 {
+        let mut sim = filled(7, 27_000);
+        if strategy.name() == "SizeTieredCompaction" {
+            sim = empty(7);
+            sim.flush((0..27_000).map(key));
+        }
+        let mut dice = Dice(7);
+        let mut start = (0, 0);
+        for flush in 0..800 {
+            if flush == 400 {
+                start = (sim.flushed_bytes(), sim.merged_bytes());
+            }
+            sim.flush((0..TABLE).map(|_| key(dice.roll(27_000))));
+            sim.settle(strategy, 1000).unwrap();
+        }
+        assert!(sim.is_newest_first());
+        assert_eq!(sim.key_count(), 27_000);
+        (sim.merged_bytes() - start.1) * 100 / (sim.flushed_bytes() - start.0)
+    }
+    let tiered = amplification_of(&SizeTiered { table_target_bytes: TABLE, ..SizeTiered::default() });
+    let lazy = amplification_of(&LazyLeveling { table_target_bytes: TABLE, ..LazyLeveling::default() });
+    let leveled = amplification_of(&leveled());
+    assert!(tiered < 600 && tiered < lazy && lazy < leveled, "{tiered} {lazy} {leveled}");
+}
+
+/// Proves C-45: with time, deletes and what they delete are gone, and so are the tombstones.
+#[test]
+fn deletes_are_carried_out_in_the_end() {
+    let mut sim = filled(7, 6_000);
+    let strategy = Fallback(leveled(), Overdue { table_target_bytes: TABLE, ..Overdue::default() });
+    let mut dice = Dice(5);
+    for _ in 0..40 {
+        sim.flush_deletes((0..TABLE).map(|_| key(dice.roll(6_000))));
+        sim.settle(&leveled(), 1000).unwrap();
+        sim.advance(60);
+    }
+    let left = sim.key_count();
+    assert!(sim.tombstone_count() > 0 && left < 5_000);
+    for _ in 0..5 {
+        sim.advance(8 * 24 * 3600);
+        sim.settle(&strategy, 10_000).unwrap();
+    }
+    assert_eq!((sim.tombstone_count(), sim.key_count()), (0, left));
 }
