@@ -57,6 +57,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("lsm-compaction-executor", 5, With, &["lsm-types", "lsm-fs", "lsm-codec", "lsm-columnar", "lsm-iter",
                                        "lsm-block", "lsm-sst", "lsm-vlog", "lsm-manifest", "lsm-table",
                                        "lsm-compaction-planner"]),
+    room("lsm-daily-tiers", 5, Without, &["lsm-compaction-planner"]),
     room("lsm-repair",   5, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-crypto", "lsm-columnar", "lsm-iter",
                                        "lsm-block", "lsm-sst", "lsm-vlog", "lsm-manifest", "lsm-wal", "lsm-table",
                                        "lsm-journal"]),
