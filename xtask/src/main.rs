@@ -9,6 +9,7 @@ mod mutants;
 mod peers;
 mod readme;
 mod repo;
+mod simulate;
 mod tidy;
 mod torture;
 mod trace;
@@ -52,6 +53,11 @@ const TASKS: &[Task] = &[
         help: "[--seconds S] [NAME..]  faults put into the engine, and whether the judge of reads finds them",
         run: mutants::run,
     },
+    Task {
+        name: "simulate",
+        help: "[--gib N] [--table-mib N] ..  strategies at sizes that no machine holds: a table, and plots",
+        run: simulate::run,
+    },
     Task { name: "golden", help: "rewrites the golden files of the formats", run: golden::run },
     Task { name: "bench", help: "[NAME]  the criterion suites", run: bench::run },
     Task { name: "peers", help: "[ARGS..]  measures against other engines", run: peers::run },
@@ -80,6 +86,6 @@ fn main() -> ExitCode {
 fn usage() {
     eprintln!("cargo xtask TASK");
     for task in TASKS {
-        eprintln!("  {:7} {}", task.name, task.help);
+        eprintln!("  {:8} {}", task.name, task.help);
     }
 }

@@ -41,6 +41,14 @@ pub(crate) enum Trouble {
     /// The task was called wrongly.
     #[error("{0}")]
     Usage(String),
+    /// A strategy that was simulated made a plan that may not run.
+    #[error("strategy {strategy}: {source}")]
+    Strategy {
+        /// Which one.
+        strategy: String,
+        /// What it did.
+        source: lsm_compaction_planner::sim::SimError,
+    },
     /// A check found faults; one line each.
     #[error("{0}")]
     Findings(Findings),
