@@ -5,11 +5,11 @@
 //! hidden older versions in a table that stayed. Only where nothing stays is there nothing to hide, and the removal
 //! alone says it all.
 
-use std::{collections::HashSet, ops::RangeBounds, sync::Arc};
+use std::{ops::RangeBounds, sync::Arc};
 
-use lsm_compaction_executor::{InstallError, InstallRequest, Lease, Placement};
-use lsm_compaction_planner::{BusySet, Inputs, PlanView, TreeShape};
-use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, VersionEdit};
+use lsm_compaction_executor::{InstallError, InstallRequest, Placement};
+use lsm_compaction_planner::{CompactionStrategy, DropRange, Plan, PlanView, TreeShape};
+use lsm_manifest::{Catalog, TreeEdit, VersionEdit};
 use lsm_types::{Cut, ErrorKind, Level, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex};
 use parking_lot::Mutex;
 
@@ -171,16 +171,22 @@ impl TreeInner {
         if std::mem::replace(&mut *self.looked_for_covered.lock(), looked) == looked {
             return Ok(0);
         }
+        let Some(cover) = self.deletes_below(&view, watermark)? else { return Ok(0) };
+        self.remove_tables(&cover, watermark, watermark.saturating_prev())
+    }
+
+    /// The range tombstones of tables that every read sees; `None` when there are none.
+    pub(super) fn deletes_below(
+        &self,
+        view: &SuperVersion,
+        watermark: SeqNo,
+    ) -> Result<Option<TombstoneIndex>> {
         let mut tombstones = Vec::new();
         for table in view.deletes.iter().flat_map(RunDeletes::tables) {
             let index = table.tombstones()?.into_iter().flat_map(|index| index.tombstones());
             tombstones.extend(index.filter(|tombstone| tombstone.seqno < watermark).cloned());
         }
-        if tombstones.is_empty() {
-            return Ok(0);
-        }
-        let cover = TombstoneIndex::new(tombstones, self.order.clone());
-        self.remove_tables(&cover, watermark, watermark.saturating_prev())
+        Ok((!tombstones.is_empty()).then(|| TombstoneIndex::new(tombstones, self.order.clone())))
     }
 
     /// Removes idle tables all of whose entries and range tombstones lie under newer ones of `cover`, numbered below
@@ -192,48 +198,21 @@ impl TreeInner {
             // Busy before tables: a job that ends in between leaves its inputs busy and gone.
             let busy = self.busy.snapshot();
             let view = self.current.load_full();
-            let mut found: HashSet<TableId> = HashSet::new();
-            let runs = || view.version.levels.iter().flat_map(|(_, level)| level.runs());
-            for stretch in cover.stretches().filter(|stretch| cover.newest_below(*stretch, before).is_some())
-            {
-                let (start, end) = cover.around(stretch);
-                let tables = runs().flat_map(|run| run.tables.covering(start, end, &self.order));
-                let tables = tables.filter(|table| !busy.contains(table.id));
-                found
-                    .extend(tables.filter(|table| self.is_under(table, cover, before)).map(|table| table.id));
-            }
-            if found.is_empty() {
-                return Ok(0);
-            }
-            let Some(_lease) = self.lease_tables(&view, &busy, &found) else { continue };
-            match self.remove(found.iter().copied().collect(), floor) {
+            let shape = TreeShape::new(self.order.clone());
+            let planning =
+                PlanView::new(&view.version.levels, &busy, &shape).with_watermark(before).with_deletes(cover);
+            let Plan::Drop(plan) = DropRange::default().plan(&planning) else { return Ok(0) };
+            let Some(_lease) = self.busy.lease(&plan.inputs) else { continue };
+            match self.remove(plan.inputs.tables().map(|table| table.id).collect(), floor) {
                 // Taken and finished by another job since we looked.
                 Err(error) if error.kind() == ErrorKind::Cancelled => {}
-                outcome => return outcome.map(|()| found.len()),
+                outcome => return outcome.map(|()| plan.inputs.table_count()),
             }
         }
         Ok(0)
     }
 
-    fn lease_tables(&self, view: &SuperVersion, busy: &BusySet, ids: &HashSet<TableId>) -> Option<Lease> {
-        let shape = TreeShape::new(self.order.clone());
-        let planning = PlanView::new(&view.version.levels, busy, &shape);
-        self.busy.lease(&Inputs::select(&planning, ids.iter().copied()))
-    }
-
-    fn is_under(&self, table: &TableDescriptor, cover: &TombstoneIndex, before: SeqNo) -> bool {
-        for stretch in cover.stretches_from(&table.coverage_start) {
-            if cover.newest_below(stretch, before) <= Some(table.seqnos.max) {
-                return false;
-            }
-            if cover.around(stretch).1.compare(&table.coverage_end, &self.order).is_ge() {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn remove(self: &Arc<Self>, tables: Vec<TableId>, floor: SeqNo) -> Result<()> {
+    pub(super) fn remove(self: &Arc<Self>, tables: Vec<TableId>, floor: SeqNo) -> Result<()> {
         let request = InstallRequest {
             remove: tables,
             add: Vec::new(),

@@ -7,11 +7,11 @@ use lsm_compaction_executor::{
     Job, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, Standard, run_job,
 };
 use lsm_compaction_planner::{
-    CompactionStrategy, Inputs, Major, MergePlan, Plan, PlanView, TreeShape, validate,
+    CompactionStrategy, Inputs, Major, MergePlan, Plan, PlanView, TreeShape, is_covered, validate,
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
-use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result};
+use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result, SeqNo};
 
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
@@ -54,6 +54,16 @@ impl Tree {
         self.inner.compact(strategy, options, failpoints)
     }
 
+    /// Bytes that `strategy` says must still be rewritten before the tree has the shape it wants; 0 for a strategy
+    /// that does not say.
+    pub fn compaction_debt(&self, strategy: &dyn CompactionStrategy) -> u64 {
+        let inner = &self.inner;
+        let shape = TreeShape::new(inner.order.clone());
+        let (busy, view) = (inner.busy.snapshot(), inner.current.load_full());
+        let planning = PlanView::new(&view.version.levels, &busy, &shape);
+        strategy.debt(&planning.at(inner.store.clock().now())).bytes
+    }
+
     /// Compacts everything into the last level. Waits for running compactions and runs alone.
     ///
     /// # Errors
@@ -84,7 +94,14 @@ impl TreeInner {
             // Busy before levels: a job that ends in between leaves its inputs busy and gone, never free and there.
             let busy = self.busy.snapshot();
             let view = self.current.load_full();
-            let planning = PlanView::new(&view.version.levels, &busy, &shape);
+            // As a job, so that nobody starts to hold what a drop is about to take.
+            let kept = self.holds.start_job(self.compaction_limit(), self.visible_end());
+            let watermark = kept.retention.watermark();
+            let deletes = self.deletes_below(&view, watermark)?;
+            let mut planning = PlanView::new(&view.version.levels, &busy, &shape)
+                .at(self.store.clock().now())
+                .with_watermark(watermark);
+            planning.deletes = deletes.as_ref();
             let plan = strategy.plan(&planning);
             let Some(inputs) = plan.inputs() else {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
@@ -107,7 +124,11 @@ impl TreeInner {
                 }
                 Plan::Drop(plan) => {
                     let report = report_of(Outcome::Dropped, &plan.inputs, plan.reason);
-                    self.drop_tables(&plan.inputs, lease)?;
+                    if plan.inputs.tables().all(|table| is_covered(table, &planning)) {
+                        self.drop_covered(&plan.inputs, watermark.saturating_prev(), lease)?;
+                    } else {
+                        self.drop_tables(&plan.inputs, lease)?;
+                    }
                     report
                 }
             };
@@ -229,20 +250,20 @@ impl TreeInner {
         outcome.map_err(InstallError::into_error)
     }
 
-    /// Removes tables unread. What they held is gone for every read, so reads up to their numbers are refused.
+    /// Removes tables unread. What they held is gone for every read, so reads up to their numbers are refused, held
+    /// ones too.
     fn drop_tables(self: &Arc<Self>, inputs: &Inputs, lease: Lease) -> Result<()> {
-        let request = InstallRequest {
-            remove: inputs.tables().map(|table| table.id).collect(),
-            add: Vec::new(),
-            relocate: Vec::new(),
-            dest: Level::new(0),
-            placement: Placement::OfInputs,
-            floor: inputs.tables().map(|table| table.seqnos.max).max(),
-            altered: None,
-        };
-        let outcome = self.install(request, Vec::new());
+        let floor = inputs.tables().map(|table| table.seqnos.max).max().unwrap_or_default();
+        // Before the tables go: a held read must not see half of it.
+        self.change_holds(SeqNo::ZERO, |holds| holds.cut_off(floor));
+        self.drop_covered(inputs, floor, lease)
+    }
+
+    /// Removes tables in which no read above `floor` finds anything.
+    fn drop_covered(self: &Arc<Self>, inputs: &Inputs, floor: SeqNo, lease: Lease) -> Result<()> {
+        let outcome = self.remove(inputs.tables().map(|table| table.id).collect(), floor);
         drop(lease);
-        outcome.map_err(InstallError::into_error)
+        outcome
     }
 
     pub(super) fn install(
