@@ -253,7 +253,7 @@ fn tiers_drop_tombstones_with_the_oldest_run() {
     assert_eq!((tombstones(&tree), contents(&tree).unwrap().len()), (0, 2));
 }
 
-/// Proves C-36, C-38, C-41, D-63. Fault: compaction W-16.
+/// Proves C-36, C-38, C-41. Fault: compaction W-16.
 #[test]
 fn fifo_forgets_and_says_so() {
     let (tree, clock) = open();
@@ -295,7 +295,7 @@ fn fifo_forgets_and_says_so() {
     assert_eq!(compact(&tree, &Fifo::new(0)), Outcome::Idle);
 }
 
-/// Proves C-42, C-164. Fault: compaction W-34.
+/// Proves C-42. Fault: compaction W-34.
 #[test]
 fn healing_survives_refusals() {
     let (tree, _) = open();
@@ -320,7 +320,7 @@ fn healing_survives_refusals() {
     assert_eq!(contents(&tree).unwrap(), before);
 }
 
-/// Proves C-40, E-129, I-5.
+/// Proves C-40.
 #[test]
 fn covered_tables_go_unread_through_the_strategy() {
     let (tree, _) = open();

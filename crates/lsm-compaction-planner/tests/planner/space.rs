@@ -75,7 +75,6 @@ fn the_reserve_is_for_merges_that_give_back() {
     assert_eq!([tight.check(tables_of(1)), tight.check(reclaiming(1))], [Err(Shortage::Reserve), Ok(())]);
 }
 
-/// Proves C-53.
 #[test]
 fn demand_follows_from_the_inputs() {
     let scene = Scene::parse(7, "L0 5:[a..d]x10 4:[c..f]x20 / L6 1:[a..f]x30t9");
@@ -110,7 +109,6 @@ fn what_is_granted_is_gone_for_others() {
     ledger.release(grant);
 }
 
-/// Proves C-63 (figures).
 #[test]
 fn figures_are_there_whatever_bounds() {
     let figures = |space: Space| (space.capacity_bytes() / MIB, space.available_bytes() / MIB);
