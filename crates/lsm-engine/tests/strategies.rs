@@ -1,5 +1,11 @@
 //! Every strategy on real trees: what is read before, during and after is what was written.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test should fail where it fails"
+)]
 
 mod common;
 
