@@ -66,12 +66,12 @@ fn bench(criterion: &mut Criterion) {
 fn two_runs(table_count: u32, bottom: bool) -> Scene {
     let mut builder = Builder::new(7, KeyOrder::bytewise());
     let upper = if bottom { table_count / 5 } else { table_count };
-    let runs = [(0, upper / 5, 1), (0, upper - upper / 5, 2), (6, table_count - upper, 3)];
+    let runs = [(0, upper / 5, 1_u64), (0, upper - upper / 5, 2), (6, table_count - upper, 3)];
     for (level, tables, run) in runs.into_iter().filter(|run| run.1 > 0) {
         builder.run(Level::new(level));
         let width = u32::MAX / tables;
         for nth in 0..tables {
-            let id = (u64::from(run) << 32) + u64::from(nth);
+            let id = (run << 32) + u64::from(nth);
             let mut table = numbered(id, (nth * width, nth * width + width - 1), 64 * MIB);
             table.created_at = UnixNanos::new(u64::from(nth) * 1_000_000_000);
             builder.table(table);
@@ -96,10 +96,10 @@ fn others(criterion: &mut Criterion) {
     let range =
         RangeTombstone { start: key(1 << 30), end: key((1 << 30) + (1 << 22)), seqno: SeqNo::MAX_WRITE };
     let deletes = TombstoneIndex::new(vec![range], KeyOrder::bytewise());
-    let deleted = late.with_deletes(&deletes);
-    assert!(!DropRange::default().plan(&deleted).is_idle());
+    let under = late.with_deletes(&deletes);
+    assert!(!DropRange::default().plan(&under).is_idle());
     group.bench_function("drop-range", |bencher| {
-        bencher.iter(|| DropRange::default().plan(black_box(&deleted)));
+        bencher.iter(|| DropRange::default().plan(black_box(&under)));
     });
 
     let lazy = two_runs(TABLES, true);
