@@ -50,9 +50,9 @@ pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
         return repo.cargo(&line);
     }
     println!("{}", Row::HEAD);
-    for workload in WORKLOADS.into_iter().filter(|one| wish.wants(wish.workload.as_ref(), one.name)) {
+    for workload in WORKLOADS.into_iter().filter(|one| wants(wish.workload.as_ref(), one.name)) {
         let mut rows = Vec::new();
-        for name in STRATEGIES.into_iter().filter(|name| wish.wants(wish.strategy.as_ref(), name)) {
+        for name in STRATEGIES.into_iter().filter(|name| wants(wish.strategy.as_ref(), name)) {
             let row = simulate(&wish, workload, name)?;
             println!("{row}");
             rows.push(row);
@@ -88,10 +88,6 @@ impl Wish {
         Ok(wish)
     }
 
-    fn wants(&self, wish: Option<&String>, name: &str) -> bool {
-        wish.is_none_or(|wish| wish == name)
-    }
-
     fn strategy(&self, name: &str) -> Box<dyn CompactionStrategy> {
         let table_target_bytes = self.table_mib << 20;
         match name {
@@ -100,6 +96,11 @@ impl Wish {
             _ => Box::new(Leveled { table_target_bytes, ..Leveled::default() }),
         }
     }
+}
+
+/// Whether something of this name is wanted: everything is, without a wish.
+fn wants(wish: Option<&String>, name: &str) -> bool {
+    wish.is_none_or(|wish| wish == name)
 }
 
 /// What one strategy came to under one workload.
@@ -137,13 +138,13 @@ fn simulate(wish: &Wish, workload: &'static Workload, strategy: &'static str) ->
     let machine = Machine { memtable_bytes: table_bytes, ..Machine::default() };
     let mut forecast =
         Forecast::new(chosen.as_ref(), workload, machine, live_bytes, table_bytes).map_err(trouble)?;
-    let flushes = (live_bytes / 100).saturating_mul(wish.percent) / table_bytes;
+    let rounds = (live_bytes / 100).saturating_mul(wish.percent) / table_bytes;
     let mut points = Vec::new();
     let mut tombstones = (0.0_f64, 0.0_f64);
     let mut before = *forecast.figures();
-    for flush in 0..flushes.max(1) {
+    for flush in 0..rounds.max(1) {
         forecast.flush().map_err(trouble)?;
-        if flush % (flushes / POINTS).max(1) == 0 {
+        if flush % (rounds / POINTS).max(1) == 0 {
             let (now, live) = (*forecast.figures(), as_float(live_bytes));
             let age = forecast.tombstone_age_secs();
             tombstones = (age.0 / DAY_SECS, tombstones.1.max(age.1 / DAY_SECS));

@@ -68,7 +68,8 @@ pub(crate) struct Builder {
     edit: VersionEdit,
     order: KeyOrder,
     level_count: u8,
-    run: (Level, u64),
+    /// Level and number of the last run.
+    pub(crate) run: (Level, u64),
 }
 
 impl Builder {
@@ -87,11 +88,6 @@ impl Builder {
         self.run = (level, self.run.1 + 1);
         let (run, age) = (RunId::new(self.run.1), u64::MAX - self.run.1);
         self.edit.push(TREE, TreeEdit::AddRun { level, run, age });
-    }
-
-    /// The last run.
-    pub(crate) fn last_run(&self) -> RunId {
-        RunId::new(self.run.1)
     }
 
     /// Adds a table to the last run.

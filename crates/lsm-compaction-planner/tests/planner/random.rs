@@ -4,7 +4,7 @@ use lsm_compaction_planner::{
     CompactionStrategy, KeyOrder, LazyLeveling, Level, Leveled, Major, Overdue, Plan, PlanView, Refusal,
     SizeTiered, TableDescriptor, TableId, validate,
 };
-use lsm_types::{Cut, SeqNo, Slice, UnixNanos};
+use lsm_types::{Cut, RunId, SeqNo, Slice, UnixNanos};
 use proptest::{prelude::*, sample::Index};
 
 use crate::builder::{Builder, MIB, Scene, descriptor, numbered};
@@ -56,7 +56,7 @@ fn scene(count: u8, shapes: &[(u8, Vec<RunShape>)], busy: &[Index]) -> Scene {
                     builder.run(level);
                 }
                 open = !alone;
-                placed.push((level, builder.last_run(), table.clone()));
+                placed.push((level, RunId::new(builder.run.1), table.clone()));
                 builder.table(table);
             }
         }

@@ -6,7 +6,7 @@
 //! the number of tombstones among a million entries, `@9` the second in which the table was written.
 
 use lsm_compaction_planner::{CompactionStrategy, KeyOrder, Level, Plan, TableDescriptor, validate};
-use lsm_types::{Cut, EditIndex, KeyRange, UnixNanos};
+use lsm_types::{Cut, EditIndex, KeyRange, RunId, UnixNanos};
 
 use crate::builder::{Builder, MIB, Scene, descriptor};
 
@@ -39,7 +39,7 @@ impl Scene {
                 }
                 end = table.entries.as_ref().map(|entries| Cut::After(entries.max.clone()));
                 if is_busy {
-                    busy.push((level, builder.last_run(), table.clone()));
+                    busy.push((level, RunId::new(builder.run.1), table.clone()));
                 }
                 builder.table(table);
             }
