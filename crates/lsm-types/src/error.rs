@@ -83,10 +83,15 @@ pub enum ErrorKind {
     OptionMismatch,
     DictionaryMissing,
     DictionaryMismatch,
+    KeyRequired,
+    UnknownKey,
+    WrongKey,
+    PlaintextRejected,
     Cancelled,
     StorageFull,
     NoSpace,
     Corruption(CorruptionKind),
+    Tampered,
     Truncated,
     MissingFiles,
     FileLengthMismatch,
@@ -130,10 +135,15 @@ impl ErrorKind {
             | Self::ComparatorMismatch
             | Self::OptionMismatch
             | Self::DictionaryMissing
-            | Self::DictionaryMismatch => ErrorClass::Invalid,
+            | Self::DictionaryMismatch
+            | Self::KeyRequired
+            | Self::UnknownKey
+            | Self::WrongKey
+            | Self::PlaintextRejected => ErrorClass::Invalid,
             Self::Cancelled => ErrorClass::Retry,
             Self::StorageFull | Self::NoSpace => ErrorClass::NoSpace,
             Self::Corruption(_)
+            | Self::Tampered
             | Self::Truncated
             | Self::MissingFiles
             | Self::FileLengthMismatch
@@ -147,6 +157,13 @@ impl ErrorKind {
             Self::Io => ErrorClass::Io,
             Self::Bug => ErrorClass::Bug,
         }
+    }
+}
+
+impl ErrorKind {
+    /// Whether the right key, or another policy about keys, is all that is missing: nothing is known to be damaged.
+    pub const fn is_about_keys(self) -> bool {
+        matches!(self, Self::KeyRequired | Self::UnknownKey | Self::WrongKey | Self::PlaintextRejected)
     }
 }
 
@@ -170,7 +187,29 @@ pub enum FileKind {
     Pointer,
 }
 
+/// What of a file is sealed when its database is encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SealedParts {
+    /// Every frame; copies of the superblock stay readable, directories are readable and proved.
+    Frames,
+    /// Nothing: the file is a fixed record without frames, and holds nothing a user wrote.
+    Nothing,
+}
+
 impl FileKind {
+    /// What of files of this kind is sealed. A new kind does not compile before it has an answer here.
+    pub const fn sealed_parts(self) -> SealedParts {
+        match self {
+            Self::Table
+            | Self::ValueLog
+            | Self::Manifest
+            | Self::DeleteVector
+            | Self::Dictionary
+            | Self::Wal => SealedParts::Frames,
+            Self::Pointer => SealedParts::Nothing,
+        }
+    }
+
     /// The kind's short name, as it stands in messages.
     pub const fn name(self) -> &'static str {
         match self {

@@ -42,7 +42,9 @@ pub mod varint;
 pub use comparator::{Bytewise, Comparator, KeyOrder, head_of};
 pub use cursor::{EntryCursor, EntryRef};
 pub use cut::{Cut, KeyRange};
-pub use error::{CorruptionKind, Error, ErrorClass, ErrorKind, Fault, FileKind, Location, Result};
+pub use error::{
+    CorruptionKind, Error, ErrorClass, ErrorKind, Fault, FileKind, Location, Result, SealedParts,
+};
 pub use ids::{EditIndex, FileUuid, KeyHash, Level, RunId, TableId, TreeId, UnixNanos, VlogId};
 pub use io::{IoError, IoKind, IoOp, ReadAt};
 pub use key_domains::KeyDomains;
