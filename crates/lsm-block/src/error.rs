@@ -1,6 +1,7 @@
 //! What can be wrong with the framing of a file.
 
 use lsm_codec::CodecError;
+use lsm_crypto::{CryptoError, KeyId};
 use lsm_types::{CorruptionKind, ErrorKind, Fault, FileUuid, IoError, Location};
 
 use crate::BlockKind;
@@ -90,6 +91,46 @@ pub enum BlockError {
         /// What the codec says.
         source: CodecError,
     },
+    /// The checks are good, the seal is not: somebody changed the bytes who could compute checks but had no key.
+    #[error("{} {} at {}: {kind} was tampered with (key {key})", at.kind.name(), at.id, at.offset)]
+    Tampered {
+        /// The frame.
+        at: Location,
+        /// The kind of block.
+        kind: BlockKind,
+        /// Number of the file's key.
+        key: KeyId,
+    },
+    /// The frame is sealed, and its reader has no key; its check is good.
+    #[error("{} {} at {}: {kind} is sealed; give a key provider or a key file", at.kind.name(), at.id, at.offset)]
+    Sealed {
+        /// The frame.
+        at: Location,
+        /// The kind of block.
+        kind: BlockKind,
+    },
+    /// The file is sealed, and no key provider was given.
+    #[error("{} {} is sealed with key {key}; give a key provider or a key file", at.kind.name(), at.id)]
+    KeyRequired {
+        /// The file.
+        at: Location,
+        /// Number of the file's key.
+        key: KeyId,
+    },
+    /// The file is not sealed, and the reader takes sealed ones only.
+    #[error("{} {} is not sealed, and only sealed files are accepted", at.kind.name(), at.id)]
+    PlaintextRejected {
+        /// The file.
+        at: Location,
+    },
+    /// No key, or not the right one.
+    #[error("{} {}: the file's key cannot be had", at.kind.name(), at.id)]
+    Key {
+        /// The file.
+        at: Location,
+        /// Why not.
+        source: CryptoError,
+    },
     /// The bytes could not be read.
     #[error("{} {} at {}: reading {len} bytes failed", at.kind.name(), at.id, at.offset)]
     Read {
@@ -124,6 +165,8 @@ pub enum Part {
     Ecc(u32),
     /// An AEAD suite.
     Encryption(u8),
+    /// A way of deriving a file's key.
+    KeyDerivation(u8),
     /// A frame alignment, as a power of two.
     Alignment(u8),
     /// Bits of a frame's flags.
@@ -147,6 +190,10 @@ impl Fault for BlockError {
             Self::OtherFile { .. } => ErrorKind::FileIdentityMismatch,
             Self::TooLarge { .. } => ErrorKind::EntryTooLarge,
             Self::Codec { source, .. } => source.kind(),
+            Self::Tampered { .. } => ErrorKind::Tampered,
+            Self::Sealed { .. } | Self::KeyRequired { .. } => ErrorKind::KeyRequired,
+            Self::PlaintextRejected { .. } => ErrorKind::PlaintextRejected,
+            Self::Key { source, .. } => source.kind(),
             Self::Read { source, .. } => source.kind(),
         }
     }
@@ -160,6 +207,11 @@ impl Fault for BlockError {
             | Self::Decode { at, .. }
             | Self::OtherFile { at, .. }
             | Self::Codec { at, .. }
+            | Self::Tampered { at, .. }
+            | Self::Sealed { at, .. }
+            | Self::KeyRequired { at, .. }
+            | Self::PlaintextRejected { at }
+            | Self::Key { at, .. }
             | Self::Read { at, .. } => Some(*at),
             Self::TooLarge { .. } => None,
         }

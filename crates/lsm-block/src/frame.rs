@@ -30,6 +30,11 @@ pub(crate) const MAGIC: [u8; 2] = [0xF7, 0x4C];
 
 /// The payload is compressed; set exactly when the codec is not 0.
 pub(crate) const COMPRESSED: u8 = 1 << 0;
+/// The payload is sealed, its tag behind it.
+pub(crate) const SEALED: u8 = 1 << 1;
+/// Bytes a seal adds.
+pub(crate) const TAG_LEN: u32 = 16;
+const _: () = assert!(TAG_LEN as usize == lsm_crypto::TAG_LEN);
 
 /// Where a frame lies in its file: header, payload and all that belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -205,13 +210,24 @@ impl FrameHeader {
         self.stored_len.checked_add(32)
     }
 
+    /// Whether the payload is sealed.
+    pub const fn is_sealed(&self) -> bool {
+        self.flags & SEALED != 0
+    }
+
+    /// Bytes of the stored payload without its tag.
+    pub(crate) const fn unsealed_len(&self) -> u32 {
+        self.stored_len.saturating_sub(if self.is_sealed() { TAG_LEN } else { 0 })
+    }
+
     /// Refuses what this version cannot read, then lengths that contradict each other or the kind's cap, and
     /// answers the codec. Nothing may be allocated for a frame before this.
     pub fn codec(&self, identity: &FileIdentity, offset: u64) -> Result<Codec, BlockError> {
         let at = identity.at(offset);
         let unsupported = |part| Err(BlockError::Unsupported { at, part });
-        if self.flags & !COMPRESSED != 0 {
-            return unsupported(Part::FrameFlags(self.flags & !COMPRESSED));
+        let unknown = self.flags & !(COMPRESSED | SEALED);
+        if unknown != 0 {
+            return unsupported(Part::FrameFlags(unknown));
         }
         if self.dictionary != 0 {
             return unsupported(Part::Dictionary(self.dictionary));
@@ -223,10 +239,11 @@ impl FrameHeader {
         if compressed != (codec != Codec::None) || (compressed && !self.kind.is_compressible()) {
             return Err(BlockError::Decode { at, kind: self.kind, field: "codec" });
         }
-        let (stored, logical) = (self.stored_len, self.logical_len);
+        let (stored, logical) = (self.unsealed_len(), self.logical_len);
         // A block is compressed only to become smaller.
         let agree = if compressed { stored < logical } else { stored == logical };
-        if !agree || logical > self.kind.cap() {
+        let tagged = !self.is_sealed() || self.stored_len >= TAG_LEN;
+        if !agree || !tagged || logical > self.kind.cap() {
             let (expected, found) = (logical.min(self.kind.cap()).into(), stored.into());
             let what = CorruptionKind::Geometry;
             return Err(BlockError::Corrupt { at, kind: self.kind, what, expected, found });

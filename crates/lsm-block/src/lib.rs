@@ -41,6 +41,7 @@ mod identity;
 mod kind;
 mod locate;
 mod pipeline;
+mod seal;
 mod superblock;
 mod walk;
 
@@ -55,8 +56,10 @@ pub use frame::{FrameHeader, Handle};
 pub use identity::FileIdentity;
 pub use kind::BlockKind;
 pub use locate::{ByteRange, Located, Locator, LocatorHints, Route, Step};
+pub use lsm_crypto::{Encryption, KeyId};
 pub use pipeline::{
     Expect, FrameMark, FrameReader, FrameSpec, FrameWriter, OpenedFrame, Prepared, Transforms,
 };
+pub use seal::Sealing;
 pub use superblock::{DirectoryPointer, Features, FormatVersion, Superblock};
 pub use walk::{Walk, Walked};

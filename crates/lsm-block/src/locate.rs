@@ -9,6 +9,7 @@
 use alloc::vec::Vec;
 
 use lsm_codec::Decoder;
+use lsm_crypto::Encryption;
 use lsm_types::{FileKind, FileUuid, Slice, TreeId};
 
 use crate::{
@@ -78,6 +79,7 @@ pub struct Located {
     pub directory: Directory,
     /// Where the directory lies.
     pub directory_at: Handle,
+    directory_frame: Slice,
     /// How it was found.
     pub route: Route,
     /// What failed on the way. Not empty: the file is damaged, and can be healed.
@@ -87,9 +89,22 @@ pub struct Located {
 }
 
 impl Located {
-    /// A reader of the file's frames.
-    pub fn frame_reader(&self) -> FrameReader {
-        FrameReader::new(self.superblock.identity, self.superblock.transforms())
+    /// A reader of the file's frames, once superblock and directory are proved by the file's key, if it has one.
+    ///
+    /// # Errors
+    /// As [`Superblock::transforms`]; [`BlockError::Tampered`] for a forged directory or superblock.
+    pub fn frame_reader(&self, encryption: Option<&Encryption>) -> Result<FrameReader, BlockError> {
+        let reader = FrameReader::new(self.superblock.identity, self.superblock.transforms(encryption)?);
+        if self.superblock.sealing.is_some() {
+            let expect = Expect { kind: BlockKind::DIRECTORY, ordinal: None, handle: self.directory_at };
+            reader.open(&expect, &self.directory_frame, &mut Decoder::new(), expect.kind.cap())?;
+        }
+        Ok(reader)
+    }
+
+    /// A reader for tools without keys: it checks all frames and opens those that are not sealed.
+    pub fn frame_reader_without_key(&self) -> FrameReader {
+        FrameReader::new(self.superblock.identity, self.superblock.transforms_without_key())
     }
 
     /// The part of the tail that `range` names, when the tail holds all of it.
@@ -168,7 +183,8 @@ impl Locator {
         let (uuid, directory_at, directory, route) = self.find_directory(&mut detours)?;
         let superblock = self.find_superblock(uuid, &directory, &mut detours)?;
         let tail = self.windows.first().cloned().unwrap_or_default();
-        Ok(Located { superblock, directory, directory_at, route, detours, tail })
+        let directory_frame = self.bytes(directory_at.range())?;
+        Ok(Located { superblock, directory, directory_at, directory_frame, route, detours, tail })
     }
 
     fn find_directory(
@@ -277,7 +293,7 @@ impl Locator {
         if let Err(error) = expect.check_handle(&identity, self.file_len) {
             return Ok(Err(error));
         }
-        let bytes = self.bytes(ByteRange { offset: handle.offset, len: handle.len.into() })?;
+        let bytes = self.bytes(handle.range())?;
         let mut first_error = None;
         for checksum in Checksum::ALL {
             let reader = FrameReader::new(identity, Transforms::new(checksum));
@@ -367,6 +383,12 @@ impl Locator {
     /// Bytes of the file, from what was read or by asking for them.
     fn bytes(&self, range: ByteRange) -> Result<Slice, Stop> {
         self.windows.iter().find_map(|window| part(window, range)).ok_or(Stop::Need(range))
+    }
+}
+
+impl Handle {
+    const fn range(self) -> ByteRange {
+        ByteRange { offset: self.offset, len: self.len as u64 }
     }
 }
 

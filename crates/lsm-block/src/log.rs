@@ -1,7 +1,7 @@
 //! Records of logs: manifests and write-ahead logs (`docs/format/block.md`, section 6).
 //!
 //! A log is a superblock and then records, cut into frames so that none crosses the border of a physical block.
-//! A border with less than 64 bytes before it is zero-filled. A record has a head of 28 bytes, then its body; the
+//! A border with less than 64 bytes before it (80 in a sealed log, whose frames end in a tag) is zero-filled. A record has a head of 28 bytes, then its body; the
 //! head is the front of the payload of its first (or only) frame:
 //!
 //! | bytes  | field        | encoding                                                              |
@@ -32,6 +32,7 @@ pub const MAX_RECORD_LEN: usize = 64 << 20;
 const MIN_ROOM: u64 = 64;
 /// Bytes of a record's head.
 const HEAD_LEN: usize = 28;
+const _: () = assert!(MIN_ROOM >= (crate::FrameHeader::LEN + HEAD_LEN) as u64, "the head of a record fits");
 
 /// How a kind of log is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,10 +75,10 @@ impl LogFormat {
         self.block_len - offset % self.block_len
     }
 
-    /// Where a frame that comes next at `offset` really begins.
-    const fn frame_start(self, offset: u64) -> u64 {
+    /// Where a frame that comes next at `offset` really begins. `tag` is what a seal adds to a frame, in bytes.
+    const fn frame_start(self, offset: u64, tag: usize) -> u64 {
         let room = self.room(offset);
-        if room < MIN_ROOM { offset + room } else { offset }
+        if room < MIN_ROOM + tag as u64 { offset + room } else { offset }
     }
 }
 

@@ -1,11 +1,12 @@
 //! The one way from a payload to a frame and back.
 //!
-//! Writing: compress, (seal), check, (parity), then the place. Reading: header check, geometry against the handle,
-//! payload check, (parity, open), decompress into exactly the promised length. Nothing is decompressed that was
-//! not checked. Sealing and parity each have one place on either path, named below; until they exist, frames that
-//! ask for them are refused in [`FrameHeader::codec`].
+//! Writing: compress, seal, check, (parity), then the place. Reading: header check, geometry against the handle,
+//! seal or payload check, (parity), decompress into exactly the promised length. Nothing is decompressed that was
+//! not checked. A seal proves more than a check, so a sealed payload is not hashed unless its seal is broken: the
+//! check then tells damage from tampering. Parity has one place on either path, named below; until it exists, frames
+//! that ask for it are refused in [`FrameHeader::codec`].
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 
 use lsm_codec::{Codec, Compression, Decoder, Encoder};
 use lsm_types::{CorruptionKind, Slice};
@@ -13,19 +14,48 @@ use lsm_types::{CorruptionKind, Slice};
 use crate::{
     BlockError, BlockKind, Checksum, FileIdentity, FrameHeader, Handle,
     check::{crc32c_seeded, header_seed},
-    frame::COMPRESSED,
+    frame::{self, COMPRESSED, SEALED},
+    seal::{Cover, Seal},
 };
 
 /// What happens to every payload of a file on its way; follows from the superblock.
 #[derive(Clone, Debug, Default)]
 pub struct Transforms {
     checksum: Checksum,
+    seal: Option<Arc<Seal>>,
 }
 
 impl Transforms {
     /// Transforms with payload checks of the given algorithm.
     pub const fn new(checksum: Checksum) -> Self {
-        Self { checksum }
+        Self { checksum, seal: None }
+    }
+
+    /// The same, with every payload sealed.
+    pub(crate) const fn sealed(checksum: Checksum, seal: Arc<Seal>) -> Self {
+        Self { checksum, seal: Some(seal) }
+    }
+
+    /// Whether payloads of this kind are sealed.
+    pub(crate) fn seals(&self, kind: BlockKind) -> bool {
+        self.seal.is_some() && Cover::of(kind) != Cover::None
+    }
+
+    /// What a seal adds to a payload of this kind, in bytes.
+    pub(crate) fn tag_len(&self, kind: BlockKind) -> usize {
+        if self.seals(kind) { TAG_LEN } else { 0 }
+    }
+
+    /// Seals the payload that is in `out` from `start` on, as the header (whose flags say so) describes it, and
+    /// completes the header. `false`, and nothing done, for a payload that no cipher takes.
+    pub(crate) fn finish(&self, header: &mut FrameHeader, start: usize, out: &mut Vec<u8>) -> bool {
+        if let Some(seal) = self.seal.as_ref().filter(|_| header.is_sealed())
+            && seal.seal(header, start, out).is_err()
+        {
+            return false;
+        }
+        header.check = self.checksum.of(out.get(start..).unwrap_or_default());
+        true
     }
 
     /// The algorithm of payload checks.
@@ -134,6 +164,11 @@ impl FrameWriter {
         &self.identity
     }
 
+    /// Bytes of a frame with a payload of this kind and length that is not compressed.
+    pub fn raw_frame_len(&self, kind: BlockKind, payload_len: usize) -> u64 {
+        (FrameHeader::LEN + payload_len + self.transforms.tag_len(kind)) as u64
+    }
+
     /// Appends a frame to `out` that still lacks its place. Costs one copy and one hash of the payload besides
     /// compression, and no allocation once `out` has grown.
     ///
@@ -152,32 +187,43 @@ impl FrameWriter {
             return Err(too_large);
         };
         let start = out.len();
-        out.reserve(FrameHeader::LEN + payload.len());
+        out.reserve(FrameHeader::LEN + payload.len() + TAG_LEN);
         out.extend_from_slice(&[0; FrameHeader::LEN]);
         let compression = if kind.is_compressible() { compression } else { Compression::None };
         let codec = self.encoder.compress(compression, payload, out).map_err(|source| {
             out.truncate(start);
             BlockError::Codec { at: self.identity.at(0), kind, source }
         })?;
-        // Sealing belongs here: in place, over the bytes just appended.
-        let stored = out.get(start + FrameHeader::LEN..).unwrap_or_default();
-        let stored_len = u32::try_from(stored.len()).map_err(|_| too_large)?;
-        let check = self.transforms.checksum.of(stored);
-        // Parity belongs here: over the canonical header and the stored payload, appended behind it.
-        let flags = if codec == Codec::None { 0 } else { COMPRESSED };
+        let compressed = if codec == Codec::None { 0 } else { COMPRESSED };
         let codec = codec.tag();
         let header = FrameHeader {
             kind,
-            flags,
-            stored_len,
+            flags: compressed,
+            stored_len: 0,
             logical_len,
             codec,
             encoding,
             dictionary: 0,
             ordinal,
-            check,
+            check: 0,
         };
-        Ok(Prepared { header, start, len: frame_len(stored_len) })
+        self.complete(header, start, out).ok_or_else(|| {
+            out.truncate(start);
+            too_large
+        })
+    }
+
+    /// Seals and checks the compressed payload that stands in `out` behind the room for a header at `start`.
+    fn complete(&self, mut header: FrameHeader, start: usize, out: &mut Vec<u8>) -> Option<Prepared> {
+        let payload = start + FrameHeader::LEN;
+        let tag = self.transforms.tag_len(header.kind);
+        header.flags = (header.flags & !SEALED) | if tag > 0 { SEALED } else { 0 };
+        header.stored_len = u32::try_from(out.len().checked_sub(payload)? + tag).ok()?;
+        if !self.transforms.finish(&mut header, payload, out) {
+            return None;
+        }
+        // Parity belongs here: over the canonical header and the stored payload, appended behind it.
+        Some(Prepared { header, start, len: frame_len(header.stored_len) })
     }
 
     /// Finishes a prepared frame for `offset`; `buffer` is the one it was prepared into.
@@ -200,11 +246,12 @@ impl FrameWriter {
         Ok(self.place(prepared, offset, out))
     }
 
-    /// Appends a copy of a frame of another file, stored bytes untouched, with a new number and place. The frame is
-    /// checked first; its payload is not hashed again unless the files use different checks.
+    /// Appends a copy of a frame of another file, not compressed again, with a new number and place. The frame is
+    /// checked first. Between plain files its payload is not hashed again unless they use different checks; sealed
+    /// ones have keys of their own, so what comes from or goes to one is opened and sealed anew.
     ///
     /// # Errors
-    /// As [`FrameReader::check`] for the source.
+    /// As [`FrameReader::open`] for the source.
     pub fn append_copy(
         &mut self,
         source: &FrameReader,
@@ -213,6 +260,9 @@ impl FrameWriter {
         (ordinal, offset): (u32, u64),
         out: &mut Vec<u8>,
     ) -> Result<FrameMark, BlockError> {
+        if source.transforms.seals(expect.kind) || self.transforms.seals(expect.kind) {
+            return self.append_resealed(source, expect, frame, (ordinal, offset), out);
+        }
         let header = source.check(expect, frame, u32::MAX)?;
         let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
         let same = source.transforms.checksum == self.transforms.checksum;
@@ -221,6 +271,32 @@ impl FrameWriter {
         out.extend_from_slice(&header.encode(&self.identity, offset));
         out.extend_from_slice(stored);
         Ok(FrameMark::new(&header, Handle { offset, len: expect.handle.len }))
+    }
+}
+
+impl FrameWriter {
+    fn append_resealed(
+        &mut self,
+        source: &FrameReader,
+        expect: &Expect,
+        frame: &[u8],
+        (ordinal, offset): (u32, u64),
+        out: &mut Vec<u8>,
+    ) -> Result<FrameMark, BlockError> {
+        let (header, _) = source.admit(expect, frame, u32::MAX)?;
+        let unsealed = source.unseal(expect, &header, frame)?;
+        let end = FrameHeader::LEN + header.unsealed_len() as usize;
+        let stored = unsealed.as_deref().or_else(|| frame.get(FrameHeader::LEN..end)).unwrap_or_default();
+        let start = out.len();
+        out.extend_from_slice(&[0; FrameHeader::LEN]);
+        out.extend_from_slice(stored);
+        let header = FrameHeader { ordinal, ..header };
+        let Some(prepared) = self.complete(header, start, out) else {
+            out.truncate(start);
+            let cap = expect.kind.cap();
+            return Err(BlockError::TooLarge { kind: expect.kind, len: frame.len(), cap });
+        };
+        Ok(self.place(prepared, offset, out))
     }
 }
 
@@ -240,7 +316,7 @@ impl Expect {
     /// allocated for a handle that came from the file itself.
     pub fn check_handle(&self, identity: &FileIdentity, file_len: u64) -> Result<(), BlockError> {
         let Self { kind, handle, .. } = *self;
-        let longest = frame_len(kind.cap());
+        let longest = frame_len(kind.cap()) + frame::TAG_LEN;
         let shortest = frame_len(0);
         let inside = handle.end().is_some_and(|end| end <= file_len);
         if inside && (shortest..=longest).contains(&handle.len) {
@@ -283,11 +359,18 @@ impl FrameReader {
         &self.identity
     }
 
+    /// What a seal adds to a payload of this kind, in bytes.
+    pub(crate) fn tag_len(&self, kind: BlockKind) -> usize {
+        self.transforms.tag_len(kind)
+    }
+
     /// Checks everything about a frame that needs no decompression; `frame` is exactly the bytes of the handle.
     ///
     /// * `max_logical`: the caller's own limit on the decompressed length, in bytes; the kind's cap holds anyway.
     pub fn check(&self, expect: &Expect, frame: &[u8], max_logical: u32) -> Result<FrameHeader, BlockError> {
-        self.admit(expect, frame, max_logical).map(|(header, _)| header)
+        let (header, _) = self.admit(expect, frame, max_logical)?;
+        self.check_payload(expect, &header, frame)?;
+        Ok(header)
     }
 
     /// Checks a frame and returns its payload; `frame` is exactly the bytes of the handle.
@@ -301,11 +384,13 @@ impl FrameReader {
         max_logical: u32,
     ) -> Result<OpenedFrame, BlockError> {
         let (header, codec) = self.admit(expect, frame, max_logical)?;
-        // Opening a sealed payload belongs here: before the decompressor sees it.
+        let unsealed = self.unseal(expect, &header, frame)?;
         let payload = if codec == Codec::None {
-            frame.slice(FrameHeader::LEN..)
+            let end = FrameHeader::LEN + header.unsealed_len() as usize;
+            unsealed.map_or_else(|| frame.slice(FrameHeader::LEN..end), Slice::from)
         } else {
             let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
+            let stored = unsealed.as_deref().unwrap_or(stored);
             let (at, kind) = (self.identity.at(expect.handle.offset), expect.kind);
             let wrap = |source| BlockError::Codec { at, kind, source };
             let mut block = Vec::new();
@@ -317,9 +402,50 @@ impl FrameReader {
         Ok(OpenedFrame { encoding: header.encoding, ordinal: header.ordinal, payload, mark })
     }
 
-    /// Header check, what the handle says, geometry, payload check: in this order, so that no length is believed
-    /// before its header is.
-    fn admit(
+    /// Opens a sealed payload, before any decompressor sees it; of a plain one, makes the payload check. Returns the
+    /// payload of a sealed frame, still compressed.
+    pub(crate) fn unseal(
+        &self,
+        expect: &Expect,
+        header: &FrameHeader,
+        frame: &[u8],
+    ) -> Result<Option<Vec<u8>>, BlockError> {
+        let Expect { kind, handle, .. } = *expect;
+        let at = self.identity.at(handle.offset);
+        let cover = Cover::of(kind);
+        let Some(seal) = self.transforms.seal.as_ref().filter(|_| cover != Cover::None) else {
+            self.check_payload(expect, header, frame)?;
+            if header.is_sealed() && cover == Cover::Sealed {
+                return Err(BlockError::Sealed { at, kind });
+            }
+            return Ok(None);
+        };
+        let tampered = BlockError::Tampered { at, kind, key: seal.key() };
+        if !header.is_sealed() {
+            return Err(tampered);
+        }
+        if let Ok(unsealed) = seal.open(header, frame.get(FrameHeader::LEN..).unwrap_or_default()) {
+            return Ok(unsealed);
+        }
+        // The check needs no key, so it tells damage from changes by somebody who recomputed it.
+        self.check_payload(expect, header, frame)?;
+        Err(tampered)
+    }
+
+    fn check_payload(&self, expect: &Expect, header: &FrameHeader, frame: &[u8]) -> Result<(), BlockError> {
+        let found = self.transforms.checksum.of(frame.get(FrameHeader::LEN..).unwrap_or_default());
+        if found == header.check {
+            return Ok(());
+        }
+        // Correction by parity belongs here: before the verdict.
+        let (at, kind) = (self.identity.at(expect.handle.offset), expect.kind);
+        let what = CorruptionKind::PayloadCheck;
+        Err(BlockError::Corrupt { at, kind, what, expected: header.check, found })
+    }
+
+    /// Header check, what the handle says, geometry: in this order, so that no length is believed before its header
+    /// is. The payload is still to be checked or opened.
+    pub(crate) fn admit(
         &self,
         expect: &Expect,
         frame: &[u8],
@@ -345,14 +471,6 @@ impl FrameReader {
         if header.logical_len > max_logical {
             return geometry(max_logical.into(), header.logical_len.into());
         }
-        let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
-        let found = self.transforms.checksum.of(stored);
-        if found != header.check {
-            // Correction by parity belongs here: before the verdict.
-            let at = self.identity.at(handle.offset);
-            let what = CorruptionKind::PayloadCheck;
-            return Err(BlockError::Corrupt { at, kind, what, expected: header.check, found });
-        }
         Ok((header, codec))
     }
 
@@ -376,6 +494,8 @@ impl FrameReader {
         }
     }
 }
+
+const TAG_LEN: usize = lsm_crypto::TAG_LEN;
 
 /// Bytes of a frame with `stored_len` bytes of payload, which a cap has bounded.
 fn frame_len(stored_len: u32) -> u32 {

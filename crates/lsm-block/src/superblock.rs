@@ -13,10 +13,11 @@
 //! | 80       | payload checksum | u8, [`Checksum`]                                                     |
 //! | 81..85   | parity           | scheme, data shards, parity shards, flags; zero in this version      |
 //! | 85       | alignment        | u8, power of two; zero in this version                               |
-//! | 86..92   | sealing          | suite, key derivation, u32 LE key id; zero in this version           |
+//! | 86..92   | sealing          | suite (0: not sealed), key derivation (1 derived, 2 wrapped), u32 LE key id |
 //! | 92..96   | tree id          | u32 LE                                                               |
 //! | 96..128  | salt             |                                                                      |
-//! | 128..336 | key check, wrapped key | zero in this version                                           |
+//! | 128..144 | key check        | proves that a key is the right one                                   |
+//! | 144..336 | wrapped key      | u16 LE length, then bytes                                            |
 //! | 336..348 | directory        | u64 LE offset, u32 LE length; zero until back-patched                |
 //! | 348..356 | created          | u64 LE, nanoseconds since 1970                                       |
 //! | 356..364 | edit index       | u64 LE, the manifest edit in force when the file was made            |
@@ -27,18 +28,26 @@
 
 use alloc::vec::Vec;
 
+use lsm_crypto::{Encryption, KeyId, PlainFiles, Suite, WrappedKey};
 use lsm_types::{
     ByteReader, CorruptionKind, EditIndex, FileKind, FileUuid, Location, TreeId, UnixNanos, reader::ReadError,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{BlockError, BlockKind, Checksum, FileIdentity, Handle, Part, Transforms, check::crc32c};
+use crate::{
+    BlockError, BlockKind, Checksum, FileIdentity, Handle, Part, Sealing, Transforms, check::crc32c,
+    seal::Seal,
+};
 
 /// The bytes every file begins with; line-end conversion and a cleared eighth bit both destroy them.
 pub(crate) const MAGIC: [u8; 8] = *b"LSMF\r\n\x1A\n";
 const POINTER: core::ops::Range<usize> = 336..348;
 const CHECKED: usize = 504;
 const USED: u16 = 368;
+/// The file's key is derived from the master key.
+const DERIVED: u8 = 1;
+/// The file's key is derived from a secret of its own, which stands wrapped in the superblock.
+const WRAPPED: u8 = 2;
 
 /// A version of the format.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -118,6 +127,8 @@ pub struct Superblock {
     pub checksum: Checksum,
     /// Random bytes, fresh for each life of the file.
     pub salt: [u8; 32],
+    /// How the file is sealed, if it is.
+    pub sealing: Option<Sealing>,
     /// Where the directory is.
     pub directory: DirectoryPointer,
     /// When the file was made, by the caller's clock.
@@ -140,6 +151,7 @@ impl Superblock {
             features: Features { incompat: 0, read_compat: 0, compat: 0 },
             checksum: Checksum::Xxh3,
             salt: [0; 32],
+            sealing: None,
             directory: DirectoryPointer::Absent,
             created,
             edit_index,
@@ -148,7 +160,29 @@ impl Superblock {
     }
 
     /// What happens to payloads of this file.
-    pub const fn transforms(&self) -> Transforms {
+    ///
+    /// # Errors
+    /// [`BlockError::KeyRequired`] for a sealed file without `encryption`; [`BlockError::Key`] when its key is not to
+    /// be had or is another one; [`BlockError::PlaintextRejected`] for a plain file where only sealed ones are taken.
+    pub fn transforms(&self, encryption: Option<&Encryption>) -> Result<Transforms, BlockError> {
+        let at = self.identity.at(0);
+        match (&self.sealing, encryption) {
+            (None, None) => Ok(Transforms::new(self.checksum)),
+            (None, Some(encryption)) => match encryption.plain_files {
+                PlainFiles::Accept => Ok(Transforms::new(self.checksum)),
+                PlainFiles::Reject => Err(BlockError::PlaintextRejected { at }),
+            },
+            (Some(sealing), None) => Err(BlockError::KeyRequired { at, key: sealing.key }),
+            (Some(sealing), Some(encryption)) => {
+                let key = Seal::fetch(self, sealing, &*encryption.keys)
+                    .map_err(|source| BlockError::Key { at, source })?;
+                Ok(Transforms::sealed(self.checksum, Seal::new(self, sealing.suite, &key)))
+            }
+        }
+    }
+
+    /// What a tool without keys can check of this file: everything but what is sealed.
+    pub const fn transforms_without_key(&self) -> Transforms {
         Transforms::new(self.checksum)
     }
 
@@ -173,6 +207,19 @@ impl Superblock {
         xxh3_64(&checked[..CHECKED])
     }
 
+    /// The bytes the main check covers, without the directory pointer, which is patched in later, and without what
+    /// names the key, which a provider may replace.
+    pub(crate) fn bound_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::from(self.encode_without_pointer());
+        bytes.truncate(CHECKED);
+        for field in [88..92, 128..POINTER.end] {
+            if let Some(field) = bytes.get_mut(field) {
+                field.fill(0);
+            }
+        }
+        bytes
+    }
+
     fn encode_without_pointer(&self) -> [u8; Self::LEN] {
         let mut out = Vec::with_capacity(Self::LEN);
         out.extend_from_slice(&MAGIC);
@@ -187,11 +234,25 @@ impl Superblock {
         out.extend_from_slice(&self.identity.file_id.to_le_bytes());
         out.extend_from_slice(self.identity.database.as_bytes());
         out.push(self.checksum.tag());
-        // Parity, alignment and sealing.
+        // Parity and alignment.
+        out.resize(86, 0);
+        if let Some(sealing) = &self.sealing {
+            let derivation = if sealing.wrapped.is_some() { WRAPPED } else { DERIVED };
+            out.extend_from_slice(&[sealing.suite.tag(), derivation]);
+            out.extend_from_slice(&sealing.key.get().to_le_bytes());
+        }
         out.resize(92, 0);
         out.extend_from_slice(&self.identity.tree.get().to_le_bytes());
         out.extend_from_slice(&self.salt);
-        // Key check and wrapped key, then the directory pointer.
+        if let Some(sealing) = &self.sealing {
+            out.extend_from_slice(&sealing.check);
+            if let Some(wrapped) = &sealing.wrapped {
+                let len = u16::try_from(wrapped.as_bytes().len()).unwrap_or_default();
+                out.extend_from_slice(&len.to_le_bytes());
+                out.extend_from_slice(wrapped.as_bytes());
+            }
+        }
+        // What is left of the place for a wrapped key, then the directory pointer.
         out.resize(POINTER.end, 0);
         out.extend_from_slice(&self.created.get().to_le_bytes());
         out.extend_from_slice(&self.edit_index.get().to_le_bytes());
@@ -272,13 +333,11 @@ impl Superblock {
             0 => {}
             log2 => return Err(unsupported(Part::Alignment(log2))),
         }
-        let sealing: [u8; 6] = fields.array().map_err(broken)?;
+        let suite = [fields.u8().map_err(broken)?, fields.u8().map_err(broken)?];
+        let key = KeyId::new(fields.u32().map_err(broken)?);
         let tree = TreeId::new(fields.u32().map_err(broken)?);
         let salt = fields.array().map_err(broken)?;
-        let keys = fields.take(POINTER.start - 128).map_err(broken)?;
-        if sealing != [0; 6] || keys.iter().any(|&byte| byte != 0) {
-            return Err(unsupported(Part::Encryption(sealing[0])));
-        }
+        let sealing = sealing(at, suite, key, fields.take(POINTER.start - 128).map_err(broken)?)?;
         fields.take(POINTER.len()).map_err(broken)?;
         let created = UnixNanos::new(fields.u64().map_err(broken)?);
         let edit_index = EditIndex::new(fields.u64().map_err(broken)?);
@@ -289,8 +348,52 @@ impl Superblock {
             return Err(BlockError::Decode { at, kind: BlockKind::SUPERBLOCK_COPY, field: "used length" });
         }
         let identity = FileIdentity { kind, file_id, uuid, database, tree };
-        Ok(Self { identity, version, features, checksum, salt, directory, created, edit_index, ceiling })
+        Ok(Self {
+            identity,
+            version,
+            features,
+            checksum,
+            salt,
+            sealing,
+            directory,
+            created,
+            edit_index,
+            ceiling,
+        })
     }
+}
+
+/// Reads how a file is sealed; `keys` are the key check and the place of the wrapped key.
+fn sealing(
+    at: Location,
+    [suite, derivation]: [u8; 2],
+    key: KeyId,
+    keys: &[u8],
+) -> Result<Option<Sealing>, BlockError> {
+    let decode = |field| BlockError::Decode { at, kind: BlockKind::SUPERBLOCK_COPY, field };
+    let zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+    if suite == 0 {
+        let plain = derivation == 0 && key == KeyId::default() && zero(keys);
+        return if plain { Ok(None) } else { Err(decode("sealing")) };
+    }
+    let unknown = BlockError::Unsupported { at, part: Part::Encryption(suite) };
+    let suite = Suite::from_tag(suite).ok_or(unknown)?;
+    let (check, place) = keys.split_first_chunk().ok_or(decode("key check"))?;
+    let (len, place) = place.split_first_chunk().ok_or(decode("wrapped key"))?;
+    let (wrapped, rest) =
+        place.split_at_checked(usize::from(u16::from_le_bytes(*len))).ok_or(decode("wrapped key"))?;
+    if !zero(rest) {
+        return Err(decode("wrapped key"));
+    }
+    let wrapped = match (derivation, wrapped) {
+        (DERIVED, []) => None,
+        (WRAPPED, [_, ..]) => {
+            Some(WrappedKey::new(Vec::from(wrapped)).map_err(|source| BlockError::Key { at, source })?)
+        }
+        (DERIVED | WRAPPED, _) => return Err(decode("wrapped key")),
+        (other, _) => return Err(BlockError::Unsupported { at, part: Part::KeyDerivation(other) }),
+    };
+    Ok(Some(Sealing { suite, key, check: *check, wrapped }))
 }
 
 fn read_version(fields: &mut ByteReader<'_>) -> Result<FormatVersion, ReadError> {
@@ -307,7 +410,7 @@ fn pointer(raw: &[u8; Superblock::LEN], crc: u32) -> DirectoryPointer {
 }
 
 /// The number of a kind of file; 0 for those that have no superblock.
-fn file_kind_code(kind: FileKind) -> u16 {
+pub(crate) fn file_kind_code(kind: FileKind) -> u16 {
     let code = match kind {
         FileKind::Table => 1,
         FileKind::ValueLog => 2,

@@ -65,7 +65,8 @@ impl<R: ReadAt> Walk<R> {
         Self { source, reader, at: extent.start, end: extent.end, window: Vec::new(), window_at: 0 }
     }
 
-    /// Walks a whole file, whose superblock may come from a copy: all between superblock and footer.
+    /// Walks a whole file, whose superblock may come from a copy: all between superblock and footer. Needs no key:
+    /// the checks of sealed frames do not.
     pub fn file(source: R, superblock: &Superblock) -> Result<Self, BlockError> {
         let identity = superblock.identity;
         let read = |offset, len, source| BlockError::Read { at: identity.at(offset), len, source };
@@ -82,7 +83,7 @@ impl<R: ReadAt> Walk<R> {
             }
         }
         let start = (Superblock::LEN as u64).min(end);
-        Ok(Self::new(source, FrameReader::new(identity, superblock.transforms()), start..end))
+        Ok(Self::new(source, FrameReader::new(identity, superblock.transforms_without_key()), start..end))
     }
 
     /// The source, when the walk is over.

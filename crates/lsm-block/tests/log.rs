@@ -450,7 +450,7 @@ fn lies_behind_good_checks_are_refused() {
     assert_eq!(forge(honest, &wrapped).0, 0);
     for header in [
         FrameHeader { flags: 1, codec: 1, logical_len: 1000, ..honest },
-        FrameHeader { flags: 2, ..honest },
+        FrameHeader { flags: 4, ..honest },
         FrameHeader { encoding: 2, ..honest },
     ] {
         let (count, tail) = forge(header, payload);

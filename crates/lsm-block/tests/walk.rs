@@ -130,7 +130,7 @@ fn frames_from_the_future_are_listed_with_their_reason() {
     let handle = written[1].handle;
     let start = usize::try_from(handle.offset).unwrap();
     let header = FrameHeader::decode(&identity(1), handle.offset, BlockKind::DATA, &bytes[start..]).unwrap();
-    let sealed = FrameHeader { flags: header.flags | 2, ..header }.encode(&identity(1), handle.offset);
+    let sealed = FrameHeader { flags: header.flags | 4, ..header }.encode(&identity(1), handle.offset);
     bytes[start..start + 32].copy_from_slice(&sealed);
     let steps = walk(&bytes);
     assert_eq!(marks(&steps).len(), written.len() - 1);

@@ -66,6 +66,7 @@ fn build(memory: &Arc<MemFs>, tables: u64) -> Result<()> {
         dir: root.to_path_buf(),
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
+        encryption: None,
     };
     let database = env.new_uuid();
     Journal::create(env, JournalOptions::default(), database, &catalog)?.close()?;

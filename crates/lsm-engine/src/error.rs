@@ -82,6 +82,9 @@ pub enum EngineError {
     /// The merge operator panicked.
     #[error("the merge operator panicked")]
     OperatorPanicked,
+    /// A key cannot be had.
+    #[error(transparent)]
+    Key(#[from] lsm_crypto::CryptoError),
     /// An option makes no sense.
     #[error("option `{option}`: {problem}")]
     InvalidConfig {
@@ -252,6 +255,7 @@ impl Fault for EngineError {
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::AmbiguousBatch { .. } => ErrorKind::AmbiguousBatch,
             Self::OperatorPanicked => ErrorKind::MergeFailed,
+            Self::Key(source) => source.kind(),
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,

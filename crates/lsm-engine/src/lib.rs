@@ -39,6 +39,7 @@ mod error;
 mod fold;
 mod get;
 mod holds;
+mod keyring;
 mod memtables;
 mod multi_get;
 mod operator;
@@ -63,7 +64,12 @@ pub use checkpoint::{CheckpointFile, CheckpointInfo, CheckpointOptions, CopyMeth
 pub use cursor::Cursor;
 pub use entry::Entry;
 pub use error::EngineError;
+pub use keyring::Keyring;
 pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
+pub use lsm_crypto::{
+    CryptoError, Encryption, FileContext, FileKey, KeyChain, KeyFileError, KeyId, KeyProvider, NewFileKey,
+    NonceAudit, PlainFiles, Secret, Suite, WrappedKey,
+};
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
 pub use lsm_repair::{Depth as VerifyDepth, VerifyOptions, VerifyReport};
 pub use lsm_table::{
@@ -80,13 +86,13 @@ pub use range::Range;
 pub use ranges::Ranges;
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{
-    CloseHandle, DeletionHold, FilesReport, LeftOut, LostFile, OpenReport, RebuildReport, ReclaimOptions,
-    ReclaimStats, Store, TreeReport, WeakStore,
+    CloseHandle, DeletionHold, FilesReport, KeyUsage, LeftOut, LostFile, OpenReport, RebuildReport,
+    ReclaimOptions, ReclaimStats, Store, TreeReport, WeakStore,
 };
 pub use tickets::WriteTicket;
 pub use tree::{
     ChangeFollower, FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion,
-    LevelStats, Persisted, Replayed, Sealed, Tree, TreeStats, Unflushed, WeakTree, WriteInfo,
+    LevelStats, Persisted, RekeyReport, Replayed, Sealed, Tree, TreeStats, Unflushed, WeakTree, WriteInfo,
 };
 pub use versions::{RawEntry, Versions};
 pub use view::View;

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use lsm_compaction_executor::Cancel;
+use lsm_crypto::Encryption;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
@@ -75,6 +76,7 @@ pub struct StoreOptions {
     pub(crate) compaction_pool: Option<Arc<dyn Spawner>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// A class of files with a sync level of its own.
@@ -145,6 +147,7 @@ impl StoreOptions {
             compaction_pool: None,
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
+            encryption: None,
         }
     }
 
@@ -286,6 +289,12 @@ impl StoreOptions {
     /// Where identities come from. Default: the system.
     pub fn random(mut self, random: Arc<dyn Random>) -> Self {
         self.random = random;
+        self
+    }
+
+    /// Seals every file of the database, and opens sealed ones. Default: none; a sealed database is then refused.
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.encryption = Some(encryption);
         self
     }
 

@@ -428,6 +428,7 @@ fn recover(fs: &SimFs) -> Recovery {
         dir: PathBuf::from("/db"),
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
+        encryption: None,
     };
     let orders = |_: TreeId, _: &lsm_manifest::TreeIdentity| Some(KeyOrder::bytewise());
     Recovery::read(&env, RecoveryMode::Strict, &orders).unwrap().unwrap()
@@ -480,12 +481,12 @@ fn append_record(fs: &SimFs, path: &Path, body: &[u8]) -> u64 {
     let bytes = fs.files().remove(path).unwrap();
     let head = Superblock::decode(Location { kind: FileKind::Manifest, id: 0, offset: 0 }, &bytes).unwrap();
     let (identity, format) = (head.identity, LogFormat::MANIFEST);
-    let mut scanner =
-        LogScanner::new(identity, head.transforms(), format, &bytes, 0).anchored(LogPosition::START);
+    let mut scanner = LogScanner::new(identity, head.transforms(None).unwrap(), format, &bytes, 0)
+        .anchored(LogPosition::START);
     while scanner.next().is_some() {}
     let end = scanner.position();
     let mut record = Vec::new();
-    LogEncoder::new(identity, head.transforms(), format, end)
+    LogEncoder::new(identity, head.transforms(None).unwrap(), format, end)
         .encode(end.index - 1, body, &mut record)
         .unwrap();
     fs.open(path, &OpenOptions::WRITE).unwrap().write_at(end.offset, &record).unwrap();

@@ -4,7 +4,7 @@
 //! copy costs nothing as long as the other is good there.
 
 use lsm_block::{
-    BlockError, FileIdentity, Superblock,
+    BlockError, FileIdentity, Superblock, Transforms,
     log::{LogFormat, LogPosition, LogScanner, Record, Tail},
 };
 use lsm_types::{FileKind, Location};
@@ -17,6 +17,8 @@ pub(crate) struct Generations {
     pub(crate) number: Generation,
     /// What its header says; the same in both copies.
     pub(crate) header: Superblock,
+    /// How its records are sealed.
+    transforms: Transforms,
     /// The copies that can be used, the primary first.
     copies: Vec<Copy>,
     /// What is known of each copy without reading its records.
@@ -46,7 +48,7 @@ pub(crate) enum Header {
     /// Not the header of this generation.
     Unusable,
     /// A good one.
-    Good(Superblock),
+    Good(Box<Superblock>),
 }
 
 impl Header {
@@ -71,7 +73,7 @@ impl Header {
             Ok(header) => {
                 let FileIdentity { kind, file_id, .. } = header.identity;
                 let fits = kind == FileKind::Manifest && file_id == number.get();
-                Ok(if fits { Self::Good(header) } else { Self::Unusable })
+                Ok(if fits { Self::Good(Box::new(header)) } else { Self::Unusable })
             }
             Err(source @ BlockError::Unsupported { .. }) => {
                 Err(JournalError::Block { generation: number, source })
@@ -96,11 +98,17 @@ pub(crate) struct Ending {
 
 impl Generations {
     /// Reads both copies; `None` when neither begins with a header of this generation and `header`'s identity.
+    ///
+    /// # Errors
+    /// When a file cannot be read; when the generation is sealed and its key is not at hand.
     pub(crate) fn read(
         env: &JournalEnv,
         number: Generation,
         header: &Superblock,
     ) -> Result<Option<Self>, JournalError> {
+        let transforms = header
+            .transforms(env.encryption.as_ref())
+            .map_err(|source| JournalError::Block { generation: number, source })?;
         let mut copies = Vec::new();
         let mut state = |side, file| {
             let Some(bytes) = read_file(env, file, u64::MAX - 1)? else { return Ok(CopyState::Missing) };
@@ -117,7 +125,7 @@ impl Generations {
         let mirror = state(Side::Mirror, FileName::Mirror(number))?;
         let states = Copies { primary, mirror };
         let is_usable = copies.iter().any(|copy| copy.has_header);
-        Ok(is_usable.then(|| Self { number, header: header.clone(), copies, states }))
+        Ok(is_usable.then(|| Self { number, header: header.clone(), transforms, copies, states }))
     }
 
     /// Hands every record to `visit` in order, each from the copy that has it; returns the place behind the last.
@@ -214,8 +222,8 @@ impl Generations {
     }
 
     fn scanner<'a>(&self, bytes: &'a [u8], position: LogPosition) -> LogScanner<'a> {
-        LogScanner::new(self.header.identity, self.header.transforms(), LogFormat::MANIFEST, bytes, 0)
-            .anchored(position)
+        let transforms = self.transforms.clone();
+        LogScanner::new(self.header.identity, transforms, LogFormat::MANIFEST, bytes, 0).anchored(position)
     }
 }
 

@@ -145,8 +145,11 @@ fn write_records(
         database: statement.database,
         tree: TreeId::new(0),
     };
-    let header = Superblock::new(identity, env.clock.now(), statement.last_edit);
-    let mut encoder = LogEncoder::new(identity, header.transforms(), LogFormat::MANIFEST, LogPosition::START);
+    // A generation is never written on by another process, so its frames are numbered once.
+    let (header, transforms) = Superblock::new(identity, env.clock.now(), statement.last_edit)
+        .begin(env.encryption.as_ref(), |salt| env.random.fill(salt))
+        .map_err(|source| JournalError::Block { generation: number, source })?;
+    let mut encoder = LogEncoder::new(identity, transforms, LogFormat::MANIFEST, LogPosition::START);
     let mut bytes = header.encode().to_vec();
     let mut start = 0;
     let mut flush = |bytes: &mut Vec<u8>| {

@@ -159,7 +159,7 @@ impl Headers {
                 match Header::read(env, *number, file)? {
                     Header::Good(header) => {
                         // The primary comes first and wins where the two are not copies of each other.
-                        headers.good.entry(*number).or_insert(header);
+                        headers.good.entry(*number).or_insert(*header);
                     }
                     Header::Unwritten => headers.unwritten.push(file),
                     Header::Missing | Header::Unusable => {}

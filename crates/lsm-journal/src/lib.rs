@@ -26,6 +26,7 @@
 //!     dir: PathBuf::from("/db"),
 //!     clock: Arc::new(SystemClock::new()),
 //!     random: Arc::new(SystemRandom),
+//!     encryption: None,
 //! };
 //! env.fs.create_dir(&env.dir)?;
 //! let options = JournalOptions::default();

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use lsm_block::Encryption;
 use lsm_fs::{Fs, SyncLevel};
 use lsm_types::{Clock, Random};
 
@@ -16,6 +17,8 @@ pub struct JournalEnv {
     pub clock: Arc<dyn Clock>,
     /// Gives new files their identity.
     pub random: Arc<dyn Random>,
+    /// Seals what is written and opens what is read; `None` for a database that is not sealed.
+    pub encryption: Option<Encryption>,
 }
 
 impl fmt::Debug for JournalEnv {

@@ -10,6 +10,7 @@
 //! When it is the snapshot that cannot be read, the state of an older generation stands in for it if that one reaches
 //! as far. Nothing is changed here, and no older generation is removed when the outcome is accepted.
 
+use lsm_block::BlockError;
 use lsm_manifest::{KeyOrders, Record, RecordHead, Salvage, Salvaged};
 use lsm_types::EditIndex;
 
@@ -113,6 +114,8 @@ fn best_database(
 /// What was written by a later version is no damage, and is never passed over.
 fn check_drift(scan: &Scan) -> Result<(), JournalError> {
     match &scan.verdict {
+        // What somebody changed is passed over like what a disk changed.
+        Verdict::Damaged(JournalError::Block { source: BlockError::Tampered { .. }, .. }) => Ok(()),
         Verdict::Damaged(error @ (JournalError::Record { .. } | JournalError::Block { .. })) => {
             Err(error.clone())
         }

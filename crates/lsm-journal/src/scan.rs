@@ -80,9 +80,10 @@ fn judge(
         Verdict::Good(Some(DroppedTail { offset: position.offset, bytes, class }))
     };
     match ending.tail {
-        Tail::Corrupt { why: Some(source @ BlockError::Unsupported { .. }), .. } => {
-            Verdict::Damaged(JournalError::Block { generation: number, source })
-        }
+        Tail::Corrupt {
+            why: Some(source @ (BlockError::Unsupported { .. } | BlockError::Tampered { .. })),
+            ..
+        } => Verdict::Damaged(JournalError::Block { generation: number, source }),
         // The records of a snapshot are written without a sync between them, so any of them may be missing after a
         // crash; edits, each of which knows the snapshot to be durable, may not follow.
         _ if reach.is_none() && ending.is_followed => Verdict::Damaged(damaged),

@@ -11,11 +11,12 @@ use lsm_fs::{EntryKind, Fs, OpenOptions, SystemClock, SystemRandom};
 use lsm_journal::{FileName, Folder, FoundFile, JournalEnv, Recovery, RecoveryMode};
 use lsm_manifest::{Catalog, TreeIdentity};
 use lsm_types::{
-    EditIndex, ErrorKind, Fault, FileKind, FileUuid, IoKind, KeyOrder, Location, Result, TableId, TreeId,
+    EditIndex, ErrorClass, ErrorKind, Fault, FileKind, FileUuid, IoKind, KeyOrder, Location, Result, TableId,
+    TreeId,
 };
 
 use crate::{
-    Depth, RepairError, VerifyOptions, VerifyReport, manifest,
+    Depth, Outcome, RepairError, VerifyOptions, VerifyReport, manifest,
     meter::Meter,
     pool,
     report::{FileReport, TablePlace},
@@ -56,6 +57,7 @@ impl Directory<'_> {
             dir: self.root.to_path_buf(),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
+            encryption: self.options.encryption.clone(),
         };
         match Recovery::read(&env, RecoveryMode::Strict, &|tree, identity: &_| self.order(tree, identity)) {
             Ok(Some(recovery)) => Ok(Ok(recovery)),
@@ -93,7 +95,10 @@ impl Directory<'_> {
         report: &mut VerifyReport,
     ) -> Result<()> {
         let mut whole = FileReport::new(Path::new(""), self.options.findings_per_file);
-        whole.fail(Depth::Presence, refused.clone());
+        // What fails for want of a key is not damaged: its frames are checked without.
+        let is_damage = refused.kind().class() != ErrorClass::Invalid;
+        let outcome = if is_damage { Outcome::Fail } else { Outcome::Warn };
+        whole.add(outcome, Depth::Presence, None, refused.clone());
         report.findings.append(&mut whole.findings);
         if self.options.resume.is_none() {
             self.check_manifest(None, meter, report)?;
@@ -226,7 +231,9 @@ fn owner_edit(fs: &dyn Fs, path: &Path, database: FileUuid) -> Option<EditIndex>
 pub(crate) fn stored_order(fs: &dyn Fs, path: &Path, options: &VerifyOptions<'_>) -> KeyOrder {
     let fits = |order: &KeyOrder| {
         let Ok(file) = fs.open(path, &OpenOptions::READ) else { return false };
-        let open = lsm_sst::TableOptions::new().open(lsm_sst::OpenOptions::new(order.clone()));
+        let encryption = options.encryption.clone();
+        let open = lsm_sst::OpenOptions { encryption, ..lsm_sst::OpenOptions::new(order.clone()) };
+        let open = lsm_sst::TableOptions::new().open(open);
         let opened = lsm_sst::Table::open(file as Arc<dyn lsm_fs::FsFile>, open);
         opened.is_ok()
     };

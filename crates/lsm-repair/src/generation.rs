@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use lsm_block::{
-    BlockError, BlockKind, DirectoryPointer, Superblock, Walk, Walked,
+    BlockError, BlockKind, DirectoryPointer, Superblock, Transforms, Walk, Walked,
     log::{LogFormat, LogPosition, LogScanner, Tail},
 };
 use lsm_fs::{Fs, OpenOptions};
@@ -89,14 +89,26 @@ pub(crate) fn check(
     }
     let header = copies.iter().find_map(|copy| copy.header.clone());
     let replayed = header.and_then(|header| {
+        let transforms = match header.transforms(meter.options().encryption.as_ref()) {
+            Ok(transforms) => Some(transforms),
+            Err(error) => {
+                let what = "records, because their key is not at hand";
+                for copy in &mut copies {
+                    copy.report.add(Outcome::Warn, Depth::Heads, Some("superblock"), error.into());
+                    copy.report.warn(Depth::Digests.min(depth), RepairError::NotChecked { what });
+                }
+                None
+            }
+        };
         for copy in &mut copies {
-            copy.scan(&header);
+            copy.scan(&header, transforms.as_ref());
         }
         judge(&mut copies, known, depth);
         if depth >= Depth::Digests {
             compare(&mut copies, number);
         }
-        (depth >= Depth::Manifest).then(|| replay(&mut copies, &header, orders)).flatten()
+        let transforms = transforms.filter(|_| depth >= Depth::Manifest)?;
+        replay(&mut copies, &header, &transforms, orders)
     });
     files.extend(copies.into_iter().map(|mut copy| {
         copy.report.reached(depth);
@@ -157,15 +169,20 @@ impl Copy {
         }
     }
 
-    /// Reads the frames and the records, as `header` says they are made.
-    fn scan(&mut self, header: &Superblock) {
+    /// Reads the frames, as `header` says they are made, and with a key the records.
+    fn scan(&mut self, header: &Superblock, transforms: Option<&Transforms>) {
         if self.header.as_ref().is_some_and(|own| own.identity != header.identity) {
             // Another file than its sibling: told when the two are compared.
             return;
         }
-        let mut scanner = scanner(header, &self.bytes);
-        self.tail = Some(scanner.tail(0));
-        self.end = scanner.position().offset;
+        if let Some(transforms) = transforms {
+            let mut scanner = scanner(header, transforms, &self.bytes);
+            self.tail = Some(scanner.tail(0));
+            self.end = scanner.position().offset;
+        } else {
+            let at = self.bytes.len() as u64;
+            (self.tail, self.end) = (Some(Tail::Clean { at }), at);
+        }
         // The bytes are at hand: the walk cannot fail to read them.
         let steps = Walk::file(self.bytes.as_slice(), header).into_iter().flatten().flatten();
         for step in steps {
@@ -242,11 +259,16 @@ fn compare(copies: &mut [Copy], generation: Generation) {
 }
 
 /// Applies the records of the copy that goes furthest to nothing, one after the other.
-fn replay(copies: &mut [Copy], header: &Superblock, orders: &dyn KeyOrders) -> Option<Replayed> {
+fn replay(
+    copies: &mut [Copy],
+    header: &Superblock,
+    transforms: &Transforms,
+    orders: &dyn KeyOrders,
+) -> Option<Replayed> {
     // Of equals the last one wins: the first copy.
     let copy = copies.iter_mut().rev().max_by_key(|copy| copy.end)?;
     let mut replay = Replay::new(orders);
-    for record in scanner(header, &copy.bytes) {
+    for record in scanner(header, transforms, &copy.bytes) {
         if let Err(error) = replay.feed(&record.body) {
             let section = Some(BlockKind::MANIFEST_WHOLE.name());
             copy.report.add(Outcome::Fail, Depth::Manifest, section, error.into());
@@ -267,8 +289,8 @@ fn replay(copies: &mut [Copy], header: &Superblock, orders: &dyn KeyOrders) -> O
     replayed
 }
 
-fn scanner<'a>(header: &Superblock, bytes: &'a [u8]) -> LogScanner<'a> {
-    LogScanner::new(header.identity, header.transforms(), LogFormat::MANIFEST, bytes, 0)
+fn scanner<'a>(header: &Superblock, transforms: &Transforms, bytes: &'a [u8]) -> LogScanner<'a> {
+    LogScanner::new(header.identity, transforms.clone(), LogFormat::MANIFEST, bytes, 0)
         .anchored(LogPosition::START)
 }
 

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
+use lsm_block::Encryption;
 use lsm_manifest::TableDescriptor;
 use lsm_types::{Clock, Comparator, KeyOrder, KeyRange, Level, PrefixExtractor, TableId, TreeId, UnixNanos};
 
@@ -29,6 +30,9 @@ pub struct VerifyOptions<'a> {
     pub comparators: Vec<Arc<dyn Comparator>>,
     /// Extractors of the prefixes in filters: only the one a filter was made with tells whether it is right.
     pub prefix_extractors: Vec<Arc<dyn PrefixExtractor>>,
+    /// Where the keys of sealed files come from. What is sealed under a key that is not at hand is checked frame by
+    /// frame, and the report says what was left out.
+    pub encryption: Option<Encryption>,
     /// Findings of one file that are kept; more are counted.
     pub findings_per_file: usize,
 }
@@ -44,6 +48,7 @@ impl Default for VerifyOptions<'_> {
             progress: None,
             comparators: Vec::new(),
             prefix_extractors: Vec::new(),
+            encryption: None,
             findings_per_file: FINDINGS_PER_FILE,
         }
     }

@@ -112,6 +112,7 @@ fn contents(file: &Metered<'_>, subject: &Subject, depth: Depth, report: &mut Fi
 
 fn open<'f, 'm>(file: &'f Metered<'m>, subject: &Subject, depth: Depth) -> Result<Table<&'f Metered<'m>>> {
     let mut options = OpenOptions::new(subject.order.clone());
+    options.encryption.clone_from(&file.options().encryption);
     if let Some(expected) = &subject.expected {
         let directory = expected.descriptor.directory;
         options.hints.identity = Some(expected.identity());

@@ -10,8 +10,8 @@
 use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
 
 use lsm_block::{
-    BlockError, BlockKind, ByteRange, Directory, Expect, FrameHeader, FrameReader, Handle, Located, Locator,
-    LocatorHints, Section, Step,
+    BlockError, BlockKind, ByteRange, Directory, Encryption, Expect, FrameHeader, FrameReader, Handle,
+    Located, Locator, LocatorHints, Section, Step,
 };
 use lsm_codec::Decoder;
 use lsm_types::{CorruptionKind, FileKind, KeyOrder, Location, RangeTombstone, Result, Slice};
@@ -34,12 +34,14 @@ pub struct OpenOptions {
     pub hints: LocatorHints,
     /// Longest block, in bytes, that will be decompressed; below the cap of its kind.
     pub max_block_bytes: u32,
+    /// Where keys come from, and what to make of a table that is not sealed; `None` opens plain tables only.
+    pub encryption: Option<Encryption>,
 }
 
 impl OpenOptions {
-    /// Opens any table with this order.
+    /// Opens any plain table with this order.
     pub fn new(order: KeyOrder) -> Self {
-        Self { order, hints: LocatorHints::default(), max_block_bytes: u32::MAX }
+        Self { order, hints: LocatorHints::default(), max_block_bytes: u32::MAX, encryption: None }
     }
 }
 
@@ -57,7 +59,15 @@ enum Stage {
     /// Looking for directory and superblock.
     Locating(Locator),
     /// Reading sections: what was read so far, and what was asked for.
-    Reading { located: Box<Located>, windows: Vec<(u64, Slice)>, wanted: ByteRange },
+    Reading(Box<Reading>),
+}
+
+#[derive(Debug)]
+struct Reading {
+    located: Located,
+    reader: FrameReader,
+    windows: Vec<(u64, Slice)>,
+    wanted: ByteRange,
 }
 
 /// Why one attempt ended early.
@@ -95,11 +105,13 @@ impl OpenSst {
                 Step::Done(located) => {
                     let tail = located.tail.clone();
                     let wanted = ByteRange { offset: 0, len: 0 };
-                    let located = Box::new(located);
-                    self.stage = Stage::Reading { located, windows: Vec::from([tail]), wanted };
+                    let reader = located.frame_reader(self.options.encryption.as_ref())?;
+                    let windows = Vec::from([tail]);
+                    self.stage = Stage::Reading(Box::new(Reading { located, reader, windows, wanted }));
                 }
             },
-            Stage::Reading { located, windows, wanted } => {
+            Stage::Reading(reading) => {
+                let Reading { located, windows, wanted, .. } = &mut **reading;
                 let bytes = bytes.into();
                 let have = bytes.len() as u64;
                 if have != wanted.len {
@@ -109,14 +121,15 @@ impl OpenSst {
                 windows.push((wanted.offset, bytes));
             }
         }
-        let Stage::Reading { located, windows, wanted } = &mut self.stage else {
+        let Stage::Reading(reading) = &mut self.stage else {
             return Err(
                 BlockError::NotOurs { at: Location { kind: FileKind::Table, id: 0, offset: 0 } }.into()
             );
         };
+        let Reading { located, reader, windows, wanted } = &mut **reading;
         let max_block_bytes = self.options.max_block_bytes;
         let sections = Sections {
-            reader: located.frame_reader(),
+            reader: reader.clone(),
             directory: &located.directory,
             windows,
             decoder: &mut self.decoder,

@@ -160,7 +160,7 @@ fn reframe(bytes: &mut [u8], frame: &std::ops::Range<usize>, change: impl FnOnce
     };
     let mut payload = bytes[frame.start + FrameHeader::LEN..frame.end].to_vec();
     change(&mut payload);
-    let mut writer = FrameWriter::new(superblock().identity, superblock().transforms());
+    let mut writer = FrameWriter::new(superblock().identity, superblock().transforms(None).unwrap());
     let mut out = Vec::new();
     writer.append(spec, &payload, frame.start as u64, &mut out).unwrap();
     assert_eq!(out.len(), frame.len());

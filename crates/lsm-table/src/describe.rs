@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lsm_block::{BlockKind, Footer, Handle, Superblock};
+use lsm_block::{BlockKind, Encryption, Footer, Handle, Superblock};
 use lsm_fs::{Fs, OpenOptions};
 use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
 use lsm_sst::{OpenSst, Step, TableLayout, TableSummary};
@@ -27,11 +27,16 @@ pub struct FoundTable {
     pub inputs: Vec<TableId>,
 }
 
-/// Opens the file at `path` knowing nothing about it but the orders it may have.
+/// Opens the file at `path` knowing nothing about it but the orders it may have and where its key comes from.
 ///
 /// # Errors
-/// `ComparatorMismatch` when it has none of them; damage; what the system says.
-pub fn read_table(fs: &dyn Fs, path: &Path, orders: &[KeyOrder]) -> Result<FoundTable> {
+/// `ComparatorMismatch` when it has none of the orders; what is wrong with its key; damage; what the system says.
+pub fn read_table(
+    fs: &dyn Fs,
+    path: &Path,
+    orders: &[KeyOrder],
+    encryption: Option<&Encryption>,
+) -> Result<FoundTable> {
     let file = fs.open(path, &OpenOptions::READ)?;
     let file_len = lsm_fs::FsFile::len(file.as_ref())?;
     let read = |offset: u64, len: u64| -> Result<Vec<u8>> {
@@ -41,7 +46,7 @@ pub fn read_table(fs: &dyn Fs, path: &Path, orders: &[KeyOrder]) -> Result<Found
     };
     let mut refused = None;
     for order in orders {
-        match open(file_len, order, read) {
+        match open(file_len, order, encryption, read) {
             Ok(layout) => {
                 let footer_len = Footer::LEN as u64;
                 let at = layout.superblock().identity.at(file_len.saturating_sub(footer_len));
@@ -60,9 +65,12 @@ pub fn read_table(fs: &dyn Fs, path: &Path, orders: &[KeyOrder]) -> Result<Found
 fn open(
     file_len: u64,
     order: &KeyOrder,
+    encryption: Option<&Encryption>,
     read: impl Fn(u64, u64) -> Result<Vec<u8>>,
 ) -> Result<Box<TableLayout>> {
-    let (mut opening, mut range) = OpenSst::start(file_len, lsm_sst::OpenOptions::new(order.clone()))?;
+    let options =
+        lsm_sst::OpenOptions { encryption: encryption.cloned(), ..lsm_sst::OpenOptions::new(order.clone()) };
+    let (mut opening, mut range) = OpenSst::start(file_len, options)?;
     loop {
         match opening.feed(read(range.offset, range.len)?)? {
             Step::Need(next) => range = next,
@@ -113,7 +121,7 @@ pub(crate) fn describe(superblock: &Superblock, summary: &TableSummary) -> Table
         digest: summary.digest,
         format: (superblock.version.major, superblock.version.minor),
         features: superblock.features.incompat,
-        key_id: 0,
+        key_id: superblock.sealing.as_ref().map_or(0, |sealing| sealing.key.get()),
         created_at: superblock.created,
         created_edit: superblock.edit_index,
         entries: summary.keys().map(|(min, max)| lsm_types::KeyRange { min: min.clone(), max: max.clone() }),

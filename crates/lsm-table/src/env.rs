@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use lsm_block::{FileIdentity, Superblock};
+use lsm_block::{Encryption, FileIdentity, Superblock, Transforms};
 use lsm_fs::{Fs, SyncLevel};
 use lsm_types::{
     Clock, EditIndex, FileKind, FileUuid, KeyDomains, KeyOrder, PrefixExtractor, Random, Result, TableId,
@@ -104,6 +104,8 @@ pub struct TableEnv {
     pub clock: Arc<dyn Clock>,
     /// Identities of new files.
     pub random: Arc<dyn Random>,
+    /// Seals what is written and opens what is read; `None` for a database that is not sealed.
+    pub encryption: Option<Encryption>,
     /// How tables are written.
     pub policy: TablePolicy,
     /// Names the prefixes of keys that filters know; `None` for no filters over prefixes.
@@ -126,8 +128,11 @@ impl TableEnv {
         self.folder.join((self.file_name)(table))
     }
 
-    /// The head of a new table.
-    pub(crate) fn superblock(&self, table: TableId) -> Superblock {
+    /// The head of a new table, and what happens to its blocks.
+    ///
+    /// # Errors
+    /// When a key is wanted and cannot be had.
+    pub(crate) fn begin(&self, table: TableId) -> Result<(Superblock, Transforms)> {
         let mut uuid = [0; 16];
         self.random.fill(&mut uuid);
         let identity = FileIdentity {
@@ -137,7 +142,8 @@ impl TableEnv {
             database: self.database,
             tree: self.tree,
         };
-        Superblock::new(identity, self.clock.now(), self.ids.last_edit())
+        let superblock = Superblock::new(identity, self.clock.now(), self.ids.last_edit());
+        Ok(superblock.begin(self.encryption.as_ref(), |salt| self.random.fill(salt))?)
     }
 
     /// Makes the names of all files written so far durable.

@@ -34,7 +34,7 @@ pub use env::{FileIds, FilterDesk, ObsoleteFile, Reclaim, TableEnv};
 pub use error::TableError;
 pub use filter_policy::{ExpectHits, FilterScene, LevelFilter, LevelLoad};
 pub use filter_stats::FilterStats;
-pub use head::{FileHead, read_head};
+pub use head::{FileHead, check_key, read_head};
 pub use lsm_sst::{FilterBits, ScanCounts, SeqNoWindow};
 pub use policy::TablePolicy;
 pub use run::{RunCursor, TableList};

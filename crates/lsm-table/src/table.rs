@@ -270,6 +270,7 @@ impl TableInner {
     pub(crate) fn start_opening(&self) -> Result<(OpenSst, ByteRange)> {
         let descriptor = &self.descriptor;
         let mut options = OpenOptions::new(self.env.order.clone());
+        options.encryption.clone_from(&self.env.encryption);
         options.hints.identity = Some(FileIdentity {
             kind: FileKind::Table,
             file_id: descriptor.id.get(),

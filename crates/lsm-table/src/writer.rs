@@ -184,7 +184,7 @@ impl MultiWriter {
     fn begin(&self) -> Result<OpenTable> {
         let env = &self.env;
         let id = env.ids.next()?;
-        let superblock = env.superblock(id);
+        let (superblock, transforms) = env.begin(id)?;
         let (file, output) = NewFile::create(env, id)?;
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
         options.inputs.clone_from(&self.inputs);
@@ -195,7 +195,7 @@ impl MultiWriter {
             let extractor = extractor.clone();
             options.prefix_filter = filter.map(|filter| PrefixFilterOptions { filter, extractor });
         }
-        let builder = TableBuilder::new(superblock.clone(), options, output)?;
+        let builder = TableBuilder::with_transforms((superblock.clone(), transforms), options, output)?;
         // At least one byte: a table is begun.
         Ok(OpenTable {
             builder,

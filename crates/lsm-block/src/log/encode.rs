@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{HEAD_LEN, LogFormat, LogPosition, MAX_RECORD_LEN, MIN_ROOM, Piece, record_digest};
-use crate::{BlockError, FileIdentity, FrameHeader, Transforms};
+use crate::{BlockError, FileIdentity, FrameHeader, Transforms, frame::SEALED};
 
 /// Where a record went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,14 +71,15 @@ impl LogEncoder {
         head[8..16].copy_from_slice(&chain.to_le_bytes());
         head[16..24].copy_from_slice(&durable.to_le_bytes());
         head[24..].copy_from_slice(&total.to_le_bytes());
+        let tag = self.transforms.tag_len(kind);
         let mut front: &[u8] = &head;
         let mut rest = body;
         loop {
-            let offset = self.format.frame_start(self.position.offset);
+            let offset = self.format.frame_start(self.position.offset, tag);
             let fill = offset - self.position.offset;
             out.resize(out.len() + usize::try_from(fill).unwrap_or_default(), 0);
             let room = usize::try_from(self.format.room(offset)).unwrap_or_default();
-            let capacity = room - FrameHeader::LEN - front.len();
+            let capacity = room - FrameHeader::LEN - tag - front.len();
             let (piece, later) = rest.split_at_checked(capacity).unwrap_or((rest, &[]));
             let shape = match (front.is_empty(), later.is_empty()) {
                 (false, true) => Piece::Whole,
@@ -99,27 +100,31 @@ impl LogEncoder {
 
     fn append_frame(&mut self, offset: u64, shape: Piece, front: &[u8], piece: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
-        out.reserve(FrameHeader::LEN + front.len() + piece.len());
+        let kind = self.format.kind(shape);
+        let tag = self.transforms.tag_len(kind);
+        out.reserve(FrameHeader::LEN + front.len() + piece.len() + tag);
         out.extend_from_slice(&[0; FrameHeader::LEN]);
         out.extend_from_slice(front);
         out.extend_from_slice(piece);
-        let Some((header, payload)) = out.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut) else {
-            return;
-        };
-        // Within one physical block, so it fits.
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        *header = FrameHeader {
-            kind: self.format.kind(shape),
-            flags: 0,
-            stored_len: len,
+        // Within one physical block, so both fit.
+        let len = u32::try_from(front.len() + piece.len()).unwrap_or(u32::MAX);
+        let mut header = FrameHeader {
+            kind,
+            flags: if tag > 0 { SEALED } else { 0 },
+            stored_len: len + u32::try_from(tag).unwrap_or_default(),
             logical_len: len,
             codec: 0,
             encoding: 1,
             dictionary: 0,
             ordinal: self.position.ordinal,
-            check: self.transforms.checksum().of(payload),
+            check: 0,
+        };
+        let finished = self.transforms.finish(&mut header, start + FrameHeader::LEN, out);
+        debug_assert!(finished, "a physical block is far below what a cipher takes");
+        let header = header.encode(&self.identity, offset);
+        if let Some(head) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+            *head = header;
         }
-        .encode(&self.identity, offset);
         self.position.offset = offset + (out.len() - start) as u64;
         self.position.ordinal += 1;
     }

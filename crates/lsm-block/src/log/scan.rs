@@ -84,7 +84,7 @@ struct Head {
 struct Frame<'a> {
     piece: Piece,
     ordinal: u32,
-    payload: &'a [u8],
+    payload: Cow<'a, [u8]>,
     end: u64,
 }
 
@@ -104,7 +104,7 @@ impl<'a> LogScanner<'a> {
     }
 
     /// The same, but the first record must be the one that belongs to `position`.
-    pub const fn anchored(self, position: LogPosition) -> Self {
+    pub fn anchored(self, position: LogPosition) -> Self {
         Self { position, anchored: true, ..self }
     }
 
@@ -124,6 +124,9 @@ impl<'a> LogScanner<'a> {
             why,
             Some(BlockError::Corrupt { what: CorruptionKind::Chain, .. } | BlockError::Unsupported { .. })
         );
+        // No crash leaves a frame with a good check and a broken seal.
+        let broken_chain =
+            broken_chain || matches!(why, Some(BlockError::Tampered { .. } | BlockError::Sealed { .. }));
         if frontier >= index || broken_chain {
             return Tail::Corrupt { at, index, why };
         }
@@ -132,7 +135,7 @@ impl<'a> LogScanner<'a> {
         }
         let mut durable = 0;
         let mut later = false;
-        let mut from = self.behind(self.format.frame_start(at));
+        let mut from = self.behind(self.frame_start(at));
         while let Some((start, head, end)) = self.next_start(from) {
             debug_assert!(start >= from && end > start, "a search goes forward");
             later = true;
@@ -151,7 +154,7 @@ impl<'a> LogScanner<'a> {
     pub fn resync(&mut self) -> Option<core::ops::Range<u64>> {
         while self.next().is_some() {}
         let at = self.position.offset;
-        let (start, ..) = self.next_start(self.behind(self.format.frame_start(at)))?;
+        let (start, ..) = self.next_start(self.behind(self.frame_start(at)))?;
         self.position.offset = start;
         (self.anchored, self.stop) = (false, None);
         Some(at..start)
@@ -173,7 +176,7 @@ impl<'a> LogScanner<'a> {
             match self.frame(offset) {
                 Ok(frame) => {
                     if matches!(frame.piece, Piece::Whole | Piece::First)
-                        && let Ok((head, _)) = self.head(offset, frame.payload)
+                        && let Ok(head) = self.head(offset, &frame.payload)
                     {
                         return Some((offset, head, frame.end));
                     }
@@ -182,6 +185,10 @@ impl<'a> LogScanner<'a> {
                 Err(_) => offset = self.behind(offset),
             }
         }
+    }
+
+    fn frame_start(&self, offset: u64) -> u64 {
+        self.format.frame_start(offset, self.reader.tag_len(self.format.kind(Piece::Whole)))
     }
 
     /// Where to look on behind a bad place: a good header vouches for its frame's length, whatever the payload is.
@@ -217,13 +224,16 @@ impl<'a> LogScanner<'a> {
             return Err(BlockError::Truncated { at, need: len.into(), have });
         };
         let expect = Expect { kind: header.kind, ordinal: None, handle: Handle { offset, len } };
-        self.reader.check(&expect, bytes, u32::MAX)?;
-        let payload = bytes.get(FrameHeader::LEN..).unwrap_or_default();
+        let (header, _) = self.reader.admit(&expect, bytes, u32::MAX)?;
+        let payload = match self.reader.unseal(&expect, &header, bytes)? {
+            Some(payload) => Cow::Owned(payload),
+            None => Cow::Borrowed(bytes.get(FrameHeader::LEN..).unwrap_or_default()),
+        };
         Ok(Frame { piece, ordinal: header.ordinal, payload, end: offset + u64::from(len) })
     }
 
-    /// A record's head and the part of its body behind it.
-    fn head(&self, offset: u64, payload: &'a [u8]) -> Result<(Head, &'a [u8]), BlockError> {
+    /// A record's head; the part of its body behind it is [`HEAD_LEN`] bytes on.
+    fn head(&self, offset: u64, payload: &[u8]) -> Result<Head, BlockError> {
         let (at, kind) = (self.reader.identity().at(offset), self.format.kind(Piece::Whole));
         let broken = |_: ReadError| BlockError::Decode { at, kind, field: "record head" };
         let mut fields = ByteReader::new(payload);
@@ -238,19 +248,19 @@ impl<'a> LogScanner<'a> {
         if head.body_len > MAX_RECORD_LEN || body.len() > head.body_len {
             return Err(BlockError::Decode { at, kind, field: "body length" });
         }
-        Ok((head, body))
+        Ok(head)
     }
 
     /// The record at the position, checked against it.
     fn record(&self) -> Result<(Record<'a>, LogPosition), BlockError> {
-        let start = self.format.frame_start(self.position.offset);
+        let start = self.frame_start(self.position.offset);
         let frame = self.frame(start)?;
         let (at, kind) = (self.reader.identity().at(start), self.format.kind(Piece::Whole));
         let decode = |field| BlockError::Decode { at, kind, field };
         if !matches!(frame.piece, Piece::Whole | Piece::First) {
             return Err(decode("first piece"));
         }
-        let (head, front) = self.head(start, frame.payload)?;
+        let head = self.head(start, &frame.payload)?;
         let chain =
             |expected, found| BlockError::Corrupt { at, kind, what: CorruptionKind::Chain, expected, found };
         let LogPosition { index, chain: digest, ordinal, .. } = self.position;
@@ -265,16 +275,24 @@ impl<'a> LogScanner<'a> {
         }
         let whole = frame.piece == Piece::Whole;
         let mut last = frame;
+        let front = core::mem::take(&mut last.payload);
         let body = if whole {
-            Cow::Borrowed(front)
+            match front {
+                Cow::Borrowed(front) => Cow::Borrowed(front.get(HEAD_LEN..).unwrap_or_default()),
+                Cow::Owned(mut front) => {
+                    front.drain(..HEAD_LEN.min(front.len()));
+                    Cow::Owned(front)
+                }
+            }
         } else {
-            let mut body = Vec::from(front);
+            let mut body = Vec::from(front.get(HEAD_LEN..).unwrap_or_default());
             while last.piece != Piece::Last {
-                let next = self.frame(self.format.frame_start(last.end))?;
-                if !matches!(next.piece, Piece::Middle | Piece::Last) || next.ordinal <= last.ordinal {
+                let next = self.frame(self.frame_start(last.end))?;
+                let follows = last.ordinal.checked_add(1) == Some(next.ordinal);
+                if !matches!(next.piece, Piece::Middle | Piece::Last) || !follows {
                     return Err(decode("next piece"));
                 }
-                body.extend_from_slice(next.payload);
+                body.extend_from_slice(&next.payload);
                 if body.len() > head.body_len {
                     return Err(decode("body length"));
                 }

@@ -303,7 +303,8 @@ impl StoreInner {
 
     pub(crate) fn journal_env(&self, fs: Arc<dyn Fs>, dir: PathBuf) -> JournalEnv {
         let options = self.options();
-        JournalEnv { fs, dir, clock: options.clock.clone(), random: options.random.clone() }
+        let encryption = options.encryption.clone();
+        JournalEnv { fs, dir, clock: options.clock.clone(), random: options.random.clone(), encryption }
     }
 }
 

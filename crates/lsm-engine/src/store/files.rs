@@ -84,7 +84,7 @@ impl Survey {
                 continue;
             }
             match read_head(place.fs, &path)? {
-                FileHead::Ours { database: owner, created_edit } if owner == database => {
+                FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
                     survey.strays.push(Stray { id, len, created_edit: Some(created_edit) });
                 }
                 FileHead::Unwritten => survey.strays.push(Stray { id, len, created_edit: None }),

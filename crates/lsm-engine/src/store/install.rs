@@ -283,6 +283,20 @@ impl Installs {
         }
     }
 
+    /// Writes the manifest anew, now.
+    pub(crate) fn renew(&self) -> Result<()> {
+        let mut locked = self.state.lock();
+        let state = &mut *locked;
+        self.lift(state)?;
+        let Err(error) = state.journal.rotate(&state.catalog) else { return Ok(()) };
+        let is_unknown = matches!(error, RotateError::Unknown(_));
+        let error = Error::from(error);
+        if is_unknown && state.journal.reanchor(&state.catalog).is_err() {
+            self.raise(state, error.clone());
+        }
+        Err(error)
+    }
+
     fn raise(&self, state: &mut State, cause: Error) {
         state.fence = Some(cause);
         self.fenced.store(true, Ordering::Release);

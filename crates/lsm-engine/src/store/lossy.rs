@@ -9,7 +9,7 @@ use lsm_types::{EditIndex, ErrorClass, FileUuid, Result, TableId};
 use super::{
     FilesReport, Place, RebuildReport,
     files::{LostFile, Stray, Survey},
-    lineage,
+    keys, lineage,
     open::orders,
     rebuild,
 };
@@ -48,6 +48,7 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     for lost in &survey.lost {
         catalog.forget(lost.table)?;
     }
+    keys::check(place, &catalog, options.encryption.as_ref())?;
     let furthest = manifest.losses.as_ref().map_or(manifest.last_edit, |losses| losses.furthest);
     let mut remains = Remains::of(database, catalog, furthest, Some(manifest), survey, high_water);
     remains.files.replaced = replaced;
@@ -72,7 +73,10 @@ fn replace_gone(
             Ok(table) => {
                 found.insert(stray.id, table);
             }
-            Err(error) if matches!(error.kind().class(), ErrorClass::Io | ErrorClass::Retry) => {
+            Err(error)
+                if matches!(error.kind().class(), ErrorClass::Io | ErrorClass::Retry)
+                    || error.kind().is_about_keys() =>
+            {
                 return Err(error);
             }
             Err(_) => {} // it replaces nothing, and stays what it is

@@ -7,6 +7,7 @@ mod folders;
 mod guards;
 mod ids;
 mod install;
+mod keys;
 mod lineage;
 mod lock;
 mod lossy;
@@ -39,6 +40,7 @@ pub use closing::CloseHandle;
 pub use files::LostFile;
 pub use guards::{DeletionHold, WeakStore};
 pub(crate) use install::{Draft, Proposal};
+pub use keys::KeyUsage;
 pub(crate) use open::journal_options;
 pub use orphans::FilesReport;
 pub(crate) use place::{place_tables, relocate_tables, run_age};
@@ -437,6 +439,7 @@ impl StoreInner {
             reclaim: self.clone(),
             clock: self.options.clock.clone(),
             random: self.options.random.clone(),
+            encryption: self.options.encryption.clone(),
             policy: options.tables.clone(),
             prefix_extractor: options.prefix_extractor.clone(),
             domains: options.key_domains.clone(),

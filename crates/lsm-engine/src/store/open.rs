@@ -20,6 +20,7 @@ use super::{
     Store, StoreInner,
     files::Survey,
     folders::{create_root, ensure_folder},
+    keys,
     lossy::{self, Remains},
     new_identity, orphans,
     report::Stopwatch,
@@ -74,6 +75,7 @@ pub(super) fn open(options: StoreOptions, tree: Option<&TreeOptions>) -> Result<
     };
     let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
     survey.check(recovery.high_water())?;
+    keys::check(place, recovery.catalog(), options.encryption.as_ref())?;
 
     if options.sync.is_off {
         recovery.mark_without_sync();
@@ -188,6 +190,7 @@ pub(super) fn read_beside_writer(
         let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
         if options.check_files {
             survey.check(recovery.high_water())?;
+            keys::check(place, recovery.catalog(), options.encryption.as_ref())?;
         }
         let kept = survey.strays.iter().map(|stray| stray.id).collect();
         let Survey { lost, foreign, .. } = survey;
@@ -308,6 +311,7 @@ fn journal_env(options: &StoreOptions) -> JournalEnv {
         dir: options.path.clone(),
         clock: options.clock.clone(),
         random: options.random.clone(),
+        encryption: options.encryption.clone(),
     }
 }
 

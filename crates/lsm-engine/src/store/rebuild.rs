@@ -110,7 +110,7 @@ pub(super) fn look(
 /// What a file of ours says about itself.
 pub(super) fn read_stray(options: &StoreOptions, place: Place<'_>, id: TableId) -> Result<FoundTable> {
     let path = FileName::Table(id).path(place.root);
-    let table = read_table(place.fs, &path, &all_orders(options))?;
+    let table = read_table(place.fs, &path, &all_orders(options), options.encryption.as_ref())?;
     if table.descriptor.id != id {
         return Err(EngineError::Misnamed { table: id }.into());
     }

@@ -43,7 +43,7 @@ impl StoreInner {
 }
 
 /// Whether a read failed because a file is gone, or is being cut before it goes.
-fn is_vanished(error: &lsm_types::Error) -> bool {
+pub(super) fn is_vanished(error: &lsm_types::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<IoError>() {

@@ -75,12 +75,12 @@ impl Tree {
     }
 }
 
-fn no_failpoints() -> Arc<dyn Failpoints> {
+pub(super) fn no_failpoints() -> Arc<dyn Failpoints> {
     Arc::new(NoFailpoints)
 }
 
 impl TreeInner {
-    fn compact(
+    pub(super) fn compact(
         self: &Arc<Self>,
         strategy: &dyn CompactionStrategy,
         options: &CompactOptions,

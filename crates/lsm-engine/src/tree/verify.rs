@@ -37,6 +37,10 @@ impl Tree {
         });
         let root = env.folder.parent().unwrap_or(&env.folder);
         let scope = Scope::Tables { fs: &env.fs, root, database: env.database, tables: tables.collect() };
-        verify(&scope, depth, options)
+        let mut options = options.clone();
+        if options.encryption.is_none() {
+            options.encryption.clone_from(&env.encryption);
+        }
+        verify(&scope, depth, &options)
     }
 }

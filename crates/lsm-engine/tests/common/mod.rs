@@ -6,6 +6,8 @@
     reason = "each test file uses its part, and should fail where it fails"
 )]
 
+pub(crate) mod sealed;
+
 use lsm_engine::{FlushOptions, Reader, TablePolicy, Tree};
 pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse, ReverseByPrefix};
 use lsm_types::{Error, SeqNo, Slice};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    BlockCache, CompactOptions, DescriptorCache, FlushOptions, IngestOptions, Reader, Tree, TreeBatch,
+    BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader, Tree, TreeBatch,
     TreeOptions,
 };
 use lsm_fs::Fs;
@@ -17,7 +17,11 @@ use lsm_testkit::{
 };
 use lsm_types::{Error, ErrorClass, SeqNo, Slice};
 
-use crate::common::{at, small_tables};
+use crate::common::{
+    at,
+    sealed::{Audit, chain},
+    small_tables,
+};
 
 const ROOT: &str = "/data/db";
 const TABLES: &str = "/data/db/tables";
@@ -33,6 +37,7 @@ pub(crate) struct TreeSubject {
     table_target_bytes: u64,
     clock: Arc<TestClock>,
     random: Arc<SeededRandom>,
+    encryption: Option<Encryption>,
 }
 
 /// One operation.
@@ -88,6 +93,8 @@ impl TreeSubject {
             table_target_bytes: one_of(&[400, 1_500, 20_000]),
             clock: Arc::new(TestClock::new()),
             random: Arc::new(SeededRandom::new(dice.roll())),
+            // Over all images of all power cuts of a workload, no nonce is spent twice.
+            encryption: (dice.index(3) == 0).then(|| Arc::new(Audit::default()).over(Arc::new(chain()))),
         }
     }
 
@@ -95,6 +102,10 @@ impl TreeSubject {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
         TreeOptions::new(ROOT)
             .store(|store| {
+                let store = match &self.encryption {
+                    Some(encryption) => store.encryption(encryption.clone()),
+                    None => store,
+                };
                 store
                     .fs(fs)
                     .manifest_rotate_min(self.manifest_rotate_min)

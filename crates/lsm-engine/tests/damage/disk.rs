@@ -14,7 +14,7 @@ use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions};
 use lsm_fs::{EntryKind, Fs, MemFs, OpenOptions};
 use lsm_types::{FileKind, Location, Random};
 
-use crate::common::{at, small_tables};
+use crate::common::{at, sealed::encryption, small_tables};
 
 /// Every file of a directory.
 pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -70,7 +70,12 @@ pub(crate) struct Plan {
     pub(crate) has_mirror: bool,
     /// Whether indexes are partitioned.
     pub(crate) is_partitioned: bool,
+    /// Whether its files are sealed.
+    pub(crate) is_sealed: bool,
 }
+
+/// Times a sealed database was opened: chance must not repeat itself where keys are made of it.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 impl Plan {
     pub(crate) fn options(self, fs: &Arc<dyn Fs>) -> TreeOptions {
@@ -78,9 +83,13 @@ impl Plan {
         if !self.is_partitioned {
             tables.index_spill_bytes = 1 << 20;
         }
-        let random = Arc::new(Seeded(AtomicU64::new(self.seed)));
+        let opened = if self.is_sealed { OPENED.fetch_add(1, Relaxed) } else { 0 };
+        let random = Arc::new(Seeded(AtomicU64::new(self.seed + (opened << 32))));
         TreeOptions::new(ROOT)
-            .store(|store| store.fs(fs.clone()).random(random).manifest_mirror(self.has_mirror))
+            .store(|store| {
+                let store = store.fs(fs.clone()).random(random).manifest_mirror(self.has_mirror);
+                if self.is_sealed { store.encryption(encryption()) } else { store }
+            })
             .tables(tables)
             .table_target_bytes(3_000)
     }

@@ -230,7 +230,7 @@ fn run(plan: Plan, effort: Effort, tally: &mut Tally) {
     }
 }
 
-const PLAN: Plan = Plan { seed: 1, has_mirror: true, is_partitioned: true };
+const PLAN: Plan = Plan { seed: 1, has_mirror: true, is_partitioned: true, is_sealed: false };
 
 /// Proves D-26. Fault: durability W-14.
 #[test]
@@ -246,6 +246,16 @@ fn one_damaged_file_leads_to_what_the_table_says() {
     let plan = Plan { has_mirror: false, ..PLAN };
     run(plan, Effort { stride: 64, is_manifest_only: true }, &mut tally);
     println!("{tally}");
+}
+
+/// A sealed database answers damage as a plain one does: nobody who only damages bytes makes it say that somebody
+/// tampered with them.
+#[test]
+fn a_sealed_database_answers_damage_as_a_plain_one_does() {
+    let mut tally = Tally::default();
+    run(Plan { is_sealed: true, ..PLAN }, Effort { stride: 128, is_manifest_only: false }, &mut tally);
+    println!("{tally}");
+    assert!(tally.cases > 300, "{}", tally.cases);
 }
 
 /// Fault: durability W-3.
@@ -265,8 +275,10 @@ fn without_any_manifest_nothing_opens_and_no_table_is_touched() {
 #[ignore = "takes minutes; `cargo xtask torture damage` runs it"]
 fn torture() {
     let mut tally = Tally::default();
-    for (has_mirror, is_partitioned) in [(true, true), (true, false), (false, true), (false, false)] {
-        let plan = Plan { seed: 7, has_mirror, is_partitioned };
+    let sealed = [(true, true, true), (false, false, true)];
+    let open = [(true, true), (true, false), (false, true), (false, false)].map(|(a, b)| (a, b, false));
+    for (has_mirror, is_partitioned, is_sealed) in open.into_iter().chain(sealed) {
+        let plan = Plan { seed: 7, has_mirror, is_partitioned, is_sealed };
         run(plan, Effort { stride: 1, is_manifest_only: false }, &mut tally);
     }
     println!("{tally}");

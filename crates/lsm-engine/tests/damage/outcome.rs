@@ -7,6 +7,7 @@ use lsm_fs::Fs;
 use lsm_repair::{Depth, Scope, VerifyOptions, verify};
 use lsm_types::{Error, ErrorClass, ErrorKind, SeqNo};
 
+use crate::common::sealed::encryption;
 use crate::disk::{Contents, Database, Files, ROOT, contents, files, mount};
 
 /// What became of it.
@@ -136,8 +137,9 @@ fn opened(database: &Database, tree: Tree, hurt: &Path) -> Result<Outcome, Strin
 
 /// What was made good stays good: the next open finds nothing to complain about, and the tree can be written.
 fn goes_on(database: &Database, fs: &Arc<dyn Fs>) -> Result<(), String> {
-    let before =
-        verify(&Scope::Directory { fs, root: Path::new(ROOT) }, Depth::Manifest, &VerifyOptions::default());
+    let options =
+        VerifyOptions { encryption: database.plan.is_sealed.then(encryption), ..VerifyOptions::default() };
+    let before = verify(&Scope::Directory { fs, root: Path::new(ROOT) }, Depth::Manifest, &options);
     let before = before.map_err(|error| format!("verify refuses the recovered directory: {error}"))?;
     let used = before.damage().find(|finding| {
         let name = finding.file.to_string_lossy();

@@ -24,6 +24,7 @@ fn a_reader_sees_what_was_acknowledged() {
         dir: PathBuf::from("/db"),
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
+        encryption: None,
     };
     env.fs.create_dir(&env.dir).unwrap();
     let options = JournalOptions { rotate_min_bytes: 0, keep_generations: 0, ..JournalOptions::default() };

@@ -59,6 +59,7 @@ pub(crate) fn env_on(fs: &SimFs) -> JournalEnv {
         dir: PathBuf::from("/db"),
         clock: Arc::new(NoClock),
         random: Arc::new(Counting(AtomicU64::new(start))),
+        encryption: None,
     }
 }
 

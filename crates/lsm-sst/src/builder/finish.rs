@@ -11,8 +11,8 @@
 use alloc::{borrow::ToOwned, vec::Vec};
 
 use lsm_block::{
-    BlockKind, Directory, Footer, FrameHeader, FrameSpec, Handle, Prepared, Section, SectionDigest,
-    SectionFlags, Superblock,
+    BlockKind, Directory, Footer, FrameSpec, Handle, Prepared, Section, SectionDigest, SectionFlags,
+    Superblock,
 };
 use lsm_codec::Compression;
 use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId};
@@ -158,7 +158,7 @@ pub(super) fn finish<O: Output>(builder: TableBuilder<O>, body: Body) -> Result<
     let Body { filters, root, sections } = body;
     let mut properties = complete_properties(&builder);
     properties.filters = describe_filters(&builder, &filters);
-    let root_len = (FrameHeader::LEN + root.len()) as u64;
+    let root_len = builder.sink.frames.raw_frame_len(BlockKind::INDEX_ROOT, root.len());
     let parts = parts(&builder, root, &properties);
     let summary = Known {
         root_len,
@@ -205,8 +205,11 @@ fn finish_filters<O: Output>(builder: &mut TableBuilder<O>) -> Result<Vec<Finish
 
 /// Bytes of all frames of filters.
 fn filter_bytes<O>(builder: &TableBuilder<O>, filters: &[FinishedFilter]) -> u64 {
-    let roots = filters.iter().filter_map(|filter| filter.root.as_ref());
-    let roots: u64 = roots.map(|payload| (FrameHeader::LEN + payload.len()) as u64).sum();
+    let frame_len = |filter: &FinishedFilter| {
+        let root = filter.root.as_ref()?;
+        Some(builder.sink.frames.raw_frame_len(filter.id.root_kind(), root.len()))
+    };
+    let roots: u64 = filters.iter().filter_map(frame_len).sum();
     builder.sink.filter.stored_bytes + builder.sink.prefix_filter.stored_bytes + roots
 }
 
@@ -341,7 +344,7 @@ fn write_metadata<O: Output>(
 
     // From here on every length is known, and with it every place.
     let count = sections.len() + mirror.sections.len() + primary.sections.len();
-    let directory_len = (FrameHeader::LEN + Directory::encoded_len(count)) as u64;
+    let directory_len = sink.frames.raw_frame_len(BlockKind::DIRECTORY, Directory::encoded_len(count));
     let mirror_at = sink.offset();
     let mirror_directory_at = mirror_at + mirror.buffer.len() as u64;
     let primary_at = mirror_directory_at + directory_len + GAP;

@@ -18,7 +18,7 @@ pub use sink::Output;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use lsm_block::{BlockKind, FrameWriter, Superblock};
+use lsm_block::{BlockKind, FrameWriter, Superblock, Transforms};
 use lsm_types::{Cut, Kind, RangeTombstone, SeqNo, Slice, check_key, check_value_len};
 
 use self::{filter_writer::FilterWriter, sink::FrameSink};
@@ -64,17 +64,33 @@ pub struct TableBuilder<O> {
 }
 
 impl<O: Output> TableBuilder<O> {
-    /// A writer that hands its bytes to `output`.
+    /// A writer of a plain table that hands its bytes to `output`.
     ///
     /// * `superblock`: says which file this is, when it was made and which checks it uses.
     ///
     /// # Errors
     /// `InvalidConfig` for settings that cannot hold; errors of the output.
-    pub fn new(superblock: Superblock, mut options: BuildOptions, output: O) -> Result<Self> {
+    pub fn new(superblock: Superblock, options: BuildOptions, output: O) -> Result<Self> {
+        let transforms = superblock.transforms(None).map_err(SstError::from)?;
+        Self::with_transforms((superblock, transforms), options, output)
+    }
+
+    /// A writer of a table that may be sealed.
+    ///
+    /// * `head`: what [`Superblock::begin`] returned for this file.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::new`].
+    pub fn with_transforms(
+        head: (Superblock, Transforms),
+        mut options: BuildOptions,
+        output: O,
+    ) -> Result<Self> {
+        let (superblock, transforms) = head;
         options.check()?;
         options.compression = options.compression.or_weaker();
         options.index_compression = options.index_compression.or_weaker();
-        let frames = FrameWriter::new(superblock.identity, superblock.transforms());
+        let frames = FrameWriter::new(superblock.identity, transforms);
         let mut sink = FrameSink::new(frames, output, options.write_buffer_bytes, options.index_compression);
         sink.write(&superblock.encode())?;
         let filter = FilterWriter::new(options.filter, options.prefix_filter.clone());
