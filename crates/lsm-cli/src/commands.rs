@@ -5,6 +5,7 @@ mod compact;
 mod demo;
 mod get;
 mod load;
+mod rekey;
 mod scan;
 mod stats;
 mod table;
@@ -15,6 +16,7 @@ use clap::Subcommand;
 
 use crate::{
     failure::{Ending, Failure},
+    keys::Keys,
     output::Output,
 };
 
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Merges tables, for less space and faster reads.
     Compact(compact::Compact),
+    /// Brings all files under the last key of the key file.
+    Rekey(rekey::Rekey),
     /// Makes a copy that is a database of its own and shares table files where it can.
     Checkpoint(checkpoint::Checkpoint),
     /// Shows levels, tables and what they cost.
@@ -45,19 +49,20 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         match self {
-            Self::Demo(command) => command.run(output),
-            Self::Load(command) => command.run(output),
-            Self::Get(command) => command.run(output),
-            Self::Put(command) => command.run(output),
-            Self::Delete(command) => command.run(output),
-            Self::Scan(command) => command.run(output),
-            Self::Compact(command) => command.run(output),
-            Self::Checkpoint(command) => command.run(output),
-            Self::Stats(command) => command.run(output),
-            Self::Verify(command) => command.run(output),
-            Self::Table(command) => command.run(output),
+            Self::Demo(command) => command.run(output, keys),
+            Self::Load(command) => command.run(output, keys),
+            Self::Get(command) => command.run(output, keys),
+            Self::Put(command) => command.run(output, keys),
+            Self::Delete(command) => command.run(output, keys),
+            Self::Scan(command) => command.run(output, keys),
+            Self::Compact(command) => command.run(output, keys),
+            Self::Rekey(command) => command.run(output, keys),
+            Self::Checkpoint(command) => command.run(output, keys),
+            Self::Stats(command) => command.run(output, keys),
+            Self::Verify(command) => command.run(output, keys),
+            Self::Table(command) => command.run(output, keys),
         }
     }
 }

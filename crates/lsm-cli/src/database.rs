@@ -4,35 +4,45 @@ use std::{fs, path::Path};
 
 use lsm::{
     ErrorKind,
-    tree::{NameMismatch, OpenMode, Tree, TreeOptions},
+    tree::{Encryption, NameMismatch, OpenMode, Tree, TreeOptions},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, keys::Keys};
 
 /// Opens a database for reading. Takes no lock, writes nothing, works while another program writes.
-pub(crate) fn open_to_read(path: &Path) -> Result<Tree, Failure> {
-    open(path, OpenMode::ReadOnly)
+pub(crate) fn open_to_read(path: &Path, keys: &Keys) -> Result<Tree, Failure> {
+    open(path, OpenMode::ReadOnly, keys.encryption()?)
 }
 
 /// Opens a database that must be there.
-pub(crate) fn open_existing(path: &Path) -> Result<Tree, Failure> {
+pub(crate) fn open_existing(path: &Path, keys: &Keys) -> Result<Tree, Failure> {
+    open_existing_with(path, keys.encryption()?)
+}
+
+/// As [`open_existing`], with keys that were looked at already.
+pub(crate) fn open_existing_with(path: &Path, encryption: Option<Encryption>) -> Result<Tree, Failure> {
     // The engine would find out, but only behind the lock file.
     if !holds_manifest(path) {
         return Err(Failure::NoDatabase { path: path.to_owned() });
     }
-    open(path, OpenMode::MustExist)
+    open(path, OpenMode::MustExist, encryption)
 }
 
 /// Opens a database, or creates one where there is nothing at all.
-pub(crate) fn open_or_create(path: &Path) -> Result<Tree, Failure> {
+pub(crate) fn open_or_create(path: &Path, keys: &Keys) -> Result<Tree, Failure> {
+    let encryption = keys.encryption()?;
     if !holds_manifest(path) && holds_foreign_files(path)? {
         return Err(Failure::Occupied { path: path.to_owned() });
     }
-    open(path, OpenMode::CreateIfMissing)
+    open(path, OpenMode::CreateIfMissing, encryption)
 }
 
-fn open(path: &Path, mode: OpenMode) -> Result<Tree, Failure> {
-    open_with(path, TreeOptions::new(path).store(|store| store.mode(mode)))
+fn open(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> Result<Tree, Failure> {
+    let options = TreeOptions::new(path).store(|store| match encryption {
+        Some(encryption) => store.mode(mode).encryption(encryption),
+        None => store.mode(mode),
+    });
+    open_with(path, options)
 }
 
 /// The program brings no merge operator: it shows the newest operand of a key, and keeps all of them.

@@ -55,6 +55,10 @@ pub(crate) enum Failure {
     Engine(#[source] Error),
     #[error("cannot {what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("the key file {} cannot be used", path.display())]
+    KeyFile { path: PathBuf, source: Error },
+    #[error("this command needs the keys of the database")]
+    NoKeyFile,
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
     #[error("a signal handler cannot be set up")]
@@ -106,7 +110,9 @@ impl Failure {
             | Self::NoDatabase { .. }
             | Self::Occupied { .. }
             | Self::NotTheDemo { .. } => CANNOT_OPEN,
-            Self::UnknownFormat { .. } | Self::Argument { .. } => USAGE,
+            Self::UnknownFormat { .. } | Self::Argument { .. } | Self::KeyFile { .. } | Self::NoKeyFile => {
+                USAGE
+            }
             Self::Interrupted { .. } => INTERRUPTED,
             _ => FAILED,
         }
@@ -126,6 +132,9 @@ impl Failure {
             }
             Self::Occupied { .. } => "give a path that does not exist yet, or an empty directory",
             Self::NotTheDemo { .. } => "give another path with `--db`",
+            Self::OpenTable { source, .. } if source.kind().is_about_keys() => {
+                "give the keys of its database with `--key-file FILE`, or none where it is not sealed"
+            }
             Self::OpenTable { source, .. } => match source.kind().class() {
                 ErrorClass::Corrupt => "`lsm verify DB` shows what else in its database is damaged",
                 ErrorClass::Io => "check the path and the rights on the file",
@@ -146,6 +155,8 @@ impl Failure {
             Self::Row { .. } => {
                 "correct the line and go on with `lsm load --resume`, or pass over such lines with `--on-error skip`"
             }
+            Self::KeyFile { .. } => "write a line `NUMBER HEX` with 64 hexadecimal digits for each key",
+            Self::NoKeyFile => "say `--key-file FILE`",
             Self::Input { .. } => "check `--format`, `--key` and `--no-header`",
             Self::UnknownFormat { .. } => "say `--format tsv`, `--format csv` or `--format ndjson`",
             Self::NothingToResume => "load without `--resume`",
@@ -182,6 +193,14 @@ fn advice_on_opening(path: &std::path::Path, kind: ErrorKind) -> String {
         }
         ErrorKind::ComparatorMismatch => {
             "its keys have an order of their own; open it with the program that made it".into()
+        }
+        ErrorKind::KeyRequired => "it is sealed; say `--key-file FILE`".into(),
+        ErrorKind::UnknownKey | ErrorKind::WrongKey => {
+            "the key file lacks this key, or has another under its number; give the file of this database"
+                .into()
+        }
+        ErrorKind::PlaintextRejected => {
+            "it is not sealed; leave out `--key-file`, or seal it with `lsm rekey --accept-plain`".into()
         }
         ErrorKind::MissingFiles | ErrorKind::FileLengthMismatch => {
             format!("`lsm verify {path}` lists what is damaged; bring these files back from a backup")

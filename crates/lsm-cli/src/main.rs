@@ -11,6 +11,7 @@ mod failure;
 mod filter_report;
 mod grid;
 mod interrupt;
+mod keys;
 mod levels;
 mod maintenance;
 mod output;
@@ -23,7 +24,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 
-use crate::{commands::Command, failure::Failure, output::Output};
+use crate::{commands::Command, failure::Failure, keys::Keys, output::Output};
 
 /// Works with databases of the lsm storage engine.
 #[derive(Debug, Parser)]
@@ -35,6 +36,8 @@ struct Cli {
     /// Reports as JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    keys: Keys,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,7 +45,7 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new(cli.json);
-    let outcome = cli.command.run(&mut output).and_then(|code| output.flush().map(|()| code));
+    let outcome = cli.command.run(&mut output, &cli.keys).and_then(|code| output.flush().map(|()| code));
     match outcome {
         Ok(code) => code.into(),
         // Whoever reads our output has seen enough, as in `lsm scan DB | head`.

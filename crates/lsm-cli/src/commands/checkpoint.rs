@@ -11,6 +11,7 @@ use crate::{
     database,
     failure::{Ending, Failure},
     interrupt,
+    keys::Keys,
     output::Output,
     progress::Progress,
     text,
@@ -31,10 +32,10 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let cancel = interrupt::cancel_on_signal()?;
         let clock = SystemClock::new();
-        let tree = database::open_existing(&self.db)?;
+        let tree = database::open_existing(&self.db, keys)?;
         let start = clock.monotonic_nanos();
         let mut options = CheckpointOptions::default();
         options.cancel = cancel;

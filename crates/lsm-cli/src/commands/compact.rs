@@ -12,6 +12,7 @@ use crate::{
     database,
     failure::{Ending, Failure},
     interrupt,
+    keys::Keys,
     levels::Levels,
     maintenance,
     output::Output,
@@ -29,10 +30,10 @@ pub(crate) struct Compact {
 }
 
 impl Compact {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let cancel = interrupt::cancel_on_signal()?;
         let clock = SystemClock::new();
-        let tree = database::open_existing(&self.db)?;
+        let tree = database::open_existing(&self.db, keys)?;
         let start = clock.monotonic_nanos();
         let before = Levels::of(&tree);
         // Nobody else has the database open: no reader needs what newer versions hide.

@@ -20,6 +20,7 @@ use crate::{
     failure::{Ending, Failure},
     grid::{Align, Grid},
     interrupt,
+    keys::Keys,
     levels::Levels,
     maintenance::{self, Maintenance},
     output::Output,
@@ -44,11 +45,11 @@ const TOKEN: &[u8] = b"demo";
 const WRITE_BUFFER: u64 = 32 << 20;
 
 impl Demo {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let cancel = interrupt::cancel_on_signal()?;
         let clock = SystemClock::new();
         let found = find(&self.dir, &self.db)?;
-        let tree = database::open_or_create(&self.db)?;
+        let tree = database::open_or_create(&self.db, keys)?;
         if !tree.is_empty()? && tree.recovered_token().is_none_or(|token| token.as_slice() != TOKEN) {
             return Err(Failure::NotTheDemo { path: self.db.clone() });
         }

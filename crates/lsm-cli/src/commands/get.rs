@@ -8,6 +8,7 @@ use crate::{
     bytes::{JsonEntry, Notation},
     database,
     failure::{Ending, Failure},
+    keys::Keys,
     output::Output,
 };
 
@@ -25,9 +26,9 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let key = self.notation.parse("KEY", &self.key)?;
-        let tree = database::open_to_read(&self.db)?;
+        let tree = database::open_to_read(&self.db, keys)?;
         let value = tree.get(&key)?;
         if output.is_json() {
             let entry = JsonEntry::new(self.notation, &key, value.as_deref());

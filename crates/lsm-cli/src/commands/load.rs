@@ -25,6 +25,7 @@ use crate::{
     failure::{Ending, Failure, causes},
     grid::{Align, Grid},
     interrupt,
+    keys::Keys,
     levels::Levels,
     maintenance::Maintenance,
     output::Output,
@@ -89,7 +90,7 @@ const SHOWN_MAX: u64 = 20;
 const LOOK_EVERY: u64 = 256;
 
 impl Load {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let cancel = interrupt::cancel_on_signal()?;
         let clock = SystemClock::new();
         let input = self.file.display().to_string();
@@ -105,7 +106,7 @@ impl Load {
         interrupt::check(&cancel)?;
         let rows =
             rows.map_err(|source| Failure::Input { input: input.clone(), format: format.name(), source })?;
-        let tree = database::open_or_create(&self.db)?;
+        let tree = database::open_or_create(&self.db, keys)?;
         let start = clock.monotonic_nanos();
         let progress = Arc::new(Progress::bytes("loading", len));
         let seqno = next_seqno(&tree);

@@ -11,6 +11,7 @@ use crate::{
     bytes::{JsonEntry, Notation},
     database,
     failure::{Ending, Failure},
+    keys::Keys,
     output::Output,
 };
 
@@ -48,8 +49,8 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
-        let tree = database::open_to_read(&self.db)?;
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
+        let tree = database::open_to_read(&self.db, keys)?;
         let mut range = self.range(&tree)?;
         let limit = self.limit.unwrap_or(u64::MAX);
         let mut found = 0;

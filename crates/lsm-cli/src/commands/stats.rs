@@ -8,6 +8,7 @@ use crate::{
     database,
     failure::{Ending, Failure},
     grid::{Align, Grid},
+    keys::Keys,
     levels::Levels,
     output::Output,
     text,
@@ -20,8 +21,8 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
-        let tree = database::open_to_read(&self.db)?;
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
+        let tree = database::open_to_read(&self.db, keys)?;
         let stats = tree.stats();
         let raw_bytes: u64 = stats.levels.iter().map(|level| level.raw_bytes).sum();
         let report = Report {

@@ -3,8 +3,8 @@
 use std::{fmt, path::PathBuf};
 
 use lsm_fs::DiskFile;
-use lsm_sst::{BlockEntry, FilterId, Table as Sst, TableLayout, TableOptions};
-use lsm_types::{Kind, Slice};
+use lsm_sst::{BlockEntry, FilterId, OpenOptions, Table as Sst, TableLayout, TableOptions};
+use lsm_types::{KeyOrder, Kind, Slice};
 use serde::Serialize;
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     failure::{Ending, Failure},
     filter_report::FilterReport,
     grid::{Align, Grid},
+    keys::Keys,
     output::Output,
     text,
 };
@@ -34,10 +35,12 @@ const KEY_WIDTH: usize = 32;
 const VALUE_WIDTH: usize = 40;
 
 impl Table {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let failed = |source: lsm::Error| Failure::OpenTable { path: self.file.clone(), source };
+        let encryption = keys.encryption()?;
+        let open = OpenOptions { encryption, ..OpenOptions::new(KeyOrder::bytewise()) };
         let file = DiskFile::open(&self.file).map_err(|error| failed(error.into()))?;
-        let table = Sst::open(file, TableOptions::new()).map_err(failed)?;
+        let table = Sst::open(file, TableOptions::new().open(open)).map_err(failed)?;
         let mut report = Report::new(table.meta(), self.notation);
         report.filters = FilterId::ALL.into_iter().filter_map(|id| FilterReport::read(&table, id)).collect();
         report.detours = table.meta().detours().iter().map(ToString::to_string).collect();

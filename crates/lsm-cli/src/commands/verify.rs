@@ -17,6 +17,7 @@ use crate::{
     bytes::Notation,
     failure::{Ending, Failure, causes},
     interrupt,
+    keys::Keys,
     output::Output,
     progress::Progress,
     text,
@@ -41,7 +42,7 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let cancel = interrupt::cancel_on_signal()?;
         let clock = SystemClock::new();
         let start = clock.monotonic_nanos();
@@ -54,6 +55,7 @@ impl Verify {
             cancel: Some(&is_cancelled),
             progress: Some(&progress),
             pace: self.rate.map(|bytes_per_second| Pace { bytes_per_second, clock: &clock, pause: &pause }),
+            encryption: keys.encryption()?,
             ..VerifyOptions::default()
         };
         let checked = check(&self.path, self.level, &options)?;

@@ -12,6 +12,7 @@ use crate::{
     bytes::Notation,
     database,
     failure::{Ending, Failure},
+    keys::Keys,
     output::Output,
 };
 
@@ -28,10 +29,10 @@ pub(crate) struct Put {
 }
 
 impl Put {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let key = self.notation.parse("KEY", &self.key)?;
         let value = self.notation.parse("VALUE", &self.value)?;
-        let tree = database::open_or_create(&self.db)?;
+        let tree = database::open_or_create(&self.db, keys)?;
         let seqno = next_seqno(&tree);
         tree.insert(&key, &value, seqno)?;
         make_durable(tree)?;
@@ -51,9 +52,9 @@ pub(crate) struct Delete {
 }
 
 impl Delete {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let key = self.notation.parse("KEY", &self.key)?;
-        let tree = database::open_existing(&self.db)?;
+        let tree = database::open_existing(&self.db, keys)?;
         let seqno = next_seqno(&tree);
         tree.remove(&key, seqno)?;
         make_durable(tree)?;

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod damage;
+mod keys;
 mod load;
 mod open;
 mod read;
