@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod filter;
 mod kill;
+mod nonce;
 mod oracle;
 
 use crate::repo::Repo;
@@ -18,6 +19,7 @@ const TORTURES: &[Torture] = &[
     ("damage", damage::run),
     ("filter", filter::run),
     ("kill", kill::run),
+    ("nonce", nonce::run),
     ("oracle", oracle::run),
 ];
 
