@@ -85,6 +85,7 @@ impl Population {
             entries: Some(range),
             seqnos,
             point_seqnos: Some(seqnos),
+            global_seqno: SeqNo::ZERO,
             counts: Counts { entries, tombstones, ..Counts::default() },
             sizes: Sizes::default(),
             census: Census::default(),

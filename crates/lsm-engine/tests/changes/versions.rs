@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_engine::{CompactOptions, RawEntry, Tree, TreeBatch, TreeOptions};
+use lsm_engine::{CompactOptions, RawEntry, Reader, Tree, TreeBatch, TreeOptions};
 use lsm_fs::MemFs;
 use lsm_types::{Cut, Kind, RangeTombstone};
 
