@@ -4,7 +4,8 @@
 //! space stays taken, and scans go on stumbling over them. This strategy takes such tables one at a time: down, towards
 //! what they delete, and in the end over themselves.
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
+use core::cmp::Reverse;
 
 use lsm_manifest::{Run, TableDescriptor};
 use lsm_types::{Level, UnixNanos};
@@ -110,7 +111,7 @@ impl Overdue {
     /// The plan for the table that is most overdue by a rule: over all levels, by what their chunks know of themselves.
     fn apply(&self, view: &PlanView<'_>, rule: Rule) -> Option<Plan> {
         let oldest_runs = view.levels.iter().filter_map(|(level, runs)| Some((level, runs.runs().last()?)));
-        let mut chunks: alloc::vec::Vec<_> = oldest_runs
+        let mut chunks: Vec<_> = oldest_runs
             .flat_map(|(level, run)| run.tables.chunks().iter().map(move |chunk| (level, run, chunk)))
             .filter_map(|(level, run, chunk)| {
                 let worst =
@@ -125,12 +126,13 @@ impl Overdue {
                 let deletes = table.has_deletes().then_some(table.created_at);
                 Some((rule.weigh(table.created_at, deletes, table.delete_share())?, table))
             });
-            let takable = due.filter_map(|(weight, table)| {
+            // The most overdue one that can be taken; whether it can is asked of as few as possible.
+            let mut due: Vec<_> = due.collect();
+            due.sort_by_key(|(weight, table)| Reverse((*weight, table.id)));
+            due.into_iter().find_map(|(_, table)| {
                 let target = target_of(view, rule, level, table)?;
-                Some((weight, table, target))
-            });
-            let (_, table, target) = takable.max_by_key(|(weight, table, _)| (*weight, table.id))?;
-            self.take(view, rule, (level, run, table), target)
+                self.take(view, rule, (level, run, table), target)
+            })
         })
     }
 
