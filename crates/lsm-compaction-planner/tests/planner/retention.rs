@@ -168,7 +168,7 @@ fn healing_goes_through_its_list() {
 
 const DAY: u64 = 24 * 3600;
 
-/// Proves C-45.
+/// The deletes and ages of C-45; garbage in value files is not known yet.
 #[test]
 fn deletes_do_not_lie_around_for_ever() {
     let overdue = Overdue::default();
@@ -204,7 +204,7 @@ fn deletes_do_not_lie_around_for_ever() {
     assert_eq!(plan_at(&never, dense, 99 * DAY), "idle");
 }
 
-/// Proves C-45: age.
+/// The age of C-45.
 #[test]
 fn old_tables_are_rewritten() {
     let monthly = Overdue { delete_percent: None, age_secs: Some(30 * DAY), ..Overdue::default() };

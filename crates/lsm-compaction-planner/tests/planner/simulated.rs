@@ -335,7 +335,7 @@ fn tiers_write_less_than_levels() {
     assert!(tiered < 600 && tiered < lazy && lazy < leveled, "{tiered} {lazy} {leveled}");
 }
 
-/// Proves C-45: with time, deletes and what they delete are gone, and so are the tombstones.
+/// With time, deletes and what they delete are gone, and so are the tombstones.
 #[test]
 fn deletes_are_carried_out_in_the_end() {
     let mut sim = filled(7, 6_000);

@@ -173,7 +173,7 @@ fn merges_over_levels_are_narrowed_to_stripes() {
     );
 }
 
-/// Proves C-58.
+/// The gate of C-58, without slices.
 #[test]
 fn a_merge_runs_narrows_or_waits() {
     let scene = Scene::parse(7, "L5 5:[a..b]x10 7:[m..n]x5 / L6 1:[a..c]x30 2:[d..f]x30 4:[l..p]x30");
