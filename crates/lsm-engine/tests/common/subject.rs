@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader, Tree, TreeBatch,
-    TreeOptions,
+    BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader, Tree,
+    TreeBatch, TreeOptions,
 };
 use lsm_fs::Fs;
 use lsm_testkit::{
