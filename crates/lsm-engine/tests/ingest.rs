@@ -55,7 +55,7 @@ fn files(fs: &MemFs, order: &KeyOrder) -> Vec<FoundTable> {
     let names = fs.read_dir(Path::new("/db/tables")).unwrap().into_iter();
     let path = |entry: lsm_fs::DirEntry| Path::new("/db/tables").join(entry.name);
     let mut found: Vec<_> =
-        names.map(|entry| read_table(fs, &path(entry), std::slice::from_ref(order)).unwrap()).collect();
+        names.map(|entry| read_table(fs, &path(entry), std::slice::from_ref(order), None).unwrap()).collect();
     found.sort_by(|a, b| a.descriptor.coverage_start.compare(&b.descriptor.coverage_start, order));
     found
 }
