@@ -405,3 +405,41 @@ fn copies_between_files_are_sealed_anew() {
     let reader = FrameReader::new(plain.identity, plain.transforms(None).unwrap());
     assert_eq!(open(&reader, &moved, &out).unwrap(), payload);
 }
+
+/// The bytes of version 1.0, computed by Python's `cryptography` from `docs/format/crypto.md`; they stay as they are for
+/// ever.
+#[test]
+fn sealed_bytes_agree_with_independent_ones() {
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let cases = [
+        (
+            Suite::Aes256Gcm,
+            "010104030201",
+            "e20cba63e956fc8594a20674e6898edf",
+            "c031073e9c238edfd30debd80446a577f7beae59a71ecb",
+        ),
+        (
+            Suite::ChaCha20Poly1305,
+            "020104030201",
+            "e50e942d2eebd22f353516968b3de39f",
+            "b74da12bf0a0c10db2c21373caf1dc7e0f07f339375fe6",
+        ),
+    ];
+    for (suite, sealing, check, stored) in cases {
+        let master = Secret::new(std::array::from_fn(|at| u8::try_from(at).unwrap()));
+        let mut policy = Encryption::new(Arc::new(KeyChain::new(KeyId::new(0x0102_0304), master)));
+        policy.suite = suite;
+        let head = Superblock::new(identity(1), UnixNanos::new(1), EditIndex::new(2));
+        let (head, transforms) = head.begin(Some(&policy), |salt| salt.fill(0x5A)).unwrap();
+        let raw = head.encode();
+        assert_eq!(hex(&raw[86..92]), sealing);
+        assert_eq!(hex(&raw[96..128]), "5a".repeat(32));
+        assert_eq!(hex(&raw[128..144]), check);
+        assert!(raw[144..336].iter().all(|&byte| byte == 0));
+        let mut out = Vec::new();
+        let plain = spec(BlockKind::DATA, 0x0102, Compression::None);
+        FrameWriter::new(head.identity, transforms).append(plain, b"payload", 0x200, &mut out).unwrap();
+        assert_eq!(hex(&out[..20]), "f74c010217000000070000000001000002010000");
+        assert_eq!(hex(&out[FrameHeader::LEN..]), stored);
+    }
+}
