@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use lsm_compaction_planner::{
-    CompactionStrategy, Inputs, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec, Plan, PlanView,
-    PullDown, Reason, Settings,
+    CompactionStrategy, Inputs, LazyLeveling, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec,
+    Plan, PlanView, PullDown, Reason, Settings, SizeTiered,
 };
 use lsm_engine::{
-    BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, LevelFilter, Outcome, Reader,
-    TablePolicy, Tree, TreeBatch, TreeOptions, View, WeakDeletes,
+    BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter,
+    Outcome, Reader, TablePolicy, Tree, TreeBatch, TreeOptions, View, WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -20,7 +20,10 @@ use lsm_types::{
     DelimitedPrefix, ErrorKind, FixedPrefix, Level, PrefixExtractor, Result, SeqNo, Spawner, TableId,
 };
 
-use crate::{common::small_tables, read_forms::forms};
+use crate::{
+    common::{sealed::encryption, small_tables},
+    read_forms::forms,
+};
 
 /// A tree that lives in memory.
 pub(crate) struct Living {
@@ -61,6 +64,9 @@ impl Place {
             .tables(self.tables())
             .level_count(axes.levels)
             .table_target_bytes(axes.table_bytes.into());
+        if axes.variant.is_multiple_of(6) {
+            options = options.store(|store| store.encryption(encryption()));
+        }
         if let Some(operator) = axes.operator() {
             options = options.merge_operator(operator);
         }
@@ -123,6 +129,17 @@ impl Living {
                 level_ratios: vec![[1.5, 2.0, 10.0][dice.index(3)]],
                 dynamic_level_bytes: dice.coin(),
                 multi_level: dice.coin(),
+            }),
+            "tiered" => Box::new(SizeTiered {
+                min_merge_width: 2,
+                max_merge_width: 2 + dice.roll() as u32 % 4,
+                table_target_bytes: target,
+                ..SizeTiered::default()
+            }),
+            "lazy" => Box::new(LazyLeveling {
+                merge_width: 2,
+                last_ratio: 1 + dice.roll() as u32 % 4,
+                table_target_bytes: target,
             }),
             "move down" => {
                 let (from, to) = pair(&mut dice);
@@ -203,7 +220,8 @@ impl Subject for Living {
     type View = View;
     type Hold = HoldGuard;
 
-    const STRATEGIES: &'static [&'static str] = &["leveled", "major", "move down", "pull down", "any"];
+    const STRATEGIES: &'static [&'static str] =
+        &["leveled", "major", "tiered", "lazy", "move down", "pull down", "any"];
     const OUTCOMES: &'static [&'static str] = &["idle", "moved", "dropped", "merged", "refused"];
 
     fn create(axes: &Axes) -> Result<Self> {
@@ -268,6 +286,20 @@ impl Subject for Living {
         Ok(())
     }
 
+    fn ingest(&self, rows: &[Write], seqno: SeqNo) -> Result<()> {
+        let mut ingestion = self.tree.ingest(IngestOptions::at(seqno))?;
+        for row in rows {
+            match row {
+                Write::Put(key, value) => ingestion.put(key, value)?,
+                Write::Delete(key) => ingestion.remove(key)?,
+                _ => panic!("{row:?} is no row"),
+            }
+        }
+        let report = ingestion.finish()?;
+        assert_eq!(report.entries, rows.len() as u64);
+        Ok(())
+    }
+
     fn live(&self, life: &Life) -> Result<()> {
         let tree = &self.tree;
         match life {
@@ -299,7 +331,7 @@ impl Subject for Living {
         } else {
             self.tree.compact(&*self.strategy(strategy, seed), &options)
         };
-        let may_be_refused = !["leveled", "major"].contains(&Self::STRATEGIES[strategy]);
+        let may_be_refused = !["leveled", "major", "tiered", "lazy"].contains(&Self::STRATEGIES[strategy]);
         match report {
             Ok(report) => Ok(match report.outcome {
                 Outcome::Idle => "idle",

@@ -1,8 +1,8 @@
 //! Every form of a read, in one list: [`forms`]. A new form joins here, and is used wherever lives are judged.
 
-use std::ops::Bound;
+use std::{collections::BTreeMap, ops::Bound};
 
-use lsm_engine::{Entry, Reader};
+use lsm_engine::{Entry, Reader, TreeBatch};
 use lsm_testkit::{
     dice::Dice,
     universe::{Seen, Snapshot},
@@ -38,6 +38,12 @@ pub(crate) fn forms<R: Reader>() -> &'static [(&'static str, Form<R>)] {
         ("last", last),
         ("is_empty", is_empty),
         ("count", count),
+        ("count_keys", count_keys),
+        ("contains_prefix", contains_prefix),
+        ("multi_get", multi_get),
+        ("cursor", cursor),
+        ("ranges", ranges),
+        ("overlay", overlay),
     ]
 }
 
@@ -319,4 +325,163 @@ fn count<R: Reader>(reader: &R, expected: &Snapshot, _: &mut Dice) -> Judged {
         return Ok(1);
     }
     Err(format!("count is {found:?} instead of {}", expected.entries().len()))
+}
+
+fn count_keys<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    let bounds = bounds(expected, dice);
+    let found = reader.range::<&[u8]>(bounds).count_keys();
+    if found.as_ref().is_ok_and(|found| *found == expected.between(bounds).len() as u64) {
+        return Ok(1);
+    }
+    Err(format!("count_keys of {bounds:?} is {found:?} instead of {}", expected.between(bounds).len()))
+}
+
+fn contains_prefix<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    for _ in 0..4 {
+        let prefix = some_prefix(expected, dice);
+        let found = reader.contains_prefix(prefix);
+        if !found.as_ref().is_ok_and(|found| *found != expected.with_prefix(prefix).is_empty()) {
+            return Err(format!("contains_prefix of {prefix:?} is {found:?}"));
+        }
+    }
+    Ok(4)
+}
+
+/// Many keys at once, in any order, some of them more than once. One whose operands do not fold fails all.
+fn multi_get<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    let with_broken = dice.one_in(4);
+    let is_broken = |key: &[u8]| expected.of(key) == Some(&Seen::Broken);
+    let wanted = 1 + dice.index(2 * expected.probes().len());
+    let some = std::iter::repeat_with(|| expected.probes().get(dice.index(expected.probes().len())));
+    let keys: Vec<&[u8]> = some.take(wanted).flatten().map(Vec::as_slice).collect();
+    let keys: Vec<&[u8]> = keys.into_iter().filter(|key| with_broken || !is_broken(key)).collect();
+    let found = reader.multi_get(&keys);
+    if keys.iter().any(|key| is_broken(key)) {
+        return match found {
+            Err(error) if error.kind() == ErrorKind::MergeFailed => Ok(1),
+            found => Err(format!("{keys:?} are {found:?} although the operands of one do not fold")),
+        };
+    }
+    let found = found.map_err(|error| error.to_string())?;
+    let values = keys.iter().map(|key| match expected.of(key) {
+        Some(Seen::Value(value)) => Some(value.as_slice()),
+        _ => None,
+    });
+    if found.len() != keys.len() || !found.iter().map(Option::as_deref).eq(values) {
+        return Err(format!("{keys:?} below {} are {found:?}", expected.before()));
+    }
+    Ok(keys.len() as u64)
+}
+
+/// Jumps and steps about within bounds.
+fn cursor<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    let bounds = if dice.coin() { (Bound::Unbounded, Bound::Unbounded) } else { bounds(expected, dice) };
+    let within = expected.between(bounds);
+    let order = expected.order();
+    let mut cursor = reader.cursor::<&[u8]>(bounds).map_err(|error| error.to_string())?;
+    let mut at: Option<usize> = None;
+    for turn in 0..12 {
+        let probe =
+            expected.probes().get(dice.index(expected.probes().len())).map_or(&b"k"[..], Vec::as_slice);
+        let (what, moved) = match dice.below(if turn == 0 { 4 } else { 9 }) {
+            0 => {
+                at = Some(within.partition_point(|(key, _)| order.compare(key, probe).is_lt()));
+                ("seek", cursor.seek(probe))
+            }
+            1 => {
+                at = within.partition_point(|(key, _)| order.compare(key, probe).is_le()).checked_sub(1);
+                ("seek_for_prev", cursor.seek_for_prev(probe))
+            }
+            2 => {
+                at = Some(0);
+                ("seek_first", cursor.seek_first())
+            }
+            3 => {
+                at = within.len().checked_sub(1);
+                ("seek_last", cursor.seek_last())
+            }
+            4..7 => {
+                at = at.map(|at| at + 1);
+                ("move_next", cursor.move_next())
+            }
+            _ => {
+                at = at.and_then(|at| at.checked_sub(1));
+                ("move_prev", cursor.move_prev())
+            }
+        };
+        at = at.filter(|at| *at < within.len());
+        let expected = at.and_then(|at| within.get(at));
+        let stands = moved.as_ref().is_ok_and(|stands| *stands == expected.is_some());
+        if !stands || cursor.key() != expected.map(|(key, _)| key.as_slice()) {
+            return Err(format!(
+                "a cursor within {bounds:?}: {what} near {probe:?} is {moved:?} at {:?} instead of {expected:?}",
+                cursor.key()
+            ));
+        }
+        let value = cursor.value().map(|value| value.map(<[u8]>::to_vec));
+        let is_right = match (&value, expected) {
+            (Ok(found), None) => found.is_none(),
+            (Ok(found), Some((_, Seen::Value(value)))) => found.as_ref() == Some(value),
+            (Err(error), Some((_, Seen::Broken))) => error.kind() == ErrorKind::MergeFailed,
+            _ => false,
+        };
+        if !is_right {
+            return Err(format!("a cursor finds {value:?} instead of {expected:?}"));
+        }
+    }
+    Ok(12)
+}
+
+/// Several ranges through one cursor, whatever their order.
+fn ranges<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    let wanted: Vec<_> = (0..3).map(|_| bounds(expected, dice)).collect();
+    let all = wanted.iter().flat_map(|bounds| expected.between(*bounds));
+    entries(reader.ranges::<&[u8], _, _>(wanted.iter().copied()), all)
+        .map_err(|told| format!("ranges {wanted:?} below {}: {told}", expected.before()))
+}
+
+/// Uncommitted puts and deletes over what the reader sees.
+fn overlay<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    let mut batch = TreeBatch::new();
+    let mut all: BTreeMap<Vec<u8>, Seen> = expected.entries().iter().cloned().collect();
+    for _ in 0..dice.below(5) {
+        let Some(key) = expected.probes().get(dice.index(expected.probes().len())) else { continue };
+        let told = match dice.below(4) {
+            0 => {
+                all.remove(key);
+                batch.remove(key).map(drop)
+            }
+            1 => {
+                let other = expected.probes().get(dice.index(expected.probes().len())).unwrap_or(key);
+                let range = (Bound::Included(key.as_slice()), Bound::Excluded(other.as_slice()));
+                let order = expected.order();
+                all.retain(|at, _| order.compare(at, key).is_lt() || order.compare(at, other).is_ge());
+                batch.remove_range::<&[u8]>(range).map(drop)
+            }
+            _ => {
+                all.insert(key.clone(), Seen::Value(b"uncommitted".to_vec()));
+                batch.insert(key, b"uncommitted").map(drop)
+            }
+        };
+        told.map_err(|error| error.to_string())?;
+    }
+    let overlaid = reader.to_view().overlaid(&batch).map_err(|error| error.to_string())?;
+    let mut sorted: Vec<(Vec<u8>, Seen)> = all.clone().into_iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| expected.order().compare(a, b));
+    let mut count = entries(overlaid.iter(), sorted.iter())?;
+    count += entries(overlaid.iter().rev(), sorted.iter().rev())?;
+    for key in expected.probes() {
+        let found = overlaid.get(key);
+        let is_right = match (&found, all.get(key)) {
+            (Ok(found), Some(Seen::Value(value))) => found.as_deref() == Some(value),
+            (Ok(found), None) => found.is_none(),
+            (Err(error), Some(Seen::Broken)) => error.kind() == ErrorKind::MergeFailed,
+            _ => false,
+        };
+        if !is_right {
+            return Err(format!("under a batch {key:?} is {found:?} instead of {:?}", all.get(key)));
+        }
+        count += 1;
+    }
+    Ok(count)
 }

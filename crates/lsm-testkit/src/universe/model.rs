@@ -1,6 +1,10 @@
 //! The history of one life, and what reads have to see of it.
 
-use std::{collections::BTreeMap, ops::Bound, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    rc::Rc,
+};
 
 use lsm_types::{KeyOrder, Kind, SeqNo};
 
@@ -18,6 +22,8 @@ pub(super) struct Model {
     history: History,
     /// All writes, in the order in which they were made.
     log: Vec<(Write, SeqNo)>,
+    /// Places of those in it that are in tables, although earlier ones may not be.
+    ahead: BTreeSet<usize>,
     /// How many of them are in sealed memtables or tables.
     sealed: usize,
     /// How many of them are in tables.
@@ -33,6 +39,7 @@ impl Model {
             order: KeyOrder::new(axes.comparator()),
             history: History::new().folding(axes.operator()),
             log: Vec::new(),
+            ahead: BTreeSet::new(),
             sealed: 0,
             durable: 0,
             probes: axes.keys.probes().into(),
@@ -48,6 +55,12 @@ impl Model {
         self.tell(&write, seqno);
         self.log.push((write, seqno));
         drop(self.known.split_off(&seqno.next()));
+    }
+
+    /// A write that is in a table at once.
+    pub(super) fn ingest(&mut self, write: Write, seqno: SeqNo) {
+        self.ahead.insert(self.log.len());
+        self.write(write, seqno);
     }
 
     fn tell(&mut self, write: &Write, seqno: SeqNo) {
@@ -76,7 +89,13 @@ impl Model {
 
     /// What is not in tables never was.
     pub(super) fn lose(&mut self) {
-        self.log.truncate(self.durable);
+        let (durable, ahead) = (self.durable, std::mem::take(&mut self.ahead));
+        let mut place = 0;
+        self.log.retain(|_| {
+            place += 1;
+            place <= durable || ahead.contains(&(place - 1))
+        });
+        self.durable = self.log.len();
         self.sealed = self.durable;
         self.history = History::new().folding(self.axes.operator());
         self.known.clear();

@@ -24,6 +24,8 @@ pub enum Op {
     DeletePrefix { key: u16, len: u8 },
     /// A batch of `len` operations, with one number for all or with one for each.
     Batch { len: u8, shared: bool, seed: u32 },
+    /// Sorted rows come into tables at once, `len` of them at most.
+    Ingest { len: u8, seed: u32 },
     /// Everything goes.
     Clear,
     /// Whole tables of a range go.
@@ -58,7 +60,7 @@ pub enum Op {
 
 impl Op {
     /// Names of all operations, in the order of [`Op::label`].
-    pub const LABELS: [&str; 23] = [
+    pub const LABELS: [&str; 24] = [
         "put",
         "delete",
         "merge",
@@ -67,6 +69,7 @@ impl Op {
         "delete range",
         "delete prefix",
         "batch",
+        "ingest",
         "clear",
         "drop range",
         "purge range",
@@ -95,6 +98,7 @@ impl Op {
             Self::DeleteRange { .. } => "delete range",
             Self::DeletePrefix { .. } => "delete prefix",
             Self::Batch { .. } => "batch",
+            Self::Ingest { .. } => "ingest",
             Self::Clear => "clear",
             Self::DropRange { .. } => "drop range",
             Self::PurgeRange { .. } => "purge range",
@@ -130,7 +134,8 @@ impl Op {
             61..63 => Self::Replay { back: byte(dice, 12) },
             63..70 => Self::DeleteRange { from: key, to, kinds: byte(dice, 9), late },
             70..72 => Self::DeletePrefix { key, len: 1 + byte(dice, 6) },
-            72..80 => Self::Batch { len: byte(dice, 9), shared: dice.one_in(3), seed: seed(dice) },
+            72..77 => Self::Batch { len: byte(dice, 9), shared: dice.one_in(3), seed: seed(dice) },
+            77..80 => Self::Ingest { len: byte(dice, 12), seed: seed(dice) },
             80 => Self::Clear,
             81..83 => Self::DropRange { from: key, to },
             83 => Self::PurgeRange { from: key, to },

@@ -76,6 +76,9 @@ pub trait Subject: Sized {
     /// Several, with the numbers from `seqno` on, or all with that one.
     fn batch(&self, writes: &[Write], seqno: SeqNo, shared: bool) -> Result<()>;
 
+    /// Sorted puts and deletes that come into tables at once, with one number.
+    fn ingest(&self, rows: &[Write], seqno: SeqNo) -> Result<()>;
+
     /// Something else.
     fn live(&self, life: &Life) -> Result<()>;
 

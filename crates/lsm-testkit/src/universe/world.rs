@@ -116,6 +116,7 @@ impl<'t, S: Subject> World<'t, S> {
                 self.write(Write::DeletePrefix(prefix), seqno)?;
             }
             Op::Batch { len, shared, seed } => self.batch(len, shared, seed)?,
+            Op::Ingest { len, seed } => self.ingest(len, seed)?,
             Op::Clear => self.clear()?,
             Op::DropRange { from, to } => self.drop_range(keys.key(from), keys.key(to), false)?,
             Op::PurgeRange { from, to } => self.drop_range(keys.key(from), keys.key(to), true)?,
@@ -295,6 +296,32 @@ impl<'t, S: Subject> World<'t, S> {
         self.tally.add("flavour", if shared { "batch with one number" } else { "batch with many numbers" });
         for (nth, write) in writes.into_iter().enumerate() {
             self.model.write(write, at(numbers(nth)));
+        }
+        Ok(())
+    }
+
+    fn ingest(&mut self, len: u8, seed: u32) -> Judged {
+        let mut dice = Dice::new(seed.into());
+        let keys = self.axes.keys;
+        let mut rows: Vec<Vec<u8>> = std::iter::repeat_with(|| dice.below(700))
+            .map(|number| keys.plain(u16::try_from(number).unwrap_or(0)))
+            .take(len.into())
+            .collect();
+        let order = self.model.order().clone();
+        rows.sort_by(|a, b| order.compare(a, b));
+        rows.dedup();
+        let seqno = self.number(0);
+        let write = |key: Vec<u8>| match dice.below(4) {
+            0 => Write::Delete(key),
+            _ => Write::Put(key, value(seqno, 3)),
+        };
+        let rows: Vec<Write> = rows.into_iter().map(write).collect();
+        let outcome = self.subject()?.ingest(&rows, seqno);
+        if rows.is_empty() {
+            return outcome.map_err(told);
+        }
+        if !self.is_refused(outcome, seqno)? {
+            rows.into_iter().for_each(|row| self.model.ingest(row, seqno));
         }
         Ok(())
     }
