@@ -16,6 +16,9 @@ pub enum Op {
     Merge { key: u16, late: u8, refused: bool },
     /// A write of a key on which weak deletes are used: `what` says which.
     Weak { key: u16, what: u8, late: u8 },
+    /// Two weak pairs of a key, one within the other by their numbers, the inner one written last; `cut` says whether
+    /// the outer one is in a memtable of its own by then, or in a table.
+    Crossed { key: u16, cut: u8 },
     /// An earlier write of a key once more.
     Replay { back: u8 },
     /// A delete of a range; `kinds` says which of the nine forms the bounds have.
@@ -65,6 +68,7 @@ impl Op {
         "delete",
         "merge",
         "weak",
+        "crossed",
         "replay",
         "delete range",
         "delete prefix",
@@ -94,6 +98,7 @@ impl Op {
             Self::Delete { .. } => "delete",
             Self::Merge { .. } => "merge",
             Self::Weak { .. } => "weak",
+            Self::Crossed { .. } => "crossed",
             Self::Replay { .. } => "replay",
             Self::DeleteRange { .. } => "delete range",
             Self::DeletePrefix { .. } => "delete prefix",
@@ -130,7 +135,8 @@ impl Op {
             }
             24..33 => Self::Delete { key, late },
             33..49 => Self::Merge { key, late, refused: dice.one_in(60) },
-            49..61 => Self::Weak { key, what: byte(dice, 12), late },
+            49..59 => Self::Weak { key, what: byte(dice, 12), late },
+            59 | 60 => Self::Crossed { key, cut: byte(dice, 4) },
             61..63 => Self::Replay { back: byte(dice, 12) },
             63..70 => Self::DeleteRange { from: key, to, kinds: byte(dice, 9), late },
             70..72 => Self::DeletePrefix { key, len: 1 + byte(dice, 6) },

@@ -98,6 +98,7 @@ impl<'t, S: Subject> World<'t, S> {
                 self.write(Write::Merge(keys.plain(key), operand), seqno)?;
             }
             Op::Weak { key, what, late } => self.weak(keys.weak(key), what, late)?,
+            Op::Crossed { key, cut } => self.crossed(&keys.weak(key), cut)?,
             Op::Replay { back } => self.replay(back)?,
             Op::DeleteRange { from, to, kinds, late } => {
                 let bound = |kind: u8, key: Vec<u8>| match kind % 3 {
@@ -120,14 +121,8 @@ impl<'t, S: Subject> World<'t, S> {
             Op::Clear => self.clear()?,
             Op::DropRange { from, to } => self.drop_range(keys.key(from), keys.key(to), false)?,
             Op::PurgeRange { from, to } => self.drop_range(keys.key(from), keys.key(to), true)?,
-            Op::Seal => {
-                self.subject()?.live(&Life::Seal).map_err(told)?;
-                self.model.seal();
-            }
-            Op::Flush => {
-                self.subject()?.live(&Life::Flush).map_err(told)?;
-                self.model.flush();
-            }
+            Op::Seal => self.seal()?,
+            Op::Flush => self.flush()?,
             Op::Watermark { back } => {
                 let watermark = self.next.saturating_sub(back.into()).max(self.lowest);
                 self.subject()?.live(&Life::Watermark(at(watermark))).map_err(told)?;
@@ -148,11 +143,8 @@ impl<'t, S: Subject> World<'t, S> {
             Op::TakeViewAt { back } => self.take_view_at(back)?,
             Op::DropView { nth } => drop(take(&mut self.views, nth)),
             Op::Reopen => {
-                for life in [Life::Seal, Life::Flush] {
-                    self.subject()?.live(&life).map_err(told)?;
-                }
-                self.model.seal();
-                self.model.flush();
+                self.seal()?;
+                self.flush()?;
                 self.reopen()?;
             }
             Op::Lose => {
@@ -233,6 +225,40 @@ impl<'t, S: Subject> World<'t, S> {
             _ => Write::DeleteWeak(key),
         };
         self.write(write, seqno)
+    }
+
+    /// A put, and after two more numbers its weak delete; then, in between, a weak delete and another put, which the
+    /// one that is there already deletes: not the one whose neighbour it is where it lies.
+    fn crossed(&mut self, key: &[u8], cut: u8) -> Judged {
+        let first = self.number(0);
+        let number = |ahead: u64| at(first.get() + ahead);
+        self.used.extend((0..4).map(|ahead| number(ahead).get()));
+        self.next = self.next.max(first.get() + 4);
+        let put = |seqno: SeqNo| Write::Put(key.to_vec(), value(seqno, 3));
+        let delete = || Write::DeleteWeak(key.to_vec());
+        let again = self.axes.weak == Weak::Legal && self.model.is_beside_put(key, first);
+        self.write(if again { delete() } else { put(first) }, first)?;
+        self.write(delete(), number(3))?;
+        if cut & 1 == 1 {
+            self.seal()?;
+        }
+        if cut & 2 == 2 {
+            self.flush()?;
+        }
+        self.write(delete(), number(1))?;
+        self.write(put(number(2)), number(2))
+    }
+
+    fn seal(&mut self) -> Judged {
+        self.subject()?.live(&Life::Seal).map_err(told)?;
+        self.model.seal();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Judged {
+        self.subject()?.live(&Life::Flush).map_err(told)?;
+        self.model.flush();
+        Ok(())
     }
 
     fn operand(&self, number: u64) -> Vec<u8> {
