@@ -62,7 +62,7 @@ fn check_refused(tree: &Tree, since: u64, earliest: u64) {
 }
 
 /// Proves E-132, E-134, E-135: kinds are told apart; with one number a delete of a range comes before the put that it does
-/// not hide. Fault: engine 6.1 row 12.
+/// not hide. Fault: engine W-12.
 #[test]
 fn kinds_and_ties() {
     let tree = open();

@@ -361,7 +361,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     /// Proves E-132, E-134, E-135, E-136, E-42, F-105: the list is the history from any number on, and written
-    /// again it answers every read as the history does. Fault: engine 6.1 row 12. Fault: engine 6.1 row 32.
+    /// again it answers every read as the history does. Fault: engine W-12, W-32.
     #[test]
     fn all_changes_are_listed_and_can_be_replayed(
         ops in prop::collection::vec(op(), 1..60),

@@ -132,13 +132,13 @@ impl Living {
             }),
             "tiered" => Box::new(SizeTiered {
                 min_merge_width: 2,
-                max_merge_width: 2 + dice.roll() as u32 % 4,
+                max_merge_width: 2 + u32::from(dice.roll().to_le_bytes()[0] % 4),
                 table_target_bytes: target,
                 ..SizeTiered::default()
             }),
             "lazy" => Box::new(LazyLeveling {
                 merge_width: 2,
-                last_ratio: 1 + dice.roll() as u32 % 4,
+                last_ratio: 1 + u32::from(dice.roll().to_le_bytes()[0] % 4),
                 table_target_bytes: target,
             }),
             "move down" => {

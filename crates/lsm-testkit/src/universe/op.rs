@@ -63,7 +63,7 @@ pub enum Op {
 
 impl Op {
     /// Names of all operations, in the order of [`Op::label`].
-    pub const LABELS: [&str; 24] = [
+    pub const LABELS: [&str; 25] = [
         "put",
         "delete",
         "merge",

@@ -347,7 +347,9 @@ impl<'t, S: Subject> World<'t, S> {
             return outcome.map_err(told);
         }
         if !self.is_refused(outcome, seqno)? {
-            rows.into_iter().for_each(|row| self.model.ingest(row, seqno));
+            for row in rows {
+                self.model.ingest(row, seqno);
+            }
         }
         Ok(())
     }
