@@ -65,6 +65,14 @@ pub enum SstError {
         /// The one the table was written with.
         found: String,
     },
+    /// The table cannot be taken over by another file without writing its entries anew.
+    #[error("{} {} cannot be taken over as it is: {what}; read its entries and ingest them", at.kind.name(), at.id)]
+    NotMovable {
+        /// The file.
+        at: Location,
+        /// What stands in the way.
+        what: &'static str,
+    },
     /// Bytes could not be read.
     #[error("reading {len} bytes at {offset} of a table failed")]
     Read {
@@ -145,7 +153,7 @@ impl Fault for SstError {
             Self::Entry { .. } => ErrorKind::InvalidArgument,
             Self::EntryTooLarge { .. } => ErrorKind::EntryTooLarge,
             Self::SeqNoOutOfRange { .. } => ErrorKind::SeqNoOutOfRange,
-            Self::IndexFull => ErrorKind::Unsupported,
+            Self::IndexFull | Self::NotMovable { .. } => ErrorKind::Unsupported,
             Self::WriterFailed => ErrorKind::Poisoned,
             Self::Setting { .. } => ErrorKind::InvalidConfig,
             Self::OwnPayload(_) => ErrorKind::Bug,
@@ -160,7 +168,8 @@ impl Fault for SstError {
             | Self::NoSection { at, .. }
             | Self::Disagree { at, .. }
             | Self::FilterDenies { at }
-            | Self::Comparator { at, .. } => Some(*at),
+            | Self::Comparator { at, .. }
+            | Self::NotMovable { at, .. } => Some(*at),
             _ => None,
         }
     }

@@ -1,6 +1,8 @@
 //! What goes wrong between a table and its file.
 
-use lsm_types::{ErrorKind, Fault, IoError, Location, TableId};
+use std::path::PathBuf;
+
+use lsm_types::{Error, ErrorKind, Fault, IoError, Location, TableId};
 
 /// Why a table could not be used.
 #[non_exhaustive]
@@ -32,6 +34,20 @@ pub enum TableError {
         /// What differs.
         what: &'static str,
     },
+    /// A table that lies somewhere else did not become a table of the tree.
+    #[error("the table at {} was not taken over", path.display())]
+    NotTakenOver {
+        /// Where it lies.
+        path: PathBuf,
+        /// Why.
+        source: Error,
+    },
+    /// A table cannot be taken over as a whole.
+    #[error("{what}; read its entries and ingest them one by one")]
+    Unfit {
+        /// What stands in the way.
+        what: &'static str,
+    },
     /// A list of tables does not hold what it says it holds.
     #[error("internal invariant broken: a position of a run holds a table")]
     NoSuchSpot,
@@ -42,6 +58,8 @@ impl Fault for TableError {
         match self {
             Self::Open { source, .. } | Self::Read { source, .. } => source.kind(),
             Self::Disagrees { .. } => ErrorKind::Corruption(lsm_types::CorruptionKind::Decode),
+            Self::NotTakenOver { source, .. } => source.kind(),
+            Self::Unfit { .. } => ErrorKind::Unsupported,
             Self::NoSuchSpot => ErrorKind::Bug,
         }
     }
@@ -49,6 +67,7 @@ impl Fault for TableError {
     fn location(&self) -> Option<Location> {
         match self {
             Self::Read { at, .. } => Some(*at),
+            Self::NotTakenOver { source, .. } => source.location(),
             _ => None,
         }
     }

@@ -153,6 +153,11 @@ impl MultiWriter {
         (self.level, self.dest) = (level, level);
     }
 
+    /// Where tables go, and the settings they are written with.
+    pub(crate) fn target(&self) -> (Arc<TableEnv>, Level, u8) {
+        (self.env.clone(), self.level, self.level_count)
+    }
+
     /// Ends the open table but for the number that is added to its local ones; `None` when none is open.
     ///
     /// * `is_last`: more tables do not come; the file stays open, and is synced when the table is finished. Others are

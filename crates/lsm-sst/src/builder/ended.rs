@@ -26,6 +26,10 @@ pub struct EndedTable<O> {
 impl<O: Output> EndedTable<O> {
     pub(super) fn new(mut builder: TableBuilder<O>) -> Result<Self> {
         let body = finish::end_body(&mut builder)?;
+        Self::with_body(builder, body)
+    }
+
+    pub(super) fn with_body(mut builder: TableBuilder<O>, body: Body) -> Result<Self> {
         builder.sink.flush_and_shrink()?;
         // Many tables may wait at once: what is used up takes no memory.
         builder.block = DataBlockBuilder::new(builder.options.rows);

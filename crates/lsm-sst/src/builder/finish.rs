@@ -117,10 +117,19 @@ struct Copy {
 /// What is known when the last entry is written.
 #[derive(Debug)]
 pub(super) struct Body {
-    filters: Vec<FinishedFilter>,
+    pub(super) filters: EndedFilters,
     /// The payload of the index root.
-    root: Vec<u8>,
-    sections: Vec<Section>,
+    pub(super) root: Vec<u8>,
+    pub(super) sections: Vec<Section>,
+}
+
+/// What became of the filters.
+#[derive(Debug)]
+pub(super) struct EndedFilters {
+    pub(super) properties: FilterProperties,
+    /// Bytes of all their frames.
+    pub(super) bytes: u64,
+    pub(super) given_up: u32,
 }
 
 /// Writes the ends of filters and index.
@@ -151,19 +160,24 @@ pub(super) fn end_body<O: Output>(builder: &mut TableBuilder<O>) -> Result<Body>
         sections.extend(scattered_section(scattered, data_end));
     }
     sort_tombstones(builder);
+    let filters = EndedFilters {
+        properties: describe_filters(builder, &filters),
+        bytes: filter_bytes(builder, &filters),
+        given_up: filters.iter().map(|filter| u32::from(filter.root.is_none())).sum(),
+    };
     Ok(Body { filters, root, sections })
 }
 
 pub(super) fn finish<O: Output>(builder: TableBuilder<O>, body: Body) -> Result<(TableSummary, O)> {
     let Body { filters, root, sections } = body;
     let mut properties = complete_properties(&builder);
-    properties.filters = describe_filters(&builder, &filters);
+    properties.filters = filters.properties;
     let root_len = builder.sink.frames.raw_frame_len(BlockKind::INDEX_ROOT, root.len());
     let parts = parts(&builder, root, &properties);
     let summary = Known {
         root_len,
-        filter_bytes: filter_bytes(&builder, &filters),
-        filters_given_up: filters.iter().map(|filter| u32::from(filter.root.is_none())).sum(),
+        filter_bytes: filters.bytes,
+        filters_given_up: filters.given_up,
         properties,
     };
     write_metadata(builder, &parts, sections, summary)

@@ -7,6 +7,7 @@ mod ended;
 mod filter_writer;
 mod finish;
 mod options;
+mod relocate;
 mod sink;
 
 pub use ended::EndedTable;

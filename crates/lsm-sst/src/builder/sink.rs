@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use lsm_block::{BlockKind, FrameMark, FrameSpec, FrameWriter, Handle, Prepared, SectionDigest, Superblock};
+use lsm_block::{
+    BlockKind, Expect, FrameHeader, FrameMark, FrameReader, FrameSpec, FrameWriter, Handle, Prepared,
+    SectionDigest, Superblock,
+};
 use lsm_codec::Compression;
 
 use crate::{Result, SstError, index::PartitionSink};
@@ -157,6 +160,24 @@ impl<O: Output> FrameSink<O> {
         Ok((mark, ordinal))
     }
 
+    /// Appends the copy of a frame of another file, which had the same place there and keeps its number. `frame` is
+    /// checked first.
+    pub(crate) fn append_copied(
+        &mut self,
+        source: &FrameReader,
+        expect: &Expect,
+        header: &FrameHeader,
+        frame: &[u8],
+    ) -> Result<()> {
+        let place = (header.ordinal, self.offset());
+        let mark = self.frames.append_copy(source, expect, frame, place, &mut self.buffer)?;
+        self.count(&mark, header.logical_len.into());
+        if header.ordinal >= self.next_meta {
+            self.next_meta = header.ordinal.checked_add(1).ok_or(SstError::IndexFull)?;
+        }
+        self.flush_if_full()
+    }
+
     /// The ordinal of the next frame that is not data.
     pub(crate) fn take_ordinal(&mut self) -> Result<u32> {
         let ordinal = self.next_meta;
@@ -201,16 +222,20 @@ impl<O: Output> FrameSink<O> {
         let spec = FrameSpec { kind, encoding: ENCODING, compression, ordinal };
         let offset = self.offset();
         let mark = self.frames.append(spec, payload, offset, &mut self.buffer)?;
-        self.digest.add(&mark);
+        self.count(&mark, payload.len() as u64);
+        self.flush_if_full()?;
+        Ok(mark)
+    }
+
+    fn count(&mut self, mark: &FrameMark, logical_len: u64) {
+        self.digest.add(mark);
         for section in [&mut self.data, &mut self.index, &mut self.filter, &mut self.prefix_filter] {
-            if section.kind == kind {
-                section.digest.add(&mark);
-                section.logical_bytes += payload.len() as u64;
+            if section.kind == mark.kind {
+                section.digest.add(mark);
+                section.logical_bytes += logical_len;
                 section.stored_bytes += u64::from(mark.handle.len);
             }
         }
-        self.flush_if_full()?;
-        Ok(mark)
     }
 
     fn flush_if_full(&mut self) -> Result<()> {

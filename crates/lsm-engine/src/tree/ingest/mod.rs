@@ -12,6 +12,7 @@
 //! Until then the files belong to nobody. Dropping the ingestion removes them; after a crash the next open does, and as
 //! their last part is missing nobody can take them for tables.
 
+mod adopt;
 mod install;
 mod options;
 mod tables;
@@ -57,6 +58,8 @@ pub struct Ingestion {
     last_key: Vec<u8>,
     /// Start of the range that came last.
     last_start: Option<Cut>,
+    /// Where the table that was taken over last ends.
+    reach: Option<Cut>,
     entries: u64,
     failed: bool,
 }
@@ -80,6 +83,7 @@ impl Tree {
             tables,
             last_key: Vec::new(),
             last_start: None,
+            reach: None,
             entries: 0,
             failed: false,
         })
@@ -133,6 +137,12 @@ impl Ingestion {
             let previous = last.key().cloned().unwrap_or_default();
             return Err(EngineError::OutOfOrder { previous, offending: offending() }.into());
         }
+        if let Some(reach) = &self.reach
+            && start.compare(reach, order).is_lt()
+        {
+            let previous = reach.key().cloned().unwrap_or_default();
+            return Err(EngineError::OutOfOrder { previous, offending: offending() }.into());
+        }
         // The start may lie right before the last key, or after it.
         if !self.last_key.is_empty() && start.is_left_of(&self.last_key, order) {
             let at_key = matches!(&start, Cut::Before(key) if **key == *self.last_key);
@@ -182,6 +192,11 @@ impl Ingestion {
         };
         if !self.last_key.is_empty() && order.compare(&self.last_key, key).is_ge() {
             return out_of_order(Slice::copy_from(&self.last_key));
+        }
+        if let Some(reach) = &self.reach
+            && !reach.is_left_of(key, order)
+        {
+            return out_of_order(reach.key().cloned().unwrap_or_default());
         }
         match &self.last_start {
             Some(start) if !start.is_left_of(key, order) => {

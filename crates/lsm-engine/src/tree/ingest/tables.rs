@@ -3,7 +3,7 @@
 //! A table is written as the settings of the level say where its first key would lie now. Where it is placed is decided
 //! when the ingestion ends, by all it spans.
 
-use lsm_table::{MultiWriter, SuspendedTable};
+use lsm_table::{ForeignTable, MultiWriter, SuspendedTable};
 use lsm_types::{Cut, EntryRef, Level, RangeTombstone, Result, SeqNo};
 
 use super::install::level_for;
@@ -65,6 +65,32 @@ impl Tables {
             }
         }
         self.deleted = Some((start, end));
+        Ok(())
+    }
+
+    /// Where the deletes of ranges that are not in a table yet end.
+    pub(super) fn deleted_reach(&self) -> Option<&Cut> {
+        self.deleted.as_ref().map(|(_, reach)| reach)
+    }
+
+    /// Takes over a verified table that lies behind everything before it.
+    pub(super) fn adopt(
+        &mut self,
+        tree: &TreeInner,
+        table: &ForeignTable,
+        entries: u64,
+        proceed: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let (start, end) = table.extent();
+        if let Some((from, to)) = self.deleted.take() {
+            self.write_deleted(tree, from, to, entries)?;
+        }
+        if self.is_open {
+            self.cut(tree, start)?;
+        }
+        let view = tree.current.load_full();
+        self.writer.retarget(level_for(&view.version.levels, start, end, &tree.order));
+        self.done.push(self.writer.take_over(table, proceed)?);
         Ok(())
     }
 
