@@ -79,9 +79,7 @@ impl ForeignTable {
         }
         self.layout().check_movable().map_err(|error| self.refuse(error))?;
         let mut first = None;
-        self.table
-            .verify(&mut |error| _ = first.get_or_insert(error))
-            .map_err(|error| self.refuse(error))?;
+        self.table.verify(&mut |error| _ = first.get_or_insert(error)).map_err(|error| self.refuse(error))?;
         first.map_or(Ok(()), |error| Err(self.refuse(error)))
     }
 

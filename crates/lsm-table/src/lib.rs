@@ -2,7 +2,7 @@
 //!
 //! A [`Table`] is a handle that opens its file at the first read and gives out entries through the [`BlockCache`];
 //! when the last handle of an obsolete table goes, its file is given to whoever [`Reclaim`]s. A [`MultiWriter`] makes tables, and is the
-//! only thing that does. What the tables of a tree share is a [`TableEnv`].
+//! only thing that does, also where it copies a [`ForeignTable`]. What the tables of a tree share is a [`TableEnv`].
 
 mod batch;
 mod cache;

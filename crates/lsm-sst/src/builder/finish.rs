@@ -174,12 +174,8 @@ pub(super) fn finish<O: Output>(builder: TableBuilder<O>, body: Body) -> Result<
     properties.filters = filters.properties;
     let root_len = builder.sink.frames.raw_frame_len(BlockKind::INDEX_ROOT, root.len());
     let parts = parts(&builder, root, &properties);
-    let summary = Known {
-        root_len,
-        filter_bytes: filters.bytes,
-        filters_given_up: filters.given_up,
-        properties,
-    };
+    let summary =
+        Known { root_len, filter_bytes: filters.bytes, filters_given_up: filters.given_up, properties };
     write_metadata(builder, &parts, sections, summary)
 }
 

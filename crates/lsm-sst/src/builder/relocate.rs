@@ -12,8 +12,8 @@
 use alloc::vec::Vec;
 
 use lsm_block::{
-    BlockKind, ByteRange, Expect, FrameHeader, Handle, Section, SectionDigest, SectionFlags, Superblock, Transforms,
-    Walk, Walked,
+    BlockKind, ByteRange, Expect, FrameHeader, Handle, Section, SectionDigest, SectionFlags, Superblock,
+    Transforms, Walk, Walked,
 };
 use lsm_codec::Decoder;
 use lsm_types::{RangeTombstone, ReadAt, SeqNo};
@@ -31,12 +31,8 @@ use crate::{
 };
 
 /// What is written anew for the new file.
-const REWRITTEN: [BlockKind; 4] = [
-    BlockKind::INDEX_ROOT,
-    BlockKind::RANGE_TOMBSTONES,
-    BlockKind::PROPERTIES,
-    BlockKind::SUPERBLOCK_COPY,
-];
+const REWRITTEN: [BlockKind; 4] =
+    [BlockKind::INDEX_ROOT, BlockKind::RANGE_TOMBSTONES, BlockKind::PROPERTIES, BlockKind::SUPERBLOCK_COPY];
 /// What stays as it is.
 const KEPT: [BlockKind; 7] = [
     BlockKind::DATA,

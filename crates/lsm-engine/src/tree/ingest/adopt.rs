@@ -31,7 +31,8 @@ impl Tree {
     ) -> Result<IngestReport> {
         let mut ingestion = self.ingest(options)?;
         let (env, order) = (&self.inner.env, &self.inner.order);
-        let open = |path: P| ForeignTable::open(env, path.as_ref()).map(|table| (table.extent().0.clone(), path));
+        let open =
+            |path: P| ForeignTable::open(env, path.as_ref()).map(|table| (table.extent().0.clone(), path));
         // They are opened twice: more tables may come than files can be open.
         let mut tables = paths.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         tables.sort_by(|a, b| a.0.compare(&b.0, order));
