@@ -11,7 +11,9 @@ use std::{
 
 use common::{LengthFirst, Reverse, at, contents, flush, sealed, small_tables};
 use lsm_block::{FileIdentity, Superblock};
-use lsm_engine::{Cancel, CompactOptions, IngestOptions, IngestReport, Reader, Tree, TreeOptions};
+use lsm_engine::{
+    Cancel, CompactOptions, IngestOptions, IngestReport, Reader, Tree, TreeOptions, WeakDeletes,
+};
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_sst::{BuildOptions, FilterBits, FilterOptions, TableBuilder};
 use lsm_table::read_table;
@@ -210,7 +212,7 @@ fn check_reads(comparator: Arc<dyn Comparator>, spill: usize, rich: bool) {
     }
 }
 
-/// Proves E-124, F-5, F-157, F-158.
+/// Proves E-124, F-5, F-157.
 #[test]
 fn adopted_tables_are_read_as_their_history_says() {
     check_reads(Arc::new(Bytewise), 4 << 20, false);
@@ -219,7 +221,7 @@ fn adopted_tables_are_read_as_their_history_says() {
     check_reads(Arc::new(LengthFirst), 0, false);
 }
 
-/// Proves E-123, E-124, F-158: the copy says that it is a new file of this tree, and its blocks are those of the source.
+/// Proves E-123, E-124: the copy says that it is a new file of this tree, and its blocks are those of the source.
 #[test]
 fn a_copy_has_an_identity_of_its_own_and_the_blocks_of_the_source() {
     let (fs, tree) = open();
@@ -267,7 +269,7 @@ fn refused(fs: &MemFs, tree: &Tree, path: &Path, kind: ErrorKind, why: &str) {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
+        text = format!("{text}: {error}");
         source = error.source();
     }
     assert!(text.contains(why), "{text}");
@@ -283,7 +285,7 @@ impl KeyDomains for FirstByte {
     }
 }
 
-/// Proves E-124, F-158: what cannot be adopted is refused by name, and nothing is left.
+/// Proves E-124: what cannot be adopted is refused by name, and nothing is left.
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let (fs, tree) = open();
@@ -313,6 +315,13 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         domains.adopt([Alone::puts("b").write(&*fs, "x")], IngestOptions::at(at(90))).unwrap().entries,
         1
     );
+
+    let strict =
+        TreeOptions::new("/strict").store(|store| store.fs(fs.clone())).weak_deletes(WeakDeletes::Strict);
+    let strict = Tree::open(strict).unwrap();
+    let weak = Alone::puts("b").row("c", Kind::WeakTombstone, "").write(&*fs, "y");
+    let error = strict.adopt([&weak], IngestOptions::at(at(90))).unwrap_err();
+    assert_eq!((error.kind(), strict.stats().tables()), (ErrorKind::Unsupported, 0));
 
     // Sealed on one side or the other.
     let options =
@@ -345,7 +354,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     assert_eq!((tables(&*fs).len(), tree.stats().tables()), (1, 1));
 }
 
-/// Proves E-124, F-158: a damaged table is refused, or the damage was in what is written anew.
+/// Proves E-124: a damaged table is refused, or the damage was in what is written anew.
 #[test]
 fn damage_is_never_taken_over() {
     let order = KeyOrder::bytewise();
