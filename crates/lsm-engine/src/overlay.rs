@@ -4,7 +4,7 @@
 //! the view sees. What the tree holds at or above that bound, written meanwhile or later, has numbers of the same
 //! range: each container is therefore read with its own bound, the tree's with the view's.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use lsm_memtable::MemtableConfig;
 use lsm_types::{Cut, EntryCursor, EntryRef, RangeTombstone, Result, SeqNo, Slice};
@@ -192,6 +192,10 @@ impl<C: EntryCursor> EntryCursor for Under<C> {
     fn settle(&mut self) -> Result<()> {
         self.cursor.settle()?;
         if self.back { self.pass_back() } else { self.pass() }
+    }
+
+    fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {
+        self.cursor.expect_within(lower, upper);
     }
 
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {

@@ -34,7 +34,9 @@ impl View {
     /// Older versions may be gone, as the retention allows.
     pub fn versions<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Versions {
         let scope = self.scope(&range);
-        let merge = Merge::new(self.tree.order.clone(), walk::sources(self, |_| true));
+        let mut merge = Merge::new(self.tree.order.clone(), walk::sources(self, |_| true));
+        let (lower, upper) = scope.bounds();
+        merge.expect_within(lower, upper);
         Versions { merge, scope, before: self.before, stand: Stand::Start }
     }
 

@@ -1,5 +1,7 @@
 //! How a scan or a cursor walks a view: one cursor per container, merged, resolved to what the view sees.
 
+use std::ops::Bound;
+
 use lsm_iter::{Merge, Visible};
 use lsm_memtable::MemCursor;
 use lsm_table::{ReadMode, RunCursor};
@@ -123,6 +125,10 @@ impl EntryCursor for Source {
 
     fn settle(&mut self) -> Result<()> {
         each!(self, cursor => cursor.settle())
+    }
+
+    fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {
+        each!(self, cursor => cursor.expect_within(lower, upper));
     }
 
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {

@@ -5,6 +5,7 @@
 //! comes first is never read.
 
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 
@@ -242,6 +243,12 @@ impl<C: EntryCursor> EntryCursor for Merge<C> {
 
     fn shares_value(&self) -> bool {
         self.winner().is_some_and(|source| source.cursor.shares_value())
+    }
+
+    fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {
+        for source in &mut self.sources {
+            source.cursor.expect_within(lower, upper);
+        }
     }
 
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {

@@ -1,11 +1,12 @@
 //! Walking a whole table in both directions.
 
 use alloc::sync::Arc;
+use core::ops::Bound;
 
 use lsm_types::{EntryCursor, EntryRef, Error, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
-    BlockSource, TableLayout,
+    BlockSource, Neighbours, TableLayout,
     data_block::{DataBlock, RowCursor},
     index::IndexBlock,
 };
@@ -38,6 +39,8 @@ pub struct TableCursor<S> {
     loaded_at: u64,
     state: State,
     bound: KeyBuf,
+    /// Keys that the walk will not leave, as far as is known.
+    bounds: (Bound<Slice>, Bound<Slice>),
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +68,7 @@ impl<S: BlockSource> TableCursor<S> {
             loaded_at: NOT_LOADED,
             state: State::Nowhere,
             bound: KeyBuf::new(),
+            bounds: (Bound::Unbounded, Bound::Unbounded),
         }
     }
 
@@ -221,19 +225,18 @@ impl<S: BlockSource> TableCursor<S> {
             return Err(self.layout.disagree("index entry"));
         };
         let offset = entry.handle.offset;
-        match &mut self.rows {
-            Some(_) if self.loaded_at == offset => {}
-            rows => {
-                let block = self.source.data(entry.into())?;
-                if block.rows() as u64 != entry.rows {
-                    return Err(self.layout.disagree("row count of a data block"));
-                }
-                match rows {
-                    Some(rows) => rows.replace(block),
-                    None => *rows = Some(RowCursor::new(block, self.layout.order.clone())),
-                }
-                self.loaded_at = offset;
+        if self.rows.is_none() || self.loaded_at != offset {
+            let (layout, entry_idx, bounds) = (&*self.layout, self.entry_idx, &self.bounds);
+            let near = Neighbours { layout, leaf: self.leaf(), entry_idx, bounds };
+            let block = self.source.data_of_walk(entry.into(), &near)?;
+            if block.rows() as u64 != entry.rows {
+                return Err(self.layout.disagree("row count of a data block"));
             }
+            match &mut self.rows {
+                Some(rows) => rows.replace(block),
+                None => self.rows = Some(RowCursor::new(block, self.layout.order.clone())),
+            }
+            self.loaded_at = offset;
         }
         self.rows.as_mut().ok_or_else(|| self.layout.disagree("index entry"))
     }
@@ -390,6 +393,10 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
 
     fn bound(&self) -> Option<&[u8]> {
         matches!(self.state, State::Pending(_)).then(|| self.bound.as_slice())
+    }
+
+    fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {
+        self.bounds = (lower.clone(), upper.clone());
     }
 
     fn settle(&mut self) -> Result<()> {

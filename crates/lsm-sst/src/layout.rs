@@ -9,7 +9,7 @@ use lsm_codec::{Codec, Decoder};
 use lsm_types::{Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
 
 use crate::{
-    FilterAnswer, FilterId, FilterPartition, SstError, TableCursor,
+    FilterAnswer, FilterId, FilterPartition, Neighbours, SstError, TableCursor,
     builder::ENCODING,
     data_block::DataBlock,
     filter::FilterRoots,
@@ -41,6 +41,12 @@ impl From<IndexEntry> for BlockRef {
 pub trait BlockSource {
     /// A data block.
     fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>>;
+
+    /// The same for a cursor: `near` knows which blocks it comes to next, so they can be read in advance.
+    fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
+        let _ = near;
+        self.data(at)
+    }
 
     /// An index partition.
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>>;
@@ -75,6 +81,10 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
         (**self).data(at)
     }
 
+    fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
+        (**self).data_of_walk(at, near)
+    }
+
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
         (**self).index(at)
     }
@@ -97,6 +107,10 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
 impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
     fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
         (**self).data(at)
+    }
+
+    fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
+        (**self).data_of_walk(at, near)
     }
 
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {

@@ -101,6 +101,11 @@ impl BlockCache {
         self.blocks.get(&BlockKey { file, offset })
     }
 
+    /// Whether the block is there. Asking does not count as a use of it.
+    pub(crate) fn contains(&self, file: u64, offset: u64) -> bool {
+        self.blocks.contains_key(&BlockKey { file, offset })
+    }
+
     /// Takes a block that was read elsewhere.
     pub(crate) fn insert(&self, file: u64, offset: u64, block: CachedBlock) {
         self.blocks.insert(BlockKey { file, offset }, block);

@@ -1,9 +1,9 @@
 //! Change scans: the data blocks of a table that may hold numbers of a window.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
 use lsm_sst::{TableLayout, seqno_bounds::BlockBounds};
-use lsm_types::{Result, SeqNo, Slice};
+use lsm_types::{Result, SeqNo};
 
 use crate::{ReadMode, Table, source::CursorSource, table::TableInner};
 
@@ -19,9 +19,7 @@ impl Table {
     pub fn change_scan(&self) -> Result<TableChangeScan> {
         let layout = self.layout()?.clone();
         let bounds = self.inner.block_bounds(&layout);
-        let ahead = RefCell::new((0, Slice::empty()));
-        let source =
-            CursorSource { table: self.inner.clone(), layout: layout.clone(), mode: ReadMode::PICK, ahead };
+        let source = CursorSource::new(self.inner.clone(), layout.clone(), ReadMode::PICK);
         Ok(layout.change_scan(source, bounds))
     }
 

@@ -4,6 +4,7 @@
 //! when the last handle of an obsolete table goes, its file is given to whoever [`Reclaim`]s. A [`MultiWriter`] makes tables, and is the
 //! only thing that does, also where it copies a [`ForeignTable`]. What the tables of a tree share is a [`TableEnv`].
 
+mod ahead;
 mod batch;
 mod cache;
 mod changes;

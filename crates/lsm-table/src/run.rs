@@ -1,5 +1,7 @@
 //! A run as one cursor: its tables are opened one at a time, when the walk reaches them.
 
+use std::ops::Bound;
+
 use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 
 use crate::{ReadMode, Table, TableCursor};
@@ -66,6 +68,8 @@ pub struct RunCursor<L: TableList> {
     stand: Stand<L::Spot>,
     /// The cursor of the table that was opened last, kept for its buffers when the walk has left it.
     opened: Option<(L::Spot, TableCursor)>,
+    /// Keys that the walk will not leave, as far as is known.
+    bounds: (Bound<Slice>, Bound<Slice>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -82,7 +86,8 @@ enum Stand<S> {
 impl<L: TableList> RunCursor<L> {
     /// A cursor over `run` that stands on nothing yet.
     pub fn new(run: L, order: KeyOrder, mode: ReadMode) -> Self {
-        Self { run, order, mode, stand: Stand::Nowhere, opened: None }
+        let bounds = (Bound::Unbounded, Bound::Unbounded);
+        Self { run, order, mode, stand: Stand::Nowhere, opened: None, bounds }
     }
 
     /// The cursor of the table at `spot`, kept when it is the one that was opened last.
@@ -106,7 +111,11 @@ impl<L: TableList> RunCursor<L> {
                 table.take_over(cursor)?;
                 *at = spot;
             }
-            None => self.opened = Some((spot, table.cursor(self.mode)?)),
+            None => {
+                let mut cursor = table.cursor(self.mode)?;
+                cursor.expect_within(&self.bounds.0, &self.bounds.1);
+                self.opened = Some((spot, cursor));
+            }
         }
         Ok(())
     }
@@ -328,6 +337,13 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
             Stand::Before(spot) => this.open(spot)?.seek_first(),
             Stand::After(spot) => this.open(spot)?.seek_last(),
         })
+    }
+
+    fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {
+        self.bounds = (lower.clone(), upper.clone());
+        if let Some((_, cursor)) = &mut self.opened {
+            cursor.expect_within(lower, upper);
+        }
     }
 
     fn skip(&mut self, to: &Cut, than: SeqNo) -> Result<bool> {

@@ -5,12 +5,12 @@ use std::{cell::RefCell, sync::Arc};
 use lsm_block::BlockKind;
 use lsm_fs::{AccessHint, FsFile, OpenOptions};
 use lsm_sst::{
-    BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, TableLayout, data_block::DataBlock,
-    index::IndexBlock,
+    BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, Neighbours, TableLayout,
+    data_block::DataBlock, index::IndexBlock,
 };
 use lsm_types::{FileKind, IoError, KeyHash, Location, Result, Slice};
 
-use crate::{TableError, cache::CachedBlock, filters::TableFilters, table::TableInner};
+use crate::{TableError, ahead::ReadAhead, cache::CachedBlock, filters::TableFilters, table::TableInner};
 
 /// What the payload of a filter partition is aligned to in memory: a cache line.
 const ALIGN: usize = 64;
@@ -22,13 +22,13 @@ const READ_AHEAD: usize = 1 << 20;
 pub struct ReadMode {
     /// Whether blocks go into the cache.
     fill_cache: bool,
-    /// Whether the file is read ahead in large pieces.
+    /// Whether the file is read ahead: with the cache, as a walk shows that it goes on; past it, in large pieces.
     read_ahead: bool,
 }
 
 impl ReadMode {
-    /// A scan by a reader: blocks come from the cache and go there.
-    pub const SCAN: Self = Self { fill_cache: true, read_ahead: false };
+    /// A scan by a reader: blocks come from the cache and go there; those that are missing are read ahead.
+    pub const SCAN: Self = Self { fill_cache: true, read_ahead: true };
     /// A walk that picks blocks and will not come back: the cache is left alone, nothing is read ahead.
     pub const PICK: Self = Self { fill_cache: false, read_ahead: false };
     /// A walk through the whole table that will not come back: large reads, the cache is left alone.
@@ -68,25 +68,32 @@ pub struct CursorSource {
     pub(crate) table: Arc<TableInner>,
     pub(crate) layout: Arc<TableLayout>,
     pub(crate) mode: ReadMode,
-    /// What was read ahead, and where in the file it begins.
-    pub(crate) ahead: RefCell<(u64, Slice)>,
+    /// What was read ahead past the cache, and where in the file it begins.
+    pieces: RefCell<(u64, Slice)>,
+    /// What was read ahead for a scan.
+    ahead: RefCell<ReadAhead>,
 }
 
 impl CursorSource {
+    pub(crate) fn new(table: Arc<TableInner>, layout: Arc<TableLayout>, mode: ReadMode) -> Self {
+        let pieces = RefCell::new((0, Slice::empty()));
+        Self { table, layout, mode, pieces, ahead: RefCell::new(ReadAhead::new()) }
+    }
+
     fn frame(&self, kind: BlockKind, at: BlockRef) -> Result<Slice> {
         if !self.mode.read_ahead {
             return self.table.read_frame(&self.layout, kind, at);
         }
         self.layout.check_ref(kind, at)?;
         let (offset, len) = (at.handle.offset, at.handle.len as usize);
-        let mut ahead = self.ahead.borrow_mut();
-        if let Some(frame) = part(&ahead, offset, len) {
+        let mut pieces = self.pieces.borrow_mut();
+        if let Some(frame) = part(&pieces, offset, len) {
             return Ok(frame);
         }
         let left = usize::try_from(self.layout.file_len() - offset).unwrap_or(usize::MAX);
         let bytes = self.table.read(offset, len.max(READ_AHEAD.min(left)))?;
-        *ahead = (offset, bytes);
-        Ok(part(&ahead, offset, len).unwrap_or_default())
+        *pieces = (offset, bytes);
+        Ok(part(&pieces, offset, len).unwrap_or_default())
     }
 }
 
@@ -105,6 +112,16 @@ impl BlockSource for CursorSource {
         let frame = self.frame(BlockKind::DATA, at)?;
         let decoders = &self.table.env.decoders;
         Ok(Arc::new(decoders.with(|decoder| self.layout.decode_data(at, &frame, decoder))?))
+    }
+
+    fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
+        if self.mode != ReadMode::SCAN {
+            return self.data(at);
+        }
+        let mut ahead = self.ahead.borrow_mut();
+        ahead.come_to(at, near);
+        let (table, layout) = (&*self.table, &*self.layout);
+        table.data_by(layout, at, || ahead.frame(table, layout, at, near))
     }
 
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
@@ -126,12 +143,22 @@ impl BlockSource for CursorSource {
 impl TableInner {
     #[inline]
     pub(crate) fn cached_data(&self, layout: &TableLayout, at: BlockRef) -> Result<Arc<DataBlock>> {
+        self.data_by(layout, at, || self.read_frame(layout, BlockKind::DATA, at))
+    }
+
+    /// A data block from the cache, or out of what `frame` reads.
+    #[inline]
+    fn data_by(
+        &self,
+        layout: &TableLayout,
+        at: BlockRef,
+        frame: impl FnOnce() -> Result<Slice>,
+    ) -> Result<Arc<DataBlock>> {
         let cache = &self.env.cache;
         let block = match cache.get(self.cache_file, at.handle.offset) {
             Some(block) => block,
-            None => cache.get_or_load(self.cache_file, at.handle.offset, || {
-                self.take_data(layout, at, &self.read_frame(layout, BlockKind::DATA, at)?)
-            })?,
+            None => cache
+                .get_or_load(self.cache_file, at.handle.offset, || self.take_data(layout, at, &frame()?))?,
         };
         match block {
             CachedBlock::Data(block) => Ok(block),
@@ -184,7 +211,7 @@ impl TableInner {
         aligned(len, lead, |bytes| self.read_into(offset, bytes))
     }
 
-    fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+    pub(crate) fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
         let id = self.descriptor.id;
         let file = self.file().map_err(|source| TableError::Open { table: id, source })?;
         lsm_types::ReadAt::read_exact_at(file.as_ref(), offset, bytes).map_err(|source| {

@@ -1,7 +1,6 @@
 //! An open table: what reads hold on to, and what gives the file up when nobody does any more.
 
 use std::{
-    cell::RefCell,
     ops::Bound,
     sync::{
         Arc, OnceLock,
@@ -207,9 +206,7 @@ impl Table {
     }
 
     fn source(&self, mode: ReadMode) -> Result<CursorSource> {
-        let layout = self.layout()?.clone();
-        let ahead = RefCell::new((0, Slice::empty()));
-        Ok(CursorSource { table: self.inner.clone(), layout, mode, ahead })
+        Ok(CursorSource::new(self.inner.clone(), self.layout()?.clone(), mode))
     }
 
     /// Keys of the index root, ascending, each with about as many bytes of the file as lie between it and the one before.

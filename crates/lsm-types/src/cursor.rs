@@ -1,5 +1,7 @@
 //! The one way to walk a sorted sequence of entries.
 
+use core::ops::Bound;
+
 use crate::{Cut, Kind, Result, SeqNo, Slice};
 
 /// One entry, borrowed from where the cursor stands.
@@ -73,6 +75,13 @@ pub trait EntryCursor {
     /// Reads what a lazy seek put off, after which [`EntryCursor::bound`] is `None`.
     fn settle(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Tells that the walk will keep to these bounds from now on, so that nothing beyond is worth reading in advance.
+    ///
+    /// It moves nothing and hides nothing: a walk that leaves the bounds all the same misses nothing.
+    fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {
+        let _ = (lower, upper);
     }
 
     /// Jumps forward over entries numbered below `than` that lie left of the cut `to`, where that is possible without

@@ -32,6 +32,11 @@ impl Scope {
         &self.order
     }
 
+    /// Its two ends.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
     /// The key at which the scope begins, or behind which.
     pub(crate) fn first(&self) -> Option<&Slice> {
         match &self.bounds.0 {

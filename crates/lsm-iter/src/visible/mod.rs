@@ -86,13 +86,14 @@ impl<C: EntryCursor> Visible<C> {
 impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     /// As [`Visible::new`], with the range tombstones over the cursor's entries.
     pub fn with_coverage(
-        cursor: C,
+        mut cursor: C,
         order: KeyOrder,
         before: SeqNo,
         bounds: (Bound<Slice>, Bound<Slice>),
         coverage: R,
     ) -> Self {
         let (lower, upper) = bounds;
+        cursor.expect_within(&lower, &upper);
         let window = Window { order, lower, upper };
         Self {
             cursor,
@@ -126,6 +127,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
 
     /// Goes over to other bounds, standing on no entry until the next seek. The cursor stays where it is.
     pub fn set_bounds(&mut self, (lower, upper): (Bound<Slice>, Bound<Slice>)) {
+        self.cursor.expect_within(&lower, &upper);
         (self.window.lower, self.window.upper) = (lower, upper);
         self.stand = Stand::Nowhere;
     }
