@@ -106,17 +106,14 @@ impl<L: TableList> RunCursor<L> {
     #[cold]
     fn open_other(&mut self, spot: L::Spot) -> Result<()> {
         let table = self.run.table(spot).ok_or(crate::TableError::NoSuchSpot)?;
-        match &mut self.opened {
-            Some((at, cursor)) => {
-                table.take_over(cursor)?;
-                *at = spot;
-            }
-            None => {
-                let mut cursor = table.cursor(self.mode)?;
-                cursor.expect_within(&self.bounds.0, &self.bounds.1);
-                self.opened = Some((spot, cursor));
-            }
+        if let Some((at, cursor)) = &mut self.opened {
+            table.take_over(cursor)?;
+            *at = spot;
+            return Ok(());
         }
+        let mut cursor = table.cursor(self.mode)?;
+        cursor.expect_within(&self.bounds.0, &self.bounds.1);
+        self.opened = Some((spot, cursor));
         Ok(())
     }
 
