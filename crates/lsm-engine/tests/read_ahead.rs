@@ -289,9 +289,9 @@ fn damage_ahead_shows_when_it_is_reached() {
             file.write_at(byte, &[old[0] ^ 1]).unwrap();
         };
         if flip {
-            flip_it()
+            flip_it();
         } else {
-            world.control.spoil(&world.path, byte)
+            world.control.spoil(&world.path, byte);
         }
         for cache in [0, ROOMY] {
             let tree = world.open(cache);
@@ -304,9 +304,9 @@ fn damage_ahead_shows_when_it_is_reached() {
             assert!(good == behind || good + 1 == behind, "block {bad}: {good} of {behind}");
         }
         if flip {
-            flip_it()
+            flip_it();
         } else {
-            world.control.heal()
+            world.control.heal();
         }
         world.take_reads();
     }
