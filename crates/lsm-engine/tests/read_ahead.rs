@@ -190,7 +190,8 @@ fn short_scans_and_seeks_read_what_they_need() {
     let mut cursor = tree.cursor::<&[u8]>(..).unwrap();
     for block in [7, 3, 90, 92, 94, 96, 5] {
         assert!(cursor.seek(key(world.blocks[block].keys.start)).unwrap());
-        assert_eq!(world.take_reads(), [block..block + 1]);
+        let reads = world.take_reads();
+        assert_eq!((reads.len(), &reads[0]), (1, &(block..block + 1)));
     }
     // After a long scan it starts anew elsewhere.
     cursor.seek_first().unwrap();
