@@ -347,6 +347,54 @@ fn the_position_stays_while_the_next_key_is_peeked_at() {
     }
 }
 
+/// Proves E-91: an error that a peek met is met by every further peek and by the step, and the position stays until then.
+#[test]
+fn an_error_that_was_peeked_at_is_the_one_of_the_step() {
+    let (memory, control) = (Arc::new(MemFs::new()), Arc::new(Control::default()));
+    let open = || {
+        let fs: Arc<dyn Fs> = Arc::new(WrapFs { inner: memory.clone(), control: control.clone() });
+        Tree::open(TreeOptions::new("/db").store(|store| store.fs(fs)).tables(small_tables())).unwrap()
+    };
+    let tree = open();
+    for number in 0..40_u8 {
+        tree.insert([number], [number; 60], at(number.into())).unwrap();
+    }
+    flush(&tree);
+    drop(tree);
+    let tree = open();
+    // The table is open, and its first block read, before the reads that bring the rest.
+    tree.get([0]).unwrap();
+    control.take_reads();
+    tree.get([20]).unwrap();
+    let middle = control.take_reads().pop().unwrap();
+    drop(tree);
+    let tree = open();
+    let mut cursor = tree.cursor::<&[u8]>(..).unwrap();
+    cursor.seek_first().unwrap();
+    control.spoil(&middle.path, middle.offset);
+    let told = loop {
+        let here = cursor.key().unwrap()[0];
+        match cursor.peek_next().map(|next| next.map(|key| key[0])) {
+            Ok(next) => {
+                assert_eq!(next, Some(here + 1));
+                cursor.move_next().unwrap();
+            }
+            Err(error) => break error.to_string(),
+        }
+    };
+    let here = cursor.key().unwrap()[0];
+    assert!((1..=20).contains(&here));
+    for _ in 0..2 {
+        assert_eq!(cursor.peek_next().unwrap_err().to_string(), told);
+        assert_eq!(cursor.key(), Some(&[here][..]));
+        assert_eq!(cursor.value().unwrap(), Some(&[here; 60][..]));
+    }
+    assert_eq!(cursor.move_next().unwrap_err().to_string(), told);
+    assert_eq!(cursor.key(), None);
+    control.heal();
+    assert!(cursor.seek([here + 1]).unwrap() && cursor.key() == Some(&[here + 1][..]));
+}
+
 /// Proves E-82, E-86.
 #[test]
 fn questions_about_keys_alone() {

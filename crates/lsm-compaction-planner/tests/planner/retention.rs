@@ -57,7 +57,7 @@ fn fifo_drops_the_oldest() {
     assert!(matches!(plan, Plan::Drop(plan) if plan.reason == Reason::Expired));
 }
 
-/// Proves C-37. Fault: compaction W-16.
+/// Fault: compaction W-16.
 #[test]
 fn fifo_does_nothing_where_it_cannot_know_the_order() {
     let all = Fifo::new(0);

@@ -304,7 +304,7 @@ fn a_range_says_whether_it_changed() {
 }
 
 /// Proves E-125, E-139: rows of an ingestion, and its deletes of ranges, are listed with the number they became visible at,
-/// whether blocks record their numbers or not; one under way bounds the list.
+/// whether blocks record their numbers or not.
 #[test]
 fn ingestions_are_listed_with_their_number() {
     for bounds in [false, true] {
