@@ -451,6 +451,37 @@ fn a_write_that_failed_stays_in_the_log() {
     assert_eq!((report.durable_seqno, report.log_token), (at(4), Some(position(3))));
 }
 
+/// Proves D-128: a flush forgets and folds nothing from the watermark on. The log lost its end with the power, after the
+/// flush had made it durable; what is left of the log changes nothing when it comes again.
+#[test]
+fn a_flush_keeps_what_a_log_may_give_back() {
+    let (fs, tree) = memory();
+    tree.insert("a", "base", at(1)).unwrap();
+    tree.seal(Some(position(1)));
+    flush(&tree);
+    drop(tree.begin(at(2)..at(3)).unwrap()); // a write that failed holds the watermark back
+    tree.insert("b", "x", at(3)).unwrap();
+    tree.remove("b", at(4)).unwrap();
+    tree.merge("a", "y", at(5)).unwrap();
+    tree.merge("a", "z", at(6)).unwrap();
+    tree.seal(Some(position(6)));
+    tree.set_gc_watermark(at(7));
+    let report = flush(&tree);
+    assert_eq!((report.durable_seqno, report.log_token), (at(2), Some(position(1))));
+    drop(tree);
+    let tree = Tree::open(options(&fs)).unwrap();
+    let replay = |number: usize, batch: &TreeBatch| {
+        let replayed = tree.replay(batch, at(number as u64), position(number)).unwrap();
+        assert_eq!(replayed.applied, 1, "{number}");
+    };
+    let mut put = TreeBatch::new();
+    put.insert("b", "x").unwrap();
+    replay(3, &put);
+    assert_eq!(tree.get("b").unwrap(), None, "it was removed");
+    replay(5, &one("y"));
+    assert_eq!(tree.get("a").unwrap().unwrap(), b"base+y+z", "each once");
+}
+
 /// Proves E-117: what is below the watermark is passed over, operation by operation, and reported.
 #[test]
 fn replay_reports_what_it_passes_over() {

@@ -13,7 +13,10 @@ use lsm_fs::MemFs;
 use lsm_testkit::operators::Join;
 use lsm_types::{Cut, ErrorKind, SeqNo};
 
-use crate::common::{at, flush, small_tables};
+use crate::{
+    common::{at, flush, small_tables},
+    wrap::{Control, WrapFs},
+};
 
 fn options(fs: &Arc<MemFs>) -> TreeOptions {
     let fs = fs.clone();
@@ -330,4 +333,34 @@ fn ingestions_are_listed_with_their_number() {
         drop(tree);
         check(&Tree::open(options()).unwrap(), 4, "7#f..h 7+a=x 7-c 9+d=late");
     }
+}
+
+/// Proves E-133: a list ends below an ingestion that has drawn its number and is not there yet, so that whoever goes on
+/// from the end misses nothing of it.
+#[test]
+fn an_ingestion_under_way_ends_the_list() {
+    let control: Arc<Control> = Arc::default();
+    let fs = WrapFs { inner: Arc::<MemFs>::default(), control: control.clone() };
+    let tree = Tree::open(TreeOptions::new("/db").store(|store| store.fs(Arc::new(fs)))).unwrap();
+    tree.insert("b", "old", at(3)).unwrap();
+    std::thread::scope(|scope| {
+        let hanging = control.clone();
+        let mut ingestion = tree
+            .ingest(IngestOptions::draw(move || {
+                hanging.hang(); // the tables are synced by now, the edit is not
+                at(10)
+            }))
+            .unwrap();
+        ingestion.put("a", "x").unwrap();
+        let finished = scope.spawn(move || ingestion.finish());
+        control.wait_for_a_sync();
+        tree.insert("z", "later", at(20)).unwrap();
+        let list = tree.changes::<&str>(SeqNo::ZERO, ..).unwrap();
+        let end = list.before();
+        let listed = all(list);
+        control.release();
+        finished.join().unwrap().unwrap();
+        assert_eq!((listed.as_str(), end), ("3+b=old", at(10)));
+        check(&tree, end.get(), "10+a=x 20+z=later");
+    });
 }

@@ -7,3 +7,5 @@ mod common;
 mod model;
 mod skipping;
 mod versions;
+#[path = "../common/wrap.rs"]
+mod wrap;
