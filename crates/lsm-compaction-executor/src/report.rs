@@ -1,6 +1,6 @@
 //! What a job did.
 
-use lsm_compaction_planner::Reason;
+use lsm_compaction_planner::{Reason, Shortage};
 use lsm_types::Level;
 
 /// What became of a plan.
@@ -11,6 +11,8 @@ pub enum Outcome {
     Idle,
     /// Inputs are owned by another job.
     Busy,
+    /// There was no room for a merge, not even for a part of it.
+    Refused(Shortage),
     /// Tables went to another level as they are.
     Moved,
     /// Tables were removed unread.
@@ -33,6 +35,8 @@ pub struct CompactionReport {
     pub flavour: Option<&'static str>,
     /// Stretches of keys that a merge was split into, each written by one thread at a time.
     pub segments: usize,
+    /// Whether only a part of a merge was done, there being no room for the whole.
+    pub narrowed: bool,
     /// Tables taken.
     pub tables_in: usize,
     /// Tables made or moved.
@@ -62,6 +66,7 @@ impl CompactionReport {
             dest: None,
             flavour: None,
             segments: 0,
+            narrowed: false,
             tables_in: 0,
             tables_out: 0,
             bytes_in: 0,

@@ -1,5 +1,6 @@
 //! What the engine itself refuses or finds broken.
 
+use lsm_compaction_planner::Shortage;
 use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, SeqNo, Slice, TableId, TreeId};
 
 use crate::LostFile;
@@ -64,6 +65,14 @@ pub enum EngineError {
         since: SeqNo,
         /// From here on all changes are there.
         earliest_complete: SeqNo,
+    },
+    /// There is no room for a compaction, by the limits that were set.
+    #[error(
+        "there is no room for the compaction ({shortage:?}); free space, raise the limit, or turn admission off"
+    )]
+    NoRoom {
+        /// What stood against it.
+        shortage: Shortage,
     },
     /// A batch passes its size limit.
     #[error("a batch of {bytes} bytes passes the limit of 4 GiB; split it")]
@@ -272,6 +281,7 @@ impl Fault for EngineError {
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix => ErrorKind::Unsupported,
+            Self::NoRoom { .. } => ErrorKind::StorageFull,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Bug { .. } => ErrorKind::Bug,

@@ -87,7 +87,7 @@ pub use ranges::Ranges;
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{
     CloseHandle, DeletionHold, FilesReport, KeyUsage, LeftOut, LostFile, OpenReport, RebuildReport,
-    ReclaimOptions, ReclaimStats, Store, TreeReport, WeakStore,
+    ReclaimOptions, ReclaimStats, SpaceOptions, SpaceReport, SpaceStatus, Store, TreeReport, WeakStore,
 };
 pub use tickets::WriteTicket;
 pub use tree::{

@@ -12,7 +12,7 @@ use lsm_types::{
     check_name,
 };
 
-use crate::{EngineError, ReclaimOptions};
+use crate::{EngineError, ReclaimOptions, SpaceOptions};
 
 /// Bytes of block cache when none is given.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
@@ -72,6 +72,7 @@ pub struct StoreOptions {
     pub(crate) file_id_block: u32,
     pub(crate) comparators: Vec<Arc<dyn Comparator>>,
     pub(crate) reclaim: ReclaimOptions,
+    pub(crate) space: SpaceOptions,
     pub(crate) compaction_threads: usize,
     pub(crate) compaction_pool: Option<Arc<dyn Spawner>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -143,6 +144,7 @@ impl StoreOptions {
             file_id_block: 1024,
             comparators: Vec::new(),
             reclaim: ReclaimOptions::default(),
+            space: SpaceOptions::default(),
             compaction_threads: default_compaction_threads(),
             compaction_pool: None,
             clock: Arc::new(SystemClock::new()),
@@ -263,6 +265,13 @@ impl StoreOptions {
     /// How files that are not needed any more are removed. Default: see [`ReclaimOptions`].
     pub fn reclaim(mut self, options: ReclaimOptions) -> Self {
         self.reclaim = options;
+        self
+    }
+
+    /// Whether compactions ask for room, and how much there may be. Default: see [`SpaceOptions`]. Can be changed later by
+    /// [`Store::set_space`](crate::Store::set_space).
+    pub fn space(mut self, options: SpaceOptions) -> Self {
+        self.space = options;
         self
     }
 

@@ -28,6 +28,7 @@ pub struct Catalog {
     pub(crate) places: BTreeMap<TableId, Place>,
     pub(crate) reserved_ids: u64,
     pub(crate) without_sync: bool,
+    file_bytes: u64,
 }
 
 impl Catalog {
@@ -81,6 +82,11 @@ impl Catalog {
         self.places.len()
     }
 
+    /// Length of the files of all tables of all trees, in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
     /// Tells the order of a tree's keys. Byte order until told.
     pub fn set_order(&mut self, tree: TreeId, order: KeyOrder) {
         self.orders.insert(tree, order);
@@ -122,10 +128,14 @@ impl Catalog {
         self.without_sync = change.without_sync;
         self.trees.extend(change.trees);
         for (id, place) in change.places {
-            match place {
+            // Lengths that an edit claims may pass any sum; modulo 2^64 what is added is taken off again.
+            let added = place.as_ref().map_or(0, |place| place.table.file_len);
+            let before = match place {
                 Some(place) => self.places.insert(id, place),
                 None => self.places.remove(&id),
             };
+            let removed = before.map_or(0, |place| place.table.file_len);
+            self.file_bytes = self.file_bytes.wrapping_add(added).wrapping_sub(removed);
         }
     }
 }

@@ -21,6 +21,11 @@ impl Catalog {
             let tree = self.trees.keys().next().copied().unwrap_or_default();
             return Err(ManifestError::Inconsistent { tree, rule: "a table is known that stands nowhere" });
         }
+        let sum = self.places.values().fold(0_u64, |sum, place| sum.wrapping_add(place.table.file_len));
+        if sum != self.file_bytes() {
+            let tree = self.trees.keys().next().copied().unwrap_or_default();
+            return Err(ManifestError::Inconsistent { tree, rule: "the lengths of tables have another sum" });
+        }
         Ok(())
     }
 }

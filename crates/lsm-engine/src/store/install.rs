@@ -124,6 +124,8 @@ pub(crate) struct Installs {
     state: Mutex<State>,
     /// An edit may or may not have reached the disk.
     fenced: AtomicBool,
+    /// Mirrors the catalog's, so that it can be asked without waiting.
+    file_bytes: AtomicU64,
     /// Mirrors the journal's, so that it can be asked without waiting.
     last_edit: AtomicU64,
     fs: Arc<dyn Fs>,
@@ -136,6 +138,7 @@ impl Installs {
         let newest = runs.flat_map(|(_, level)| level.runs()).map(|run| run.id.get()).max();
         let next_run = newest.map_or(0, |run| run + 1);
         Self {
+            file_bytes: AtomicU64::new(catalog.file_bytes()),
             last_edit: AtomicU64::new(journal.last_edit().get()),
             waiting: Mutex::new(Vec::new()),
             state: Mutex::new(State { catalog, journal, next_run, fence: None, doubtful: Vec::new() }),
@@ -153,6 +156,11 @@ impl Installs {
     /// Tells the order of the keys of a tree that was created just now.
     pub(crate) fn set_order(&self, tree: TreeId, order: KeyOrder) {
         self.state.lock().catalog.set_order(tree, order);
+    }
+
+    /// Length of the files of all tables, in bytes.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes.load(Ordering::Relaxed)
     }
 
     /// The last durable edit.
@@ -237,6 +245,7 @@ impl Installs {
         for (proposal, ticket, change) in accepted {
             if let Some(change) = change {
                 state.catalog.commit(change);
+                self.file_bytes.store(state.catalog.file_bytes(), Ordering::Relaxed);
             }
             (proposal.publish)(&state.catalog);
             ticket.settle(Ok(()));

@@ -18,6 +18,7 @@ mod rebuild;
 mod reclaim;
 mod refresh;
 mod report;
+mod space;
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +48,7 @@ pub(crate) use place::{place_tables, relocate_tables, run_age};
 pub use rebuild::{LeftOut, RebuildReport};
 pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
+pub use space::{SpaceOptions, SpaceReport, SpaceStatus};
 
 use crate::{
     EngineError, NameMismatch, StoreOptions, Tree, TreeOptions,
@@ -59,6 +61,7 @@ use ids::{FileIds, Grant};
 use install::Installs;
 use lock::DirectoryLock;
 use reclaim::Reclaimer;
+use space::SpaceGate;
 
 /// An open directory. Handles are cheap to clone and share it; it stays locked until the last handle, tree, view
 /// and iterator is gone.
@@ -86,6 +89,7 @@ pub(crate) struct StoreInner {
     trees: Mutex<BTreeMap<TreeId, Weak<TreeInner>>>,
     is_closed: AtomicBool,
     reclaimer: Reclaimer,
+    space: SpaceGate,
     /// Helps compactions; begun by the first that is worth splitting.
     pool: OnceLock<Option<Arc<dyn Spawner>>>,
     /// Dropped behind everything else: nothing of ours touches the directory after it.

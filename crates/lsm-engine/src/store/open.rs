@@ -24,6 +24,7 @@ use super::{
     lossy::{self, Remains},
     new_identity, orphans,
     report::Stopwatch,
+    space::SpaceGate,
 };
 use crate::{EngineError, OpenMode, StoreOptions, TreeOptions, options::DEFAULT_CACHE_BYTES};
 
@@ -298,6 +299,7 @@ fn assemble(
         trees: Mutex::new(BTreeMap::new()),
         is_closed: AtomicBool::new(false),
         pool: OnceLock::new(),
+        space: SpaceGate::new(options.space),
         reclaimer: Reclaimer::new(options.fs.clone(), options.clock.clone(), options.reclaim, exported),
         closed: ClosedOnDrop::default(),
         options,

@@ -103,15 +103,27 @@ impl TreeInner {
                 .with_watermark(watermark);
             planning.deletes = deletes.as_ref();
             let plan = strategy.plan(&planning);
-            let Some(inputs) = plan.inputs() else {
+            if plan.inputs().is_none() {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
                 let mut report = CompactionReport::nothing(outcome);
                 report.tables_in = covered;
                 return Ok(report);
-            };
+            }
             validate(&plan, &planning).map_err(ExecutorError::Refused)?;
             failpoints.hit("plan.done")?;
-            let Some(lease) = self.busy.lease(inputs) else { continue };
+            // Asked for before the lease: what is put off keeps nobody else away.
+            let (plan, room) = match plan {
+                Plan::Merge(plan) => match self.store.make_room(plan, &planning) {
+                    Ok((part, room)) => {
+                        let plan = Plan::Merge(part);
+                        debug_assert!(validate(&plan, &planning).is_ok(), "a part of a plan is a plan");
+                        (plan, Some(room))
+                    }
+                    Err(shortage) => return Ok(CompactionReport::nothing(Outcome::Refused(shortage))),
+                },
+                plan => (plan, None),
+            };
+            let Some(lease) = plan.inputs().and_then(|inputs| self.busy.lease(inputs)) else { continue };
             let mut report = match plan {
                 Plan::Idle => CompactionReport::nothing(Outcome::Idle),
                 Plan::Merge(plan) => self.merge(&view, plan, lease, options, failpoints)?,
@@ -132,6 +144,7 @@ impl TreeInner {
                     report
                 }
             };
+            report.narrowed = room.is_some_and(|room| room.is_narrowed);
             report.nanos = self.store.clock().monotonic_nanos().saturating_sub(started);
             return Ok(report);
         }

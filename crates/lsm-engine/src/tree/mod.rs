@@ -218,9 +218,7 @@ impl Tree {
 
     /// Bytes of all memtables, sealed ones included.
     pub fn memtable_bytes(&self) -> u64 {
-        let pinned = self.inner.current.load();
-        let sealed: u64 = pinned.sealed.iter().map(|sealed| sealed.bytes()).sum();
-        pinned.active.bytes() + sealed
+        self.inner.memtable_bytes()
     }
 
     /// Number of memtables waiting for their flush.
@@ -287,6 +285,18 @@ impl std::fmt::Debug for WeakTree {
 }
 
 impl TreeInner {
+    /// Bytes of the largest level, all runs of it.
+    pub(crate) fn largest_level_bytes(&self) -> u64 {
+        let pinned = self.current.load();
+        pinned.version.levels.iter().map(|(_, level)| level.file_bytes()).max().unwrap_or_default()
+    }
+
+    pub(crate) fn memtable_bytes(&self) -> u64 {
+        let pinned = self.current.load();
+        let sealed: u64 = pinned.sealed.iter().map(|sealed| sealed.bytes()).sum();
+        pinned.active.bytes() + sealed
+    }
+
     /// The bound above everything written so far.
     #[inline]
     pub(crate) fn visible_end(&self) -> SeqNo {

@@ -28,7 +28,7 @@ impl Tree {
     /// [`Store::key_usage`](crate::Store::key_usage) tells when nothing is left.
     ///
     /// # Errors
-    /// `InvalidConfig` in a store that is not sealed; as [`Tree::compact`]. What was rewritten until then stays so.
+    /// `InvalidConfig` in a store that is not sealed; `StorageFull` when there is no room for a table; as [`Tree::compact`]. What was rewritten until then stays so.
     pub fn rekey(&self, options: &CompactOptions) -> Result<RekeyReport> {
         let Some(encryption) = &self.inner.env.encryption else {
             let problem = "is not set, so there is no key to go under";
@@ -44,8 +44,10 @@ impl Tree {
             // Tables that other compactions rewrite meanwhile go under the new key by that. Waits for those that run.
             let _alone = self.inner.compacting.write();
             let done = self.inner.compact(&strategy, options, &super::compact::no_failpoints())?;
-            if done.outcome != Outcome::Merged {
-                return Ok(report);
+            match done.outcome {
+                Outcome::Merged => {}
+                Outcome::Refused(shortage) => return Err(EngineError::NoRoom { shortage }.into()),
+                _ => return Ok(report),
             }
             report.tables += done.tables_in as u64;
             report.bytes += done.bytes_in;

@@ -8,7 +8,7 @@ use lsm_compaction_planner::{
 };
 use lsm_engine::{
     BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter,
-    Outcome, Reader, TablePolicy, Tree, TreeBatch, TreeOptions, View, WeakDeletes,
+    Outcome, Reader, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -64,6 +64,12 @@ impl Place {
             .tables(self.tables())
             .level_count(axes.levels)
             .table_target_bytes(axes.table_bytes.into());
+        if axes.variant % 3 == 1 {
+            // Compactions are put off and done in parts, now more, now less.
+            let limit = 1 << (17 + (axes.variant / 3 + self.opens) % 6);
+            options = options
+                .store(|store| store.space(SpaceOptions::default().admission(true).limit_bytes(Some(limit))));
+        }
         if axes.variant.is_multiple_of(6) {
             options = options.store(|store| store.encryption(encryption()));
         }
@@ -222,7 +228,8 @@ impl Subject for Living {
 
     const STRATEGIES: &'static [&'static str] =
         &["leveled", "major", "tiered", "lazy", "move down", "pull down", "any"];
-    const OUTCOMES: &'static [&'static str] = &["idle", "moved", "dropped", "merged", "refused"];
+    const OUTCOMES: &'static [&'static str] =
+        &["idle", "moved", "dropped", "merged", "merged in part", "no room", "refused"];
 
     fn create(axes: &Axes) -> Result<Self> {
         let place = Place {
@@ -337,7 +344,9 @@ impl Subject for Living {
                 Outcome::Idle => "idle",
                 Outcome::Moved => "moved",
                 Outcome::Dropped => "dropped",
+                Outcome::Merged if report.narrowed => "merged in part",
                 Outcome::Merged => "merged",
+                Outcome::Refused(_) => "no room",
                 _ => panic!("nobody else compacts"),
             }),
             Err(error) if may_be_refused && error.kind() == ErrorKind::InvalidArgument => Ok("refused"),

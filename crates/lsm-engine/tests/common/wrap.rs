@@ -18,6 +18,8 @@ pub(crate) struct Control {
     changed: Condvar,
     /// Whether the backend knows no locks.
     lockless: bool,
+    /// Whether asking for free space fails.
+    blind: bool,
     reads: Mutex<Vec<ReadNote>>,
     /// Bytes that cannot be read.
     bad: Mutex<Vec<(PathBuf, u64)>>,
@@ -41,6 +43,11 @@ impl Control {
     /// A backend without locks.
     pub(crate) fn lockless() -> Self {
         Self { lockless: true, ..Self::default() }
+    }
+
+    /// A backend that fails to tell its free space.
+    pub(crate) fn blind() -> Self {
+        Self { blind: true, ..Self::default() }
     }
 
     /// How many times files were read since the last [`Control::take_reads`].
@@ -135,6 +142,10 @@ impl Fs for WrapFs {
 
     fn metadata(&self, path: &Path) -> Result<Metadata, IoError> {
         self.inner.metadata(path)
+    }
+
+    fn available_space(&self, _path: &Path) -> Result<Option<u64>, IoError> {
+        if self.control.blind { Err(IoError::new(IoOp::Dir, IoKind::Other)) } else { Ok(None) }
     }
 
     fn sync_dir(&self, path: &Path, level: SyncLevel) -> Result<(), IoError> {

@@ -1,0 +1,239 @@
+//! Whether there is room for a merge, asked once for all trees of a store.
+//!
+//! The planner's [`admit`] decides; here are the figures it decides from, and the ledger that jobs which run side by side
+//! share. What is used is known from the manifest, so no file is asked for its length; free bytes are asked of the
+//! volume before each merge.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use lsm_compaction_planner::{
+    Admission, Demand, Grant, Ledger, MergePlan, PlanView, Shortage, Space, Volume, admit,
+};
+use lsm_fs::Fs;
+use lsm_journal::Folder;
+use lsm_manifest::Catalog;
+use parking_lot::Mutex;
+
+use super::{Store, StoreInner, install::Installs};
+
+/// Whether compactions ask for room, and how much there may be.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpaceOptions {
+    /// Whether a merge that may not fit is narrowed to a part that does, or put off. Default: no; every merge runs, and
+    /// one that meets a full disk fails and leaves nothing behind.
+    pub admission: bool,
+    /// What all tables of the store may come to, in bytes. Default: whatever the disk holds.
+    pub limit_bytes: Option<u64>,
+    /// Least bytes that merges leave free, so that a flush can always land. More are kept while memtables hold more.
+    /// Default: 1 MiB.
+    pub reserve_min_bytes: u64,
+}
+
+impl Default for SpaceOptions {
+    fn default() -> Self {
+        Self { admission: false, limit_bytes: None, reserve_min_bytes: 1 << 20 }
+    }
+}
+
+impl SpaceOptions {
+    /// Merges ask for room.
+    pub fn admission(mut self, is_on: bool) -> Self {
+        self.admission = is_on;
+        self
+    }
+
+    /// What all tables may come to, in bytes.
+    pub fn limit_bytes(mut self, limit: Option<u64>) -> Self {
+        self.limit_bytes = limit;
+        self
+    }
+
+    /// Least bytes that merges leave free.
+    pub fn reserve_min_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_min_bytes = bytes;
+        self
+    }
+}
+
+/// Which merges there is room for.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpaceStatus {
+    /// Merges do not ask for room, or nothing bounds it.
+    Healthy,
+    /// A merge runs.
+    CompactionInProgress,
+    /// There is room to rewrite the largest level of every tree that is open.
+    FullCompactionAvailable,
+    /// There is none for that; smaller merges may fit.
+    NoFullCompaction,
+}
+
+/// What there is, and what may still come.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpaceReport {
+    /// Bytes of all live tables.
+    pub used_bytes: u64,
+    /// The limit, or what is used and what is free; `u64::MAX` when the backend cannot say.
+    pub capacity_bytes: u64,
+    /// What is left of it.
+    pub available_bytes: u64,
+    /// Whether a merge of some size can run: there is a MiB.
+    pub is_compaction_possible: bool,
+    /// What rewriting the largest level of an open tree takes.
+    pub full_compaction_bytes: u64,
+    /// Bytes that merges were kept free.
+    pub reserve_bytes: u64,
+    /// What running merges were granted.
+    pub granted_bytes: u64,
+    /// Merges put off since the store was opened, there being no room even for a part.
+    pub refused: u64,
+    /// Merges of which a part was done, there being no room for the whole.
+    pub narrowed: u64,
+    /// Which merges there is room for.
+    pub status: SpaceStatus,
+}
+
+/// Decides over merges.
+#[derive(Debug, Default)]
+pub(crate) struct SpaceGate {
+    options: Mutex<SpaceOptions>,
+    ledger: Mutex<Ledger>,
+    running: AtomicU64,
+    refused: AtomicU64,
+    narrowed: AtomicU64,
+}
+
+/// Room that a merge has, until it ends.
+pub(crate) struct Room {
+    store: Arc<StoreInner>,
+    /// `None` when merges do not ask.
+    grant: Option<Grant>,
+    pub(crate) is_narrowed: bool,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let gate = &self.store.space;
+        gate.running.fetch_sub(1, Ordering::Relaxed);
+        if let Some(grant) = self.grant.take() {
+            gate.ledger.lock().release(grant);
+        }
+    }
+}
+
+impl SpaceGate {
+    pub(crate) fn new(options: SpaceOptions) -> Self {
+        Self { options: Mutex::new(options), ..Self::default() }
+    }
+}
+
+impl StoreInner {
+    /// Room for `plan`, or for as much of it as there is room for.
+    ///
+    /// # Errors
+    /// What stands against the whole, when there is none for a part either.
+    pub(crate) fn make_room(
+        self: &Arc<Self>,
+        plan: MergePlan,
+        view: &PlanView<'_>,
+    ) -> Result<(MergePlan, Room), Shortage> {
+        let gate = &self.space;
+        let is_asked = gate.options.lock().admission;
+        let (plan, grant, is_narrowed) = if is_asked {
+            // Measured under the lock of the ledger: what one merge was granted, another does not find free.
+            let mut ledger = gate.ledger.lock();
+            let space = self.measure_space();
+            match admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, view)) {
+                Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),
+                Admission::Refused { shortage } => {
+                    gate.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(
+                        ?shortage,
+                        available = space.available_bytes(),
+                        "no room for a compaction"
+                    );
+                    return Err(shortage);
+                }
+            }
+        } else {
+            (plan, None, false)
+        };
+        gate.narrowed.fetch_add(u64::from(is_narrowed), Ordering::Relaxed);
+        gate.running.fetch_add(1, Ordering::Relaxed);
+        Ok((plan, Room { store: self.clone(), grant, is_narrowed }))
+    }
+
+    /// What is used and what is free, without what running merges were granted.
+    fn measure_space(&self) -> Space {
+        let options = *self.space.options.lock();
+        let used_bytes =
+            self.installs().map_or_else(|| self.with_catalog(Catalog::file_bytes), Installs::file_bytes);
+        let pending: u64 = self.open_trees().iter().map(|tree| tree.memtable_bytes()).sum();
+        let tables = volume(&**self.fs(), &Folder::Tables.path(self.root()));
+        Space {
+            limit_bytes: options.limit_bytes,
+            used_bytes,
+            // A memtable makes tables no longer than itself and an eighth.
+            reserve_bytes: options.reserve_min_bytes.max(pending.saturating_add(pending / 8)),
+            tables,
+            values: tables,
+        }
+    }
+}
+
+/// A volume that cannot be asked counts as one with room: an error of the probe is not a full disk.
+fn volume(fs: &dyn Fs, folder: &std::path::Path) -> Volume {
+    Volume {
+        id: fs.volume_id(folder).ok().flatten().map(|volume| volume.0),
+        free_bytes: fs.available_space(folder).ok().flatten(),
+    }
+}
+
+impl Store {
+    /// What there is on the disk, what may still come, and which merges that leaves room for. Asks the volume for its
+    /// free bytes, and waits for no job.
+    pub fn space(&self) -> SpaceReport {
+        let gate = &self.inner.space;
+        let options = *gate.options.lock();
+        let space = self.inner.measure_space();
+        let ledger = gate.ledger.lock();
+        let trees = self.inner.open_trees();
+        let full_compaction_bytes =
+            trees.iter().map(|tree| tree.largest_level_bytes()).max().unwrap_or_default();
+        let full = Demand { table_bytes: full_compaction_bytes, value_bytes: 0, reclaims: false };
+        let is_bounded =
+            options.admission && (space.limit_bytes.is_some() || space.tables.free_bytes.is_some());
+        let status = if gate.running.load(Ordering::Relaxed) > 0 {
+            SpaceStatus::CompactionInProgress
+        } else if !is_bounded {
+            SpaceStatus::Healthy
+        } else if ledger.left_of(&space).check(full).is_ok() {
+            SpaceStatus::FullCompactionAvailable
+        } else {
+            SpaceStatus::NoFullCompaction
+        };
+        SpaceReport {
+            used_bytes: space.used_bytes,
+            capacity_bytes: space.capacity_bytes(),
+            available_bytes: space.available_bytes(),
+            is_compaction_possible: space.available_bytes() >= 1 << 20,
+            full_compaction_bytes,
+            reserve_bytes: space.reserve_bytes,
+            granted_bytes: ledger.granted_bytes(),
+            refused: gate.refused.load(Ordering::Relaxed),
+            narrowed: gate.narrowed.load(Ordering::Relaxed),
+            status,
+        }
+    }
+
+    /// Changes whether merges ask for room, and how much there may be, from the next merge on.
+    pub fn set_space(&self, options: SpaceOptions) {
+        *self.inner.space.options.lock() = options;
+    }
+}

@@ -1,0 +1,203 @@
+//! Room for merges: which run, which are done in part, which are put off, and that none of it changes what is read.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
+
+mod common;
+#[path = "common/wrap.rs"]
+mod wrap;
+
+use std::sync::Arc;
+
+use common::{Pairs, at, contents, flush, small_tables};
+use lsm_compaction_planner::{DropRange, Level, Leveled, MoveDown, Shortage};
+use lsm_engine::{
+    CompactOptions, CompactionReport, Outcome, SpaceOptions, SpaceStatus, Store, StoreOptions, Tree,
+    TreeOptions,
+};
+use lsm_fs::{Fs, MemFs};
+use lsm_testkit::dice::Dice;
+use lsm_types::{SeqNo, TreeId};
+use wrap::{Control, WrapFs};
+
+const TABLES: u64 = 12;
+const ENTRIES: u64 = 200;
+
+fn admission() -> SpaceOptions {
+    SpaceOptions::default().admission(true).reserve_min_bytes(0)
+}
+
+fn open_on(fs: Arc<dyn Fs>, space: SpaceOptions) -> (Store, Tree) {
+    let store = Store::open(StoreOptions::new("/db").fs(fs).space(space)).unwrap();
+    let options =
+        TreeOptions::in_store(StoreOptions::new("/db")).tables(small_tables()).table_target_bytes(40_000);
+    let tree = store.tree(TreeId::new(1), &options).unwrap();
+    (store, tree)
+}
+
+fn open(space: SpaceOptions) -> (Store, Tree) {
+    open_on(Arc::new(MemFs::new()), space)
+}
+
+/// Tables in level 0 that all overlap, of bytes that do not compress.
+fn fill(tree: &Tree) -> Pairs {
+    let mut dice = Dice::new(7);
+    for table in 0..TABLES {
+        for entry in 0..ENTRIES {
+            let value: Vec<u8> = (0..40).map(|_| dice.roll() as u8).collect();
+            let key = format!("{:05}", dice.roll() % 100_000);
+            tree.insert(key, value, at(1 + table * ENTRIES + entry)).unwrap();
+        }
+        flush(tree);
+    }
+    contents(tree).unwrap()
+}
+
+fn major(tree: &Tree) -> CompactionReport {
+    tree.major_compact(&CompactOptions::default()).unwrap()
+}
+
+/// Proves C-52, C-63: with admission off every merge runs and figures are told all the same; with it on, a merge
+/// that passes the limit is put off, changes nothing, is told and counted, and runs once the limit is raised.
+#[test]
+fn a_limit_puts_merges_off_until_it_is_raised() {
+    let (store, tree) = open(SpaceOptions::default().limit_bytes(Some(1)));
+    let expected = fill(&tree);
+    let used = store.space().used_bytes;
+    assert_eq!(used, tree.stats().levels.iter().map(|level| level.file_bytes).sum::<u64>());
+    let report = store.space();
+    assert_eq!((report.status, report.available_bytes), (SpaceStatus::Healthy, 0));
+    assert!(!report.is_compaction_possible);
+    store.set_space(admission().limit_bytes(Some(used)));
+    assert_eq!(store.space().status, SpaceStatus::NoFullCompaction);
+    let refused = major(&tree);
+    assert_eq!(refused.outcome, Outcome::Refused(Shortage::Quota));
+    assert!(!refused.did_work());
+    assert_eq!((store.space().refused, store.space().used_bytes), (1, used));
+    assert_eq!(contents(&tree).unwrap(), expected);
+    store.set_space(admission().limit_bytes(Some(2 * used)));
+    let report = store.space();
+    assert_eq!((report.status, report.full_compaction_bytes), (SpaceStatus::FullCompactionAvailable, used));
+    let merged = major(&tree);
+    assert_eq!((merged.outcome, merged.narrowed), (Outcome::Merged, false));
+    assert_eq!(contents(&tree).unwrap(), expected);
+    store.set_space(SpaceOptions::default().limit_bytes(Some(1)));
+    assert_eq!(major(&tree).outcome, Outcome::Merged, "off: every merge runs");
+    assert_eq!(store.space().granted_bytes, 0);
+}
+
+/// Proves C-59: where the whole does not fit a part of it is done; part after part leaves the same contents and a
+/// tree in which less is used.
+#[test]
+fn a_merge_that_does_not_fit_is_done_in_parts() {
+    let (store, tree) = open(admission());
+    for round in 0..4 {
+        for number in 0..400_u64 {
+            let value: Vec<u8> = (0..40).map(|n| (number * 31 + round * 17 + n) as u8).collect();
+            tree.insert(format!("{number:05}"), value, at(1 + round * 400 + number)).unwrap();
+        }
+        flush(&tree);
+    }
+    tree.set_gc_watermark(at(10_000));
+    let expected = contents(&tree).unwrap();
+    let before = store.space().used_bytes;
+    store.set_space(admission().limit_bytes(Some(before + before * 2 / 3)));
+    let mut narrowed = 0;
+    for _ in 0..40 {
+        let done = major(&tree);
+        match done.outcome {
+            Outcome::Merged => narrowed += u64::from(done.narrowed),
+            other => panic!("{other:?} with {:?}", store.space()),
+        }
+        assert_eq!(contents(&tree).unwrap(), expected);
+        if !done.narrowed {
+            break;
+        }
+    }
+    assert!(narrowed > 0, "the whole did not fit");
+    assert_eq!(store.space().narrowed, narrowed);
+    let space = store.space();
+    assert!(space.used_bytes < before, "{space:?}, before {before}");
+    assert_eq!(tree.stats().levels.last().unwrap().runs, 1);
+}
+
+/// Proves C-57: the reserve is for merges that are known to give space back.
+#[test]
+fn the_reserve_is_for_what_gives_space_back() {
+    let memory = Arc::new(MemFs::with_capacity(4 << 20));
+    let (store, tree) = open_on(memory, admission());
+    fill(&tree);
+    let (used, free) = (store.space().used_bytes, store.space().available_bytes);
+    assert!(used < free);
+    store.set_space(admission().reserve_min_bytes(free));
+    assert_eq!(major(&tree).outcome, Outcome::Refused(Shortage::Reserve));
+    tree.remove("00001", at(9_000)).unwrap();
+    flush(&tree);
+    assert_eq!(
+        major(&tree).outcome,
+        Outcome::Refused(Shortage::Reserve),
+        "readers may ask for what it hides"
+    );
+    tree.set_gc_watermark(at(9_001));
+    assert_eq!(major(&tree).outcome, Outcome::Merged);
+}
+
+/// Proves C-51: what moves or drops tables asks for no room.
+#[test]
+fn moves_and_drops_need_no_room() {
+    let (store, tree) = open(admission().limit_bytes(Some(0)));
+    for number in 0..100 {
+        tree.insert(format!("{number:03}"), [7; 40], at(number)).unwrap();
+    }
+    flush(&tree);
+    let down = MoveDown { from: Level::new(0), to: Level::new(3) };
+    assert_eq!(tree.compact(&down, &CompactOptions::default()).unwrap().outcome, Outcome::Moved);
+    tree.remove_range::<&str>(.., at(100)).unwrap();
+    flush(&tree);
+    tree.set_gc_watermark(at(101));
+    let dropped = tree.compact(&DropRange::default(), &CompactOptions::default()).unwrap();
+    assert_eq!((dropped.outcome, dropped.tables_in), (Outcome::Dropped, 2));
+    assert_eq!(store.space().refused, 0);
+}
+
+/// Proves C-56: a volume that cannot be asked, or does not answer, counts as one with room.
+#[test]
+fn a_volume_that_does_not_answer_is_not_full() {
+    for control in [Control::default(), Control::blind()] {
+        let fs = WrapFs { inner: Arc::new(MemFs::with_capacity(2 << 20)), control: Arc::new(control) };
+        let (store, tree) = open_on(Arc::new(fs), admission().reserve_min_bytes(4 << 20));
+        fill(&tree);
+        assert_eq!(store.space().available_bytes, u64::MAX - store.space().used_bytes);
+        assert_eq!(major(&tree).outcome, Outcome::Merged);
+    }
+}
+
+/// Proves C-61: what one merge was granted is not granted to another until it ends.
+#[test]
+fn merges_at_once_share_the_room() {
+    let control: Arc<Control> = Arc::default();
+    let fs = WrapFs { inner: Arc::new(MemFs::new()), control: control.clone() };
+    let (store, first) = open_on(Arc::new(fs), admission());
+    let options = TreeOptions::in_store(StoreOptions::new("/db")).tables(small_tables());
+    let second = store.tree(TreeId::new(2), &options).unwrap();
+    fill(&first);
+    fill(&second);
+    let before = store.space();
+    // Room for the larger one, and for no part of the other.
+    let limit = before.used_bytes + before.full_compaction_bytes + 10_000;
+    store.set_space(admission().limit_bytes(Some(limit)));
+    control.hang();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| major(&first));
+        control.wait_for_a_sync();
+        let report = store.space();
+        let other = second.compact(&Leveled::default(), &CompactOptions::default());
+        control.release();
+        assert_eq!(running.join().unwrap().outcome, Outcome::Merged);
+        assert_eq!(report.status, SpaceStatus::CompactionInProgress);
+        assert_eq!(report.granted_bytes, before.full_compaction_bytes);
+        let other = other.unwrap();
+        assert!(matches!(other.outcome, Outcome::Refused(Shortage::Quota)), "{other:?}");
+    });
+    assert_eq!(store.space().granted_bytes, 0);
+    assert!(major(&second).did_work());
+    assert_ne!(second.view().before(), SeqNo::ZERO);
+}
