@@ -93,6 +93,7 @@ pub enum ErrorKind {
     Corruption(CorruptionKind),
     Tampered,
     Truncated,
+    DanglingBlob,
     MissingFiles,
     FileLengthMismatch,
     FileIdentityMismatch,
@@ -145,6 +146,7 @@ impl ErrorKind {
             Self::Corruption(_)
             | Self::Tampered
             | Self::Truncated
+            | Self::DanglingBlob
             | Self::MissingFiles
             | Self::FileLengthMismatch
             | Self::FileIdentityMismatch

@@ -32,6 +32,8 @@ mod range_tombstone;
 mod seqno;
 mod slice;
 mod tombstone_index;
+mod value_handle;
+mod value_references;
 
 pub mod batch;
 pub mod columns;
@@ -61,3 +63,5 @@ pub use reader::ByteReader;
 pub use seqno::SeqNo;
 pub use slice::Slice;
 pub use tombstone_index::{Stretch, TombstoneIndex};
+pub use value_handle::{HandleError, ValueHandle};
+pub use value_references::{ReferenceError, ValueReferences, ValueUsage};
