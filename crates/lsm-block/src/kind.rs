@@ -97,6 +97,8 @@ kinds! {
     VALUE_CHUNK = 33, "value chunk", 64 * MIB, true;
     /// Directory of the frames of a value log.
     VALUE_DIRECTORY = 34, "value directory", 64 * MIB, false;
+    /// Where the chunks of a separated value end.
+    VALUE_CHUNK_MAP = 35, "value chunk map", MIB, false;
     /// A whole record of a manifest.
     MANIFEST_WHOLE = 40, "manifest record", 64 * MIB, true;
     /// The first piece of a record of a manifest.

@@ -40,9 +40,11 @@ mod frame;
 mod identity;
 mod kind;
 mod locate;
+mod output;
 mod pipeline;
 mod seal;
 mod superblock;
+mod tail;
 mod walk;
 
 pub mod log;
@@ -57,9 +59,11 @@ pub use identity::FileIdentity;
 pub use kind::BlockKind;
 pub use locate::{ByteRange, Located, Locator, LocatorHints, Route, Step};
 pub use lsm_crypto::{Encryption, KeyId};
+pub use output::Output;
 pub use pipeline::{
     Expect, FrameMark, FrameReader, FrameSpec, FrameWriter, OpenedFrame, Prepared, Transforms,
 };
 pub use seal::Sealing;
 pub use superblock::{DirectoryPointer, Features, FormatVersion, Superblock};
+pub use tail::{Tail, TailPart, TailPlace};
 pub use walk::{Walk, Walked};

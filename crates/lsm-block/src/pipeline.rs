@@ -116,6 +116,11 @@ impl Prepared {
         self.header.ordinal
     }
 
+    /// The codec the payload is stored with.
+    pub const fn codec(&self) -> Option<Codec> {
+        Codec::from_tag(self.header.codec)
+    }
+
     /// What [`FrameWriter::place`] will answer when told `offset`: lets a directory be built before the frames it
     /// lists are placed.
     pub fn mark_at(&self, offset: u64) -> FrameMark {
@@ -362,6 +367,11 @@ impl FrameReader {
     /// What a seal adds to a payload of this kind, in bytes.
     pub(crate) fn tag_len(&self, kind: BlockKind) -> usize {
         self.transforms.tag_len(kind)
+    }
+
+    /// Bytes of a frame with a payload of this kind and length that is not compressed.
+    pub fn raw_frame_len(&self, kind: BlockKind, payload_len: usize) -> u64 {
+        (FrameHeader::LEN + payload_len + self.transforms.tag_len(kind)) as u64
     }
 
     /// Checks everything about a frame that needs no decompression; `frame` is exactly the bytes of the handle.

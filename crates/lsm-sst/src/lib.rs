@@ -52,7 +52,7 @@ pub mod properties;
 pub mod range_tombstones;
 pub mod seqno_bounds;
 
-pub use builder::{BuildOptions, EndedTable, Output, TableBuilder, TableSummary};
+pub use builder::{BuildOptions, EndedTable, TableBuilder, TableSummary};
 pub use change_scan::{ChangeScan, ScanCounts, SeqNoWindow};
 pub use cursor::TableCursor;
 pub use error::SstError;
@@ -62,7 +62,7 @@ pub use filter::{
 };
 pub use hops::Hop;
 pub use layout::{BlockRef, BlockSource, Found, TableLayout};
-pub use lsm_block::{ByteRange, Step};
+pub use lsm_block::{ByteRange, Output, Step};
 pub use lsm_types::{Error, Result};
 pub use neighbours::Neighbours;
 pub use open::{OpenOptions, OpenSst};

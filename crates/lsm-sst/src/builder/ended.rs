@@ -5,12 +5,12 @@
 
 use alloc::vec::Vec;
 
+use lsm_block::Output;
 use lsm_types::{Cut, SeqNo, Slice};
 
 use super::{
     TableBuilder,
     finish::{self, Body, TableSummary},
-    sink::Output,
 };
 use crate::{
     Result, SstError, builder::filter_writer::FilterWriter, data_block::DataBlockBuilder, index::IndexWriter,

@@ -4,11 +4,11 @@
 
 use alloc::vec::Vec;
 
-use lsm_block::FrameHeader;
+use lsm_block::{FrameHeader, Output};
 use lsm_codec::Compression;
 use lsm_types::{KeyHash, SeqNo};
 
-use super::sink::{FrameSink, Output};
+use super::sink::FrameSink;
 use crate::{
     FilterFacts, FilterId, FilterOptions, PrefixFilterOptions, Result,
     filter::PartitionBuilder,

@@ -4,32 +4,23 @@
 //! data region | filter root | mirrors: index root, range tombstones, properties, superblock, directory
 //!             | 64 KiB of zeros | the same again, directory last | footer
 //! ```
-//!
-//! Both directories are the same and list both copies. So all frames are prepared before any is placed: their
-//! lengths say where each will lie.
 
 use alloc::{borrow::ToOwned, vec::Vec};
 
 use lsm_block::{
-    BlockKind, Directory, Footer, FrameSpec, Handle, Prepared, Section, SectionDigest, SectionFlags,
-    Superblock,
+    BlockKind, Footer, Handle, Output, Section, SectionDigest, SectionFlags, Superblock, Tail, TailPart,
+    TailPlace,
 };
 use lsm_codec::Compression;
 use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId};
 
-use super::{
-    ENCODING, TableBuilder,
-    filter_writer::FinishedFilter,
-    sink::{FrameSink, Output, Scattered},
-};
+use super::{ENCODING, TableBuilder, filter_writer::FinishedFilter, sink::Scattered};
 use crate::{
-    ExtractorId, FilterId, FilterProperties, Result,
+    ExtractorId, FilterId, FilterProperties, Result, SstError,
     properties::{Properties, SeqNoBounds},
     range_tombstones, seqno_bounds,
 };
 
-/// Distance between the mirror copies and the primary ones.
-const GAP: u64 = 64 << 10;
 /// A block of range tombstones is closed when it may pass this size.
 const TOMBSTONE_BLOCK_BYTES: usize = 1 << 20;
 /// Range tombstones are mirrored up to this size of their section.
@@ -79,7 +70,7 @@ impl TableSummary {
 pub(super) fn tail_len(index_len: usize, tombstones: usize) -> u64 {
     let root = index_len as u64;
     let tombstones = tombstones as u64 * 64;
-    GAP + 2 * (root + tombstones + META_BYTES) + Footer::LEN as u64
+    Tail::GAP + 2 * (root + tombstones + META_BYTES) + Footer::LEN as u64
 }
 
 /// Parts of the summary that are known before the metadata is placed.
@@ -90,28 +81,9 @@ struct Known {
     properties: Properties,
 }
 
-/// A section of the metadata: its frames' payloads.
-struct Part {
-    kind: BlockKind,
-    flags: SectionFlags,
-    compression: Compression,
-    payloads: Vec<Vec<u8>>,
-    is_mirrored: bool,
-}
-
-impl Part {
-    fn single(kind: BlockKind, flags: SectionFlags, payload: Vec<u8>) -> Self {
-        let payloads = Vec::from([payload]);
-        Self { kind, flags, compression: Compression::None, payloads, is_mirrored: true }
-    }
-}
-
-/// One copy of the metadata, prepared but for its place.
-struct Copy {
-    buffer: Vec<u8>,
-    frames: Vec<Prepared>,
-    /// Frames of each section, in order, and the first one's ordinal.
-    sections: Vec<(BlockKind, SectionFlags, usize, u32)>,
+fn single(kind: BlockKind, flags: SectionFlags, payload: Vec<u8>) -> TailPart {
+    let payloads = Vec::from([payload]);
+    TailPart { kind, encoding: ENCODING, flags, compression: Compression::None, payloads, is_mirrored: true }
 }
 
 /// What is known when the last entry is written.
@@ -297,27 +269,28 @@ fn describe_filters<O>(builder: &TableBuilder<O>, filters: &[FinishedFilter]) ->
     properties
 }
 
-fn parts<O>(builder: &TableBuilder<O>, root: Vec<u8>, properties: &Properties) -> Vec<Part> {
+fn parts<O>(builder: &TableBuilder<O>, root: Vec<u8>, properties: &Properties) -> Vec<TailPart> {
     let mut encoded = Vec::new();
     properties.encode(&mut encoded);
     let mut parts = Vec::from([
         // The index root can be large: last things first, so that one short read finds all but it.
-        Part::single(BlockKind::INDEX_ROOT, SectionFlags::CRITICAL, root),
+        single(BlockKind::INDEX_ROOT, SectionFlags::CRITICAL, root),
     ]);
     let payloads = tombstone_payloads(builder);
     if !payloads.is_empty() {
         let len: u64 = payloads.iter().map(|payload| payload.len() as u64).sum();
-        parts.push(Part {
+        parts.push(TailPart {
             kind: BlockKind::RANGE_TOMBSTONES,
+            encoding: ENCODING,
             flags: SectionFlags::CRITICAL,
             compression: builder.options.index_compression,
             payloads,
             is_mirrored: len <= MIRRORED_TOMBSTONE_BYTES,
         });
     }
-    parts.push(Part::single(BlockKind::PROPERTIES, SectionFlags::CRITICAL, encoded));
+    parts.push(single(BlockKind::PROPERTIES, SectionFlags::CRITICAL, encoded));
     let superblock = builder.superblock.encode().to_vec();
-    parts.push(Part::single(BlockKind::SUPERBLOCK_COPY, SectionFlags::NONE, superblock));
+    parts.push(single(BlockKind::SUPERBLOCK_COPY, SectionFlags::NONE, superblock));
     parts
 }
 
@@ -342,59 +315,28 @@ fn tombstone_payloads<O>(builder: &TableBuilder<O>) -> Vec<Vec<u8>> {
 
 fn write_metadata<O: Output>(
     mut builder: TableBuilder<O>,
-    parts: &[Part],
-    mut sections: Vec<Section>,
+    parts: &[TailPart],
+    sections: Vec<Section>,
     known: Known,
 ) -> Result<(TableSummary, O)> {
     let sink = &mut builder.sink;
-    let mirror = prepare(sink, parts.iter().filter(|part| part.is_mirrored))?;
-    let mirror_ordinal = sink.take_ordinal()?;
-    let primary = prepare(sink, parts.iter())?;
-    let primary_ordinal = sink.take_ordinal()?;
-
-    // From here on every length is known, and with it every place.
-    let count = sections.len() + mirror.sections.len() + primary.sections.len();
-    let directory_len = sink.frames.raw_frame_len(BlockKind::DIRECTORY, Directory::encoded_len(count));
-    let mirror_at = sink.offset();
-    let mirror_directory_at = mirror_at + mirror.buffer.len() as u64;
-    let primary_at = mirror_directory_at + directory_len + GAP;
-    let directory_at = primary_at + primary.buffer.len() as u64;
-    describe(&mirror, mirror_at, SectionFlags::MIRROR, &mut sink.digest, &mut sections);
-    describe(&primary, primary_at, SectionFlags::NONE, &mut sink.digest, &mut sections);
-    let digest = sink.digest.value();
-    let mut directory = Directory {
-        frames: sink.digest.frames() + 2,
+    let place = TailPlace {
+        offset: sink.offset(),
+        first_ordinal: sink.next_ordinal(),
+        digest: sink.digest.clone(),
         data_frames: sink.data.digest.frames(),
-        file_digest: digest,
-        superblock_digest: Superblock::digest_of(&builder.superblock.encode()),
         sections,
     };
-    let payload = directory.encode();
-
-    sink.append_prepared(&mirror.frames, mirror.buffer)?;
-    let mirror_handle = append_directory(sink, mirror_ordinal, &payload)?;
-    debug_assert_eq!(
-        mirror_handle.offset, mirror_directory_at,
-        "the mirror directory lies where it was told"
-    );
-    sink.skip(GAP)?;
-    sink.append_prepared(&primary.frames, primary.buffer)?;
-    let handle = append_directory(sink, primary_ordinal, &payload)?;
-    debug_assert_eq!(handle.offset, directory_at, "the directory lies where it was told");
-    let footer = Footer {
-        directory: handle,
-        mirror: Some(mirror_handle),
-        version: builder.superblock.version,
-        incompat: builder.superblock.features.incompat,
-        uuid: builder.superblock.identity.uuid,
-    };
-    sink.write(&footer.encode())?;
-
+    let tail = Tail::build(&mut sink.frames, &builder.superblock, place, parts).map_err(SstError::from)?;
+    sink.write(&tail.mirrors)?;
+    sink.skip(tail.gap)?;
+    let primary_at = sink.offset();
+    sink.write(&tail.primaries)?;
     let (file_len, output) = builder.sink.finish()?;
     let summary = TableSummary {
         file_len,
-        digest,
-        directory: handle,
+        digest: tail.digest,
+        directory: tail.directory,
         tail_len: file_len - primary_at,
         index_bytes: known.properties.counters.index_partition_stored_bytes + known.root_len,
         filter_bytes: known.filter_bytes,
@@ -402,62 +344,6 @@ fn write_metadata<O: Output>(
         properties: known.properties,
     };
     Ok((summary, output))
-}
-
-fn prepare<'p, O: Output>(sink: &mut FrameSink<O>, parts: impl Iterator<Item = &'p Part>) -> Result<Copy> {
-    let mut copy = Copy { buffer: Vec::new(), frames: Vec::new(), sections: Vec::new() };
-    for part in parts {
-        let mut first = None;
-        for payload in &part.payloads {
-            let ordinal = sink.take_ordinal()?;
-            first.get_or_insert(ordinal);
-            let spec =
-                FrameSpec { kind: part.kind, encoding: ENCODING, compression: part.compression, ordinal };
-            copy.frames.push(sink.frames.prepare(spec, payload, &mut copy.buffer)?);
-        }
-        copy.sections.push((part.kind, part.flags, part.payloads.len(), first.unwrap_or_default()));
-    }
-    Ok(copy)
-}
-
-/// Enters the sections of a copy that will lie at `offset`.
-fn describe(
-    copy: &Copy,
-    mut offset: u64,
-    role: SectionFlags,
-    file_digest: &mut SectionDigest,
-    sections: &mut Vec<Section>,
-) {
-    let mut frames = copy.frames.iter();
-    for &(kind, flags, count, ordinal) in &copy.sections {
-        let start = offset;
-        let mut digest = SectionDigest::new(start);
-        for frame in frames.by_ref().take(count) {
-            let mark = frame.mark_at(offset);
-            digest.add(&mark);
-            file_digest.add(&mark);
-            offset += u64::from(mark.handle.len);
-        }
-        sections.push(Section {
-            kind,
-            flags: flags.with(role),
-            frames: digest.frames(),
-            offset: start,
-            len: offset - start,
-            digest: digest.value(),
-            aux: ordinal.into(),
-        });
-    }
-}
-
-fn append_directory<O: Output>(sink: &mut FrameSink<O>, ordinal: u32, payload: &[u8]) -> Result<Handle> {
-    let mut buffer = Vec::new();
-    let spec =
-        FrameSpec { kind: BlockKind::DIRECTORY, encoding: ENCODING, compression: Compression::None, ordinal };
-    let prepared = sink.frames.prepare(spec, payload, &mut buffer)?;
-    let handle = prepared.mark_at(sink.offset()).handle;
-    sink.append_prepared(&[prepared], buffer)?;
-    Ok(handle)
 }
 
 impl Properties {

@@ -14,12 +14,11 @@ pub use ended::EndedTable;
 pub use finish::TableSummary;
 pub use options::BuildOptions;
 pub(crate) use sink::ENCODING;
-pub use sink::Output;
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use lsm_block::{BlockKind, FrameWriter, Superblock, Transforms};
+use lsm_block::{BlockKind, FrameWriter, Output, Superblock, Transforms};
 use lsm_types::{Cut, Kind, RangeTombstone, SeqNo, Slice, check_key, check_value_len};
 
 use self::{filter_writer::FilterWriter, sink::FrameSink};

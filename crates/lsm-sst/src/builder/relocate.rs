@@ -12,8 +12,8 @@
 use alloc::vec::Vec;
 
 use lsm_block::{
-    BlockKind, ByteRange, Expect, FrameHeader, Handle, Section, SectionDigest, SectionFlags, Superblock,
-    Transforms, Walk, Walked,
+    BlockKind, ByteRange, Expect, FrameHeader, Handle, Output, Section, SectionDigest, SectionFlags,
+    Superblock, Transforms, Walk, Walked,
 };
 use lsm_codec::Decoder;
 use lsm_types::{RangeTombstone, ReadAt, SeqNo};
@@ -21,7 +21,6 @@ use lsm_types::{RangeTombstone, ReadAt, SeqNo};
 use super::{
     BuildOptions, EndedTable, TableBuilder,
     finish::{Body, EndedFilters},
-    sink::Output,
 };
 use crate::{
     Result, SstError, TableLayout,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use lsm_block::{
-    BlockKind, Expect, FrameHeader, FrameMark, FrameReader, FrameSpec, FrameWriter, Handle, Prepared,
+    BlockKind, Expect, FrameHeader, FrameMark, FrameReader, FrameSpec, FrameWriter, Handle, Output,
     SectionDigest, Superblock,
 };
 use lsm_codec::Compression;
@@ -14,40 +14,6 @@ use crate::{Result, SstError, index::PartitionSink};
 pub(crate) const META_ORDINALS: u32 = 1 << 31;
 /// Version of every payload encoding this crate writes.
 pub(crate) const ENCODING: u8 = 1;
-
-/// Where the bytes of a file go, front to back.
-pub trait Output {
-    /// Takes the next bytes.
-    fn write(&mut self, bytes: &[u8]) -> Result<()>;
-
-    /// Takes `len` zero bytes; a file system that can leaves a hole.
-    fn skip(&mut self, mut len: u64) -> Result<()> {
-        let zeros = [0; 4 << 10];
-        while len > 0 {
-            let piece = usize::try_from(len).unwrap_or(usize::MAX).min(zeros.len());
-            self.write(zeros.get(..piece).unwrap_or_default())?;
-            len -= piece as u64;
-        }
-        Ok(())
-    }
-}
-
-impl Output for Vec<u8> {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-impl<O: Output + ?Sized> Output for &mut O {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        (**self).write(bytes)
-    }
-
-    fn skip(&mut self, len: u64) -> Result<()> {
-        (**self).skip(len)
-    }
-}
 
 /// What has become of the frames of one kind that lie scattered over the data region.
 #[derive(Debug)]
@@ -155,7 +121,8 @@ impl<O: Output> FrameSink<O> {
         compression: Compression,
         payload: &[u8],
     ) -> Result<(FrameMark, u32)> {
-        let ordinal = self.take_ordinal()?;
+        let ordinal = self.next_meta;
+        self.next_meta = ordinal.checked_add(1).ok_or(SstError::IndexFull)?;
         let mark = self.append(kind, compression, ordinal, payload)?;
         Ok((mark, ordinal))
     }
@@ -179,20 +146,8 @@ impl<O: Output> FrameSink<O> {
     }
 
     /// The ordinal of the next frame that is not data.
-    pub(crate) fn take_ordinal(&mut self) -> Result<u32> {
-        let ordinal = self.next_meta;
-        self.next_meta = ordinal.checked_add(1).ok_or(SstError::IndexFull)?;
-        Ok(ordinal)
-    }
-
-    /// Places frames that were prepared into `buffer`, one after another, and appends them.
-    pub(crate) fn append_prepared(&mut self, prepared: &[Prepared], mut buffer: Vec<u8>) -> Result<()> {
-        let mut offset = self.offset();
-        for frame in prepared {
-            let mark = self.frames.place(*frame, offset, &mut buffer);
-            offset += u64::from(mark.handle.len);
-        }
-        self.write(&buffer)
+    pub(crate) const fn next_ordinal(&self) -> u32 {
+        self.next_meta
     }
 
     /// Hands over everything and gives the memory for it back.
