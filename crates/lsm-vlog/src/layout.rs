@@ -144,10 +144,7 @@ impl VlogLayout {
         if ordinal_at(handle.offset).is_none() {
             return Err(self.dangling(handle, "no value begins there"));
         }
-        let expect = match handle.is_chunked() {
-            false => Self::expect_value(handle),
-            true => self.expect_map(handle)?,
-        };
+        let expect = if handle.is_chunked() { self.expect_map(handle)? } else { Self::expect_value(handle) };
         expect.check_handle(self.identity(), self.file_len).map_err(VlogError::from)?;
         Ok(())
     }

@@ -110,13 +110,11 @@ impl OpenVlog {
             return self.fall_back(reading, error.into());
         }
         let range = ByteRange { offset: expect.handle.offset, len: expect.handle.len.into() };
-        match reading.located.tail_bytes(range) {
-            Some(bytes) => self.take(reading, &bytes),
-            None => {
-                self.stage = Stage::Reading(reading);
-                Ok(Step::Need(range))
-            }
+        if let Some(bytes) = reading.located.tail_bytes(range) {
+            return self.take(reading, &bytes);
         }
+        self.stage = Stage::Reading(reading);
+        Ok(Step::Need(range))
     }
 
     /// Takes a copy of the properties.

@@ -74,7 +74,7 @@ impl ValuePayload {
     /// Bytes before the key.
     const HEAD_LEN: usize = 10;
     /// Bytes that stand before a value, at most.
-    pub(crate) const LEAD_MAX: u32 = (Self::HEAD_LEN + MAX_KEY_LEN) as u32;
+    pub(crate) const LEAD_MAX: u32 = 10 + 65_535;
 
     /// Appends what stands before the value. The key has a legal length.
     pub(crate) fn encode_lead(seqno: SeqNo, key: &[u8], out: &mut Vec<u8>) {
@@ -100,3 +100,5 @@ impl ValuePayload {
         Ok(Self { seqno, key, value: payload.slice(Self::HEAD_LEN + key_len..) })
     }
 }
+
+const _: () = assert!(ValuePayload::LEAD_MAX as usize == ValuePayload::HEAD_LEN + MAX_KEY_LEN);
