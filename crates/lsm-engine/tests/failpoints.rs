@@ -1,4 +1,4 @@
-//! A compaction fails at each of its steps: by an error, by a panic, by being stopped.
+//! A compaction fails at each of its steps: by an error, by a panic, by being stopped, by a power cut.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
 
 mod common;
@@ -9,14 +9,16 @@ use std::{
     sync::Arc,
 };
 
-use common::{at, small_tables};
+use common::{at, contents, flush, small_tables};
 use lsm_compaction_planner::{Leveled, Major};
 use lsm_engine::{
     Cancel, CompactOptions, ExecutorError, Failpoints, FlushOptions, Outcome, POINTS, Reader, Tree,
     TreeOptions,
 };
 use lsm_fs::{Fs, MemFs};
+use lsm_testkit::sim::{SimConfig, SimFs, Strategy};
 use lsm_types::{ErrorKind, SeqNo};
+use parking_lot::Mutex;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Failure {
@@ -140,18 +142,108 @@ fn check(way: Way, point: &'static str, failure: Failure) {
     assert_eq!(world.tree.stats().read_amplification(), 1);
 }
 
-/// Proves C-144, C-145, C-156, C-159, C-162, C-164, I-2, I-9.
-/// Fault: compaction W-2, W-12.
+/// Notes where on the disk's trace a job passes each place.
+struct Marks {
+    disk: SimFs,
+    passed: Mutex<Vec<(&'static str, usize)>>,
+}
+
+impl Failpoints for Marks {
+    fn hit(&self, point: &'static str) -> Result<(), ExecutorError> {
+        self.passed.lock().push((point, self.disk.len()));
+        Ok(())
+    }
+}
+
+const ROOT: &str = "/data/db";
+
+fn on_disk(disk: &SimFs) -> TreeOptions {
+    let disk: Arc<dyn Fs> = Arc::new(disk.clone());
+    TreeOptions::new(ROOT)
+        .store(|store| store.fs(disk).compaction_threads(3))
+        .tables(small_tables())
+        .table_target_bytes(20_000)
+}
+
+fn files_on(disk: &SimFs) -> usize {
+    disk.read_dir(&Path::new(ROOT).join("tables")).unwrap().len()
+}
+
+/// What lies between two places at which a job may be cut off.
+const BETWEEN: [(&str, &str); 2] = [("install.torn", "install.before"), ("release.unlink", "install.after")];
+
+/// Cuts the power at every place of a job, and at every event of the install and of the removals after it; how many
+/// images of each were opened.
+fn crash_everywhere(way: Way) -> Vec<(&'static str, u64)> {
+    let disk = SimFs::new(SimConfig::DEFAULT);
+    let tree = Tree::open(on_disk(&disk)).unwrap();
+    let mut next = 0;
+    for round in 0..3_u32 {
+        for number in 0..60_u32 {
+            tree.insert(format!("key-{:05}", number * 3 + round), [round as u8; 30], at(next)).unwrap();
+            next += 1;
+        }
+        flush(&tree);
+    }
+    tree.set_gc_watermark(at(next));
+    let before = contents(&tree).unwrap();
+    let marks = Arc::new(Marks { disk: disk.clone(), passed: Mutex::default() });
+    let failpoints: Arc<dyn Failpoints> = marks.clone();
+    let strategy = Major { target_bytes: 20_000 };
+    let report = tree.compact_with(&strategy, &way.options(), &failpoints).unwrap();
+    assert_eq!(report.segments > 1, way == Way::Parallel);
+    let passed = marks.passed.lock();
+    let mark = |point: &str| -> Vec<usize> {
+        passed.iter().filter(|(name, _)| *name == point).map(|(_, at)| *at).collect()
+    };
+    let all = disk.crash_points();
+    let mut rows: Vec<(&'static str, Vec<usize>)> =
+        POINTS.iter().map(|point| (*point, mark(point))).collect();
+    for (name, from) in BETWEEN {
+        let from = *mark(from).first().unwrap();
+        let after = *mark("install.after").first().unwrap();
+        let to = if name == "install.torn" { after } else { disk.len() };
+        rows.push((name, all.iter().copied().filter(|at| from < *at && *at <= to).collect()));
+    }
+    let check = |(name, mut points): (&'static str, Vec<usize>)| {
+        points.sort_unstable();
+        points.dedup();
+        assert!(!points.is_empty(), "{name} is not passed");
+        let mut images = 0;
+        for (id, image) in disk.images_at(points, &Strategy::GATE) {
+            images += 1;
+            let tree = Tree::open(on_disk(&image)).unwrap();
+            assert_eq!(contents(&tree).unwrap(), before, "{way:?}: power cut at {name}, {id:?}");
+            assert_eq!(files_on(&image), tree.stats().tables(), "{way:?}: {name}, {id:?} leaves files");
+            tree.major_compact(&way.options()).unwrap();
+            assert_eq!(contents(&tree).unwrap(), before, "{way:?}: {name}, {id:?}");
+            assert_eq!(tree.stats().read_amplification(), 1);
+            assert_eq!(files_on(&image), tree.stats().tables());
+        }
+        (name, images)
+    };
+    rows.into_iter().map(check).collect()
+}
+
+/// Proves C-144, C-145, C-156, C-159, C-162, C-164, C-167, I-2, I-9.
+/// Fault: compaction W-2, W-12, W-38.
 #[test]
 fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
+    println!("{:10}{:16}{:>7}{:>7}{:>7}  crash", "standard", "at", "error", "panic", "stop");
     for way in [Way::Serial, Way::Parallel] {
-        for point in POINTS {
+        for (point, images) in crash_everywhere(way) {
+            let way_name = format!("{way:?}").to_lowercase();
+            if !POINTS.contains(&point) {
+                println!("{way_name:10}{point:16}{:>7}{:>7}{:>7}  ok in {images} images", "-", "-", "-");
+                continue;
+            }
             for failure in [Failure::Error, Failure::Panic, Failure::Stop] {
                 check(way, point, failure);
-                println!("{way:?}, {point}, {failure:?}: nothing lost, nothing busy, no file left");
             }
+            println!("{way_name:10}{point:16}{:>7}{:>7}{:>7}  ok in {images} images", "ok", "ok", "ok");
         }
     }
+    println!("ok: no key lost, no input busy, no file left");
 }
 
 /// Proves D-68.
