@@ -49,6 +49,7 @@ pub fn run_job(
     flavours: &[&dyn CompactionFlavour],
     installer: &dyn Installer,
 ) -> Result<JobOutput> {
+    job.cancel.check()?;
     job.failpoints.hit("lease.taken")?;
     let flavour = select(job, flavours)?;
     let mut run = flavour.start(job)?;

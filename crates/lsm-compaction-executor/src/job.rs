@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use lsm_compaction_planner::OutputSpec;
 use lsm_iter::Retention;
-use lsm_table::{Table, TableEnv};
+use lsm_table::{Table, TableEnv, Throttle};
 use lsm_types::{
     Cut, KeyOrder, KeyRange, MergeOperator, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex,
 };
 
-use crate::{Cancel, Failpoints, Lease, OutsideContainer, Parallelism, split::KeyStretch};
+use crate::{
+    Cancel, Failpoints, Lease, OutsideContainer, Parallelism, RateLimiter, limiter::Toll, split::KeyStretch,
+};
 
 /// A leased and validated merge.
 pub struct Job {
@@ -35,6 +37,8 @@ pub struct Job {
     pub parallelism: Parallelism,
     /// Stops the job. The job raises it itself when one of its segments fails: it stops nothing else.
     pub cancel: Cancel,
+    /// How fast it may read and write.
+    pub limiter: Arc<RateLimiter>,
     /// Makes the job fail on purpose.
     pub failpoints: Arc<dyn Failpoints>,
     /// Keeps other jobs away from the inputs.
@@ -50,6 +54,11 @@ pub(crate) struct Unread {
 }
 
 impl Job {
+    /// What the readers and writers of the job ask.
+    pub fn throttle(&self) -> Arc<dyn Throttle> {
+        Arc::new(Toll { limiter: self.limiter.clone(), cancel: self.cancel.clone() })
+    }
+
     /// Numbers of the inputs.
     pub fn input_ids(&self) -> Vec<TableId> {
         self.inputs.iter().flatten().map(Table::id).collect()

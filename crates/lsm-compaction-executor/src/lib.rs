@@ -9,6 +9,7 @@
 //! The driver ([`run_job`]) owns the lease, the cancel token, the staging area and the commit. A flavour
 //! ([`CompactionFlavour`]) sees sources and writers. What changes the tree goes through the [`Installer`] port.
 
+mod bucket;
 mod cancel;
 mod crew;
 mod deletes;
@@ -19,12 +20,14 @@ mod flavour;
 mod installer;
 mod job;
 mod lease;
+mod limiter;
 mod outside;
 mod pool;
 mod report;
 mod split;
 mod staging;
 mod standard;
+mod stoppable;
 mod stream;
 mod until;
 
@@ -37,9 +40,11 @@ pub use flavour::{Checkpoint, CompactionFlavour, FlavourRun, SegmentOutput, Segm
 pub use installer::{InstallRequest, Installer, Placement};
 pub use job::Job;
 pub use lease::{BusyTables, Lease};
+pub use limiter::{Pause, RateLimiter};
 pub use outside::{Outside, OutsideContainer};
 pub use pool::{CompactionPool, Parallelism};
 pub use report::{CompactionReport, Outcome};
 pub use staging::StagingArea;
 pub use standard::Standard;
+pub use stoppable::Stoppable;
 pub use stream::{DropCounts, StreamControl, write_survivors};

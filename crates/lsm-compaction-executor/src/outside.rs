@@ -1,5 +1,7 @@
 //! What the containers outside a job may still hold: decides whether a key is at its bottom.
 
+use std::sync::Arc;
+
 use lsm_iter::{Coverage, KeyContext};
 use lsm_types::{Cut, KeyOrder, SeqNo, Stretch, TombstoneIndex};
 
@@ -26,7 +28,7 @@ pub struct OutsideContainer {
 /// entry must not go for the sake of a delete that a crash may take back.
 pub struct Outside<G> {
     order: KeyOrder,
-    tombstones: TombstoneIndex,
+    tombstones: Arc<TombstoneIndex>,
     /// The stretch of `tombstones` where the walk is.
     stretch: Option<Stretch>,
     gather: Option<G>,
@@ -40,7 +42,7 @@ impl<G: FnOnce() -> Vec<OutsideContainer>> Outside<G> {
     /// A sweep over the containers that `gather` lists.
     ///
     /// * `tombstones`: those of the job and of tables outside that reach keys of the job.
-    pub fn new(gather: G, tombstones: TombstoneIndex, order: KeyOrder) -> Self {
+    pub fn new(gather: G, tombstones: Arc<TombstoneIndex>, order: KeyOrder) -> Self {
         Self {
             order,
             tombstones,
@@ -79,9 +81,11 @@ impl<G: FnOnce() -> Vec<OutsideContainer>> Coverage for Outside<G> {
         if self.tombstones.is_empty() {
             return None;
         }
-        // Keys ascend: the stretch changes when its right end is passed.
-        let here = self.stretch.filter(|here| !self.tombstones.around(*here).1.is_left_of(key, &self.order));
-        let here = here.unwrap_or_else(|| self.tombstones.find(key));
+        // Keys ascend, and so do the stretches they lie in.
+        let here = match self.stretch {
+            Some(here) => self.tombstones.find_from(here, key),
+            None => self.tombstones.find(key),
+        };
         self.stretch = Some(here);
         self.tombstones.newest_below(here, before)
     }
@@ -99,7 +103,61 @@ impl<G: FnOnce() -> Vec<OutsideContainer>> KeyContext for Outside<G> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        cmp::Ordering,
+        sync::atomic::{AtomicU64, Ordering::Relaxed},
+    };
+
+    use lsm_types::{Comparator, RangeTombstone};
+
     use super::*;
+
+    /// Byte order that counts.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicU64);
+
+    impl Comparator for Counting {
+        fn name(&self) -> &'static str {
+            "counting"
+        }
+
+        fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+            self.0.fetch_add(1, Relaxed);
+            a.cmp(b)
+        }
+    }
+
+    /// Comparisons that a walk over `entries` keys under `count` range tombstones takes, which overlap `deep` at a time.
+    fn comparisons(entries: u64, count: u64, deep: u64) -> u64 {
+        let counting = Arc::new(Counting::default());
+        let order = KeyOrder::new(counting.clone());
+        let width = entries / count;
+        let cut = |number: u64| Cut::Before(number.to_be_bytes().as_slice().into());
+        let tombstone = |number: u64| RangeTombstone {
+            start: cut(number * width),
+            end: cut((number + deep) * width),
+            seqno: at(number % 7 + 1),
+        };
+        let index = TombstoneIndex::new((0..count).map(tombstone).collect(), order.clone());
+        let mut outside = Outside::new(Vec::new, Arc::new(index), order);
+        counting.0.store(0, Relaxed);
+        for key in 0..entries {
+            let newest = outside.covering(&key.to_be_bytes(), at(100)).map(SeqNo::get);
+            let over = (key / width).saturating_sub(deep - 1)..=(key / width).min(count - 1);
+            assert_eq!(newest, over.map(|number| number % 7 + 1).max(), "key {key}");
+        }
+        counting.0.load(Relaxed)
+    }
+
+    /// Proves C-90: one sweep. How many range tombstones there are, and how they overlap, does not count per entry.
+    #[test]
+    fn a_walk_compares_each_key_and_each_cut_about_once() {
+        for (count, deep) in [(1, 1), (10, 3), (1_000, 1), (1_000, 50), (5_000, 500)] {
+            let (entries, cuts) = (10_000, 2 * count);
+            let counted = comparisons(entries, count, deep);
+            assert!(counted <= entries + 3 * cuts + 100, "{count} tombstones, {deep} deep: {counted}");
+        }
+    }
 
     fn at(raw: u64) -> SeqNo {
         SeqNo::new(raw).unwrap()
@@ -107,7 +165,7 @@ mod tests {
 
     fn outside_of(containers: Vec<OutsideContainer>) -> Outside<impl FnOnce() -> Vec<OutsideContainer>> {
         let order = KeyOrder::bytewise();
-        Outside::new(|| containers, TombstoneIndex::new(Vec::new(), order.clone()), order)
+        Outside::new(|| containers, Arc::new(TombstoneIndex::new(Vec::new(), order.clone())), order)
     }
 
     fn container(start: &str, end: &str, numbers: (u64, u64)) -> OutsideContainer {

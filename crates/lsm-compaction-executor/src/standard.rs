@@ -13,7 +13,7 @@ use lsm_types::{Cut, EntryCursor, RangeTombstone, Result, SeqNo, TombstoneIndex}
 
 use crate::{
     Checkpoint, CompactionFlavour, Deletes, DropCounts, FlavourRun, Job, Outside, SegmentOutput, SegmentTask,
-    StreamControl,
+    Stoppable, StreamControl,
     split::{KeyStretch, stretches},
     stream::write_survivors,
     until::Until,
@@ -37,9 +37,12 @@ impl CompactionFlavour for Standard {
     }
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
-        let batch =
-            stretches(job)?.into_iter().map(|stretch| Segment { job: job.clone(), stretch }).collect();
-        Ok(Box::new(Run { batch }))
+        let (stretches, inputs) = (stretches(job)?, Arc::new(job.input_tombstones()?));
+        // Made once: all segments look at the same.
+        let cover = Arc::new(TombstoneIndex::new([&**inputs, &*job.tombstones].concat(), job.order.clone()));
+        let segment =
+            |stretch| Segment { job: job.clone(), stretch, inputs: inputs.clone(), cover: cover.clone() };
+        Ok(Box::new(Run { batch: stretches.into_iter().map(segment).collect() }))
     }
 }
 
@@ -57,6 +60,10 @@ impl FlavourRun for Run {
 struct Segment {
     job: Arc<Job>,
     stretch: KeyStretch,
+    /// Range tombstones of the inputs.
+    inputs: Arc<Vec<RangeTombstone>>,
+    /// These, and those of tables outside that reach keys of the job.
+    cover: Arc<TombstoneIndex>,
 }
 
 impl Segment {
@@ -71,28 +78,30 @@ impl Segment {
 impl SegmentTask for Segment {
     fn run(self: Box<Self>) -> Result<SegmentOutput> {
         let (job, order) = (&*self.job, &self.job.order);
-        let inputs = job.input_tombstones()?;
         let mut deletes = {
             let gather = job.outside.clone();
-            Deletes::collect(self.part_of(&inputs), job.retention.watermark(), move || gather(), order)
+            Deletes::collect(self.part_of(&self.inputs), job.retention.watermark(), move || gather(), order)
         };
-        let cover = TombstoneIndex::new([&*inputs, &*job.tombstones].concat(), order.clone());
-        let (runs, unread) = job.runs_to_read(&self.stretch, &cover);
-        let sources =
-            runs.into_iter().map(|tables| RunCursor::new(tables, order.clone(), ReadMode::COMPACTION));
+        let (runs, unread) = job.runs_to_read(&self.stretch, &self.cover);
+        let throttle = job.throttle();
+        let sources = runs.into_iter().map(|tables| {
+            RunCursor::new(tables, order.clone(), ReadMode::COMPACTION).throttled(throttle.clone())
+        });
         let mut merge = Merge::new(order.clone(), sources);
         match &self.stretch.start {
             Some(key) => merge.seek(key, SeqNo::LATEST)?,
             None => merge.seek_first()?,
         }
         let stream = Until::new(merge, self.stretch.end.clone(), order.clone());
+        let stream = Stoppable::new(stream, &job.cancel);
         let gather = job.outside.clone();
-        let outside = Outside::new(move || gather(), cover, order.clone());
+        let outside = Outside::new(move || gather(), self.cover.clone(), order.clone());
         let survivors = Survivors::new(stream, job.retention.clone(), outside, DropCounts::default());
         let mut survivors = survivors.folding(job.operator.clone());
         let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
             .dest(job.output.dest)
-            .replacing(job.input_ids());
+            .replacing(job.input_ids())
+            .throttled(throttle.clone());
         let mut cutter = Cutter::new(&job.output, order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;

@@ -126,6 +126,20 @@ impl RunDeletes {
         self.tables.iter().map(|table| &table.table)
     }
 
+    /// Those whose coverage reaches keys between two cuts. Others cost nothing but a search.
+    pub(crate) fn reaching<'s>(
+        &'s self,
+        start: &'s Cut,
+        end: &Cut,
+        order: &'s KeyOrder,
+    ) -> impl Iterator<Item = &'s Table> {
+        let begun = self.tables.partition_point(|table| table.start.compare(end, order).is_lt());
+        let begun = self.tables.get(..begun).unwrap_or_default();
+        let near = begun.iter().rev().take_while(|table| table.reach.compare(start, order).is_gt());
+        near.map(|table| &table.table)
+            .filter(|table| table.descriptor().coverage_end.compare(start, order).is_gt())
+    }
+
     /// Those that start left of `key`; of a single table only its index is asked.
     #[inline]
     fn begun(&self, key: &[u8], order: &KeyOrder) -> &[DeletingTable] {

@@ -65,7 +65,9 @@ pub use cursor::Cursor;
 pub use entry::Entry;
 pub use error::EngineError;
 pub use keyring::Keyring;
-pub use lsm_compaction_executor::{Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS};
+pub use lsm_compaction_executor::{
+    Cancel, CompactionReport, ExecutorError, Failpoints, Outcome, POINTS, Pause, RateLimiter,
+};
 pub use lsm_crypto::{
     CryptoError, Encryption, FileContext, FileKey, KeyChain, KeyFileError, KeyId, KeyProvider, NewFileKey,
     NonceAudit, PlainFiles, Secret, Suite, WrappedKey,

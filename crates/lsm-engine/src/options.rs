@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use lsm_compaction_executor::Cancel;
+use lsm_compaction_executor::{Cancel, RateLimiter};
 use lsm_crypto::Encryption;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
@@ -75,6 +75,7 @@ pub struct StoreOptions {
     pub(crate) space: SpaceOptions,
     pub(crate) compaction_threads: usize,
     pub(crate) compaction_pool: Option<Arc<dyn Spawner>>,
+    pub(crate) compaction_limiter: Option<Arc<RateLimiter>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) encryption: Option<Encryption>,
@@ -147,6 +148,7 @@ impl StoreOptions {
             space: SpaceOptions::default(),
             compaction_threads: default_compaction_threads(),
             compaction_pool: None,
+            compaction_limiter: None,
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
             encryption: None,
@@ -286,6 +288,15 @@ impl StoreOptions {
     /// the first compaction is worth splitting.
     pub fn compaction_pool(mut self, pool: Arc<dyn Spawner>) -> Self {
         self.compaction_pool = Some(pool);
+        self
+    }
+
+    /// How fast compactions read and write, to be shared with other stores. Default: a limiter of the store's own that
+    /// limits nothing until it is [told](RateLimiter::set_rate) to: see [`Store::compaction_limiter`].
+    ///
+    /// [`Store::compaction_limiter`]: crate::Store::compaction_limiter
+    pub fn compaction_limiter(mut self, limiter: Arc<RateLimiter>) -> Self {
+        self.compaction_limiter = Some(limiter);
         self
     }
 

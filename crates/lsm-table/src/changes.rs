@@ -19,7 +19,7 @@ impl Table {
     pub fn change_scan(&self) -> Result<TableChangeScan> {
         let layout = self.layout()?.clone();
         let bounds = self.inner.block_bounds(&layout);
-        let source = CursorSource::new(self.inner.clone(), layout.clone(), ReadMode::PICK);
+        let source = CursorSource::new(self.inner.clone(), layout.clone(), ReadMode::PICK, None);
         Ok(layout.change_scan(source, bounds))
     }
 

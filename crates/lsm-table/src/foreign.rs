@@ -118,7 +118,7 @@ impl MultiWriter {
         superblock.features.compat = head.features.compat;
         let transforms = superblock.transforms(None)?;
         let options = env.policy.build_options(&env.order, level, level_count);
-        let (file, output) = NewFile::create(&env, id)?;
+        let (file, output) = NewFile::create(&env, id, None)?;
         let from = (&**source.layout(), &source.file);
         let ended = EndedTable::relocate(from, (superblock.clone(), transforms), options, output, proceed)
             .map_err(|error| source.refuse(error))?;

@@ -24,6 +24,7 @@ mod source;
 mod staged;
 mod suspended;
 mod table;
+mod throttle;
 mod writer;
 
 pub use batch::{Answer, BatchLimits, BlockBatch, BlockRead, LookUp, Progress};
@@ -45,4 +46,5 @@ pub use source::{CursorSource, ReadMode};
 pub use staged::StagedTable;
 pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
+pub use throttle::Throttle;
 pub use writer::MultiWriter;

@@ -1,10 +1,10 @@
 //! A run as one cursor: its tables are opened one at a time, when the walk reaches them.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 
-use crate::{ReadMode, Table, TableCursor};
+use crate::{ReadMode, Table, TableCursor, Throttle};
 
 /// Tables with disjoint entry ranges, in key order, however the owner keeps them.
 pub trait TableList {
@@ -65,6 +65,7 @@ pub struct RunCursor<L: TableList> {
     run: L,
     order: KeyOrder,
     mode: ReadMode,
+    throttle: Option<Arc<dyn Throttle>>,
     stand: Stand<L::Spot>,
     /// The cursor of the table that was opened last, kept for its buffers when the walk has left it.
     opened: Option<(L::Spot, TableCursor)>,
@@ -87,7 +88,13 @@ impl<L: TableList> RunCursor<L> {
     /// A cursor over `run` that stands on nothing yet.
     pub fn new(run: L, order: KeyOrder, mode: ReadMode) -> Self {
         let bounds = (Bound::Unbounded, Bound::Unbounded);
-        Self { run, order, mode, stand: Stand::Nowhere, opened: None, bounds }
+        Self { run, order, mode, throttle: None, stand: Stand::Nowhere, opened: None, bounds }
+    }
+
+    /// The same cursor; `throttle` is asked before each block that is read past the cache.
+    pub fn throttled(mut self, throttle: Arc<dyn Throttle>) -> Self {
+        self.throttle = Some(throttle);
+        self
     }
 
     /// The cursor of the table at `spot`, kept when it is the one that was opened last.
@@ -111,7 +118,7 @@ impl<L: TableList> RunCursor<L> {
             *at = spot;
             return Ok(());
         }
-        let mut cursor = table.cursor(self.mode)?;
+        let mut cursor = table.throttled_cursor(self.mode, self.throttle.clone())?;
         cursor.expect_within(&self.bounds.0, &self.bounds.1);
         self.opened = Some((spot, cursor));
         Ok(())

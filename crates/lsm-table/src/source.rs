@@ -10,7 +10,9 @@ use lsm_sst::{
 };
 use lsm_types::{FileKind, IoError, KeyHash, Location, Result, Slice};
 
-use crate::{TableError, ahead::ReadAhead, cache::CachedBlock, filters::TableFilters, table::TableInner};
+use crate::{
+    TableError, Throttle, ahead::ReadAhead, cache::CachedBlock, filters::TableFilters, table::TableInner,
+};
 
 /// What the payload of a filter partition is aligned to in memory: a cache line.
 const ALIGN: usize = 64;
@@ -68,6 +70,8 @@ pub struct CursorSource {
     pub(crate) table: Arc<TableInner>,
     pub(crate) layout: Arc<TableLayout>,
     pub(crate) mode: ReadMode,
+    /// Asked before each block that is read past the cache.
+    pub(crate) throttle: Option<Arc<dyn Throttle>>,
     /// What was read ahead past the cache, and where in the file it begins.
     pieces: RefCell<(u64, Slice)>,
     /// What was read ahead for a scan.
@@ -75,12 +79,22 @@ pub struct CursorSource {
 }
 
 impl CursorSource {
-    pub(crate) fn new(table: Arc<TableInner>, layout: Arc<TableLayout>, mode: ReadMode) -> Self {
+    pub(crate) fn new(
+        table: Arc<TableInner>,
+        layout: Arc<TableLayout>,
+        mode: ReadMode,
+        throttle: Option<Arc<dyn Throttle>>,
+    ) -> Self {
         let pieces = RefCell::new((0, Slice::empty()));
-        Self { table, layout, mode, pieces, ahead: RefCell::new(ReadAhead::new()) }
+        Self { table, layout, mode, throttle, pieces, ahead: RefCell::new(ReadAhead::new()) }
+    }
+
+    fn pass(&self, at: BlockRef) -> Result<()> {
+        self.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(at.handle.len.into()))
     }
 
     fn frame(&self, kind: BlockKind, at: BlockRef) -> Result<Slice> {
+        self.pass(at)?;
         if !self.mode.read_ahead {
             return self.table.read_frame(&self.layout, kind, at);
         }
@@ -128,6 +142,7 @@ impl BlockSource for CursorSource {
         if self.mode.fill_cache {
             return self.table.cached_index(&self.layout, at);
         }
+        self.pass(at)?;
         // An index partition lies behind its blocks: reading ahead from there would throw away what was read.
         let frame = self.table.read_frame(&self.layout, BlockKind::INDEX_PARTITION, at)?;
         let decoders = &self.table.env.decoders;

@@ -7,7 +7,7 @@ use lsm_manifest::TableDescriptor;
 use lsm_sst::Output;
 use lsm_types::{Result, TableId};
 
-use crate::{Table, TableEnv};
+use crate::{Table, TableEnv, Throttle};
 
 /// A new file that is removed when nobody says that it stays.
 pub(crate) struct NewFile {
@@ -21,10 +21,16 @@ pub(crate) struct NewFile {
 
 impl NewFile {
     /// Creates the file of `table`, and gives the place where its bytes go.
-    pub(crate) fn create(env: &Arc<TableEnv>, table: TableId) -> Result<(Self, FileOutput)> {
+    ///
+    /// * `throttle`: asked before each piece that is written.
+    pub(crate) fn create(
+        env: &Arc<TableEnv>,
+        table: TableId,
+        throttle: Option<Arc<dyn Throttle>>,
+    ) -> Result<(Self, FileOutput)> {
         let path = env.path(table);
         let handle = env.descriptors.make_room_for(|| env.fs.open(&path, &OpenOptions::CREATE_NEW))?;
-        let output = FileOutput { handle: Some(handle.clone()), offset: 0 };
+        let output = FileOutput { handle: Some(handle.clone()), offset: 0, throttle };
         Ok((Self { env: env.clone(), table, path, handle: Some(handle), kept: false }, output))
     }
 
@@ -66,6 +72,7 @@ pub(crate) struct FileOutput {
     /// `None` while the file is closed.
     handle: Option<Arc<dyn FsFile>>,
     offset: u64,
+    throttle: Option<Arc<dyn Throttle>>,
 }
 
 impl FileOutput {
@@ -78,6 +85,9 @@ impl Output for FileOutput {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let closed = lsm_types::IoError::new(lsm_types::IoOp::Write, lsm_types::IoKind::InvalidInput);
         let handle = self.handle.as_ref().ok_or(closed)?;
+        if let Some(throttle) = &self.throttle {
+            throttle.pass(bytes.len() as u64)?;
+        }
         handle.write_at(self.offset, bytes).map_err(|error| error.source)?;
         self.offset += bytes.len() as u64;
         Ok(())

@@ -15,7 +15,7 @@ use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout, seqno_bound
 use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex, columns::KeyBuf};
 
 use crate::{
-    FilterStats, ObsoleteFile, ReadMode, TableEnv, TableError,
+    FilterStats, ObsoleteFile, ReadMode, TableEnv, TableError, Throttle,
     filter_stats::Event,
     filters::TableFilters,
     source::{CachedSource, CursorSource},
@@ -190,7 +190,16 @@ impl Table {
     /// # Errors
     /// What opening the table finds.
     pub fn cursor(&self, mode: ReadMode) -> Result<TableCursor> {
-        let source = self.source(mode)?;
+        self.throttled_cursor(mode, None)
+    }
+
+    /// As [`Table::cursor`]; `throttle` is asked before each block that is read past the cache.
+    pub(crate) fn throttled_cursor(
+        &self,
+        mode: ReadMode,
+        throttle: Option<Arc<dyn Throttle>>,
+    ) -> Result<TableCursor> {
+        let source = self.source(mode, throttle)?;
         Ok(source.layout.clone().cursor(source).lazy())
     }
 
@@ -200,13 +209,14 @@ impl Table {
     /// # Errors
     /// What opening the table finds; the cursor stays with the other one.
     pub fn take_over(&self, cursor: &mut TableCursor) -> Result<()> {
-        let source = self.source(cursor.source().mode)?;
+        let (mode, throttle) = (cursor.source().mode, cursor.source().throttle.clone());
+        let source = self.source(mode, throttle)?;
         cursor.replace(source.layout.clone(), source);
         Ok(())
     }
 
-    fn source(&self, mode: ReadMode) -> Result<CursorSource> {
-        Ok(CursorSource::new(self.inner.clone(), self.layout()?.clone(), mode))
+    fn source(&self, mode: ReadMode, throttle: Option<Arc<dyn Throttle>>) -> Result<CursorSource> {
+        Ok(CursorSource::new(self.inner.clone(), self.layout()?.clone(), mode, throttle))
     }
 
     /// Keys of the index root, ascending, each with about as many bytes of the file as lie between it and the one before.

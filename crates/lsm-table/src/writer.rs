@@ -7,7 +7,7 @@ use lsm_sst::{PrefixFilterOptions, TableBuilder};
 use lsm_types::{EntryRef, Level, RangeTombstone, Result, Slice, TableId};
 
 use crate::{
-    StagedTable, SuspendedTable, TableEnv,
+    StagedTable, SuspendedTable, TableEnv, Throttle,
     staged::{FileOutput, NewFile},
     suspended::complete,
 };
@@ -22,6 +22,7 @@ pub struct MultiWriter {
     dest: Level,
     level_count: u8,
     inputs: Vec<TableId>,
+    throttle: Option<Arc<dyn Throttle>>,
     open: Option<OpenTable>,
     done: Vec<StagedTable>,
 }
@@ -45,7 +46,13 @@ impl MultiWriter {
     /// A writer of tables as the settings for `level`, of `level_count` levels, say.
     pub fn new(env: &Arc<TableEnv>, level: Level, level_count: u8) -> Self {
         let (inputs, done) = (Vec::new(), Vec::new());
-        Self { env: env.clone(), level, dest: level, level_count, inputs, open: None, done }
+        Self { env: env.clone(), level, dest: level, level_count, inputs, throttle: None, open: None, done }
+    }
+
+    /// The same writer; `throttle` is asked before each piece that is written.
+    pub fn throttled(mut self, throttle: Arc<dyn Throttle>) -> Self {
+        self.throttle = Some(throttle);
+        self
     }
 
     /// Notes in every table which ones all of them together replace.
@@ -190,7 +197,7 @@ impl MultiWriter {
         let env = &self.env;
         let id = env.ids.next()?;
         let (superblock, transforms) = env.begin(id)?;
-        let (file, output) = NewFile::create(env, id)?;
+        let (file, output) = NewFile::create(env, id, self.throttle.clone())?;
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
         options.inputs.clone_from(&self.inputs);
         let scene = env.filters.scene();

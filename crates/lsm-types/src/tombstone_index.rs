@@ -116,6 +116,22 @@ impl TombstoneIndex {
         Stretch(self.cuts.left_of(key, &self.order))
     }
 
+    /// As [`TombstoneIndex::find`], for a key that lies in `from` or right of it: a walk over ascending keys compares each of
+    /// them about twice, whatever number of tombstones there are.
+    #[inline]
+    pub fn find_from(&self, from: Stretch, key: &[u8]) -> Stretch {
+        let rest = self.cuts.all.get(from.0..).unwrap_or_default();
+        let is_left = |cut: &Cut| cut.is_left_of(key, &self.order);
+        // Steps that double until one goes too far: what was passed lies left of the key.
+        let (mut passed, mut step) = (0, 1);
+        while rest.get(passed + step - 1).is_some_and(is_left) {
+            passed += step;
+            step *= 2;
+        }
+        let ahead = rest.get(passed..rest.len().min(passed + step - 1)).unwrap_or_default();
+        Stretch(from.0 + passed + ahead.partition_point(is_left))
+    }
+
     /// All stretches, from left to right; the first and the last one lie under nothing.
     pub fn stretches(&self) -> impl DoubleEndedIterator<Item = Stretch> + use<> {
         (0..=self.cuts.all.len()).map(Stretch)
@@ -353,7 +369,11 @@ mod tests {
                 assert_eq!(index.covering(key.as_bytes(), before), expected, "{key} below {before}");
                 assert_eq!(naive(&joined, key, before, order), expected, "joined, {key} below {before}");
             }
-            let (start, end) = index.around(index.find(key.as_bytes()));
+            let here = index.find(key.as_bytes());
+            for from in index.stretches().take_while(|from| from.0 <= here.0) {
+                assert_eq!(index.find_from(from, key.as_bytes()), here);
+            }
+            let (start, end) = index.around(here);
             assert!(start.is_left_of(key.as_bytes(), order) && !end.is_left_of(key.as_bytes(), order));
         }
         let mut stretches = index.stretches();

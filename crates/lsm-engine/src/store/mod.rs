@@ -29,7 +29,7 @@ use std::{
     },
 };
 
-use lsm_compaction_executor::{CompactionPool, InstallError, Parallelism};
+use lsm_compaction_executor::{CompactionPool, InstallError, Parallelism, RateLimiter};
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, Version, VersionEdit};
@@ -92,6 +92,8 @@ pub(crate) struct StoreInner {
     space: SpaceGate,
     /// Helps compactions; begun by the first that is worth splitting.
     pool: OnceLock<Option<Arc<dyn Spawner>>>,
+    /// Shared by the compactions of all trees.
+    limiter: Arc<RateLimiter>,
     /// Dropped behind everything else: nothing of ours touches the directory after it.
     _lock: Option<DirectoryLock>,
     /// Dropped last: says so.
@@ -203,6 +205,11 @@ impl Store {
     /// Holds back the removal of files until the guard is dropped: for tools that copy the directory. Guards nest.
     pub fn hold_deletions(&self) -> DeletionHold {
         DeletionHold::new(self.inner.clone())
+    }
+
+    /// Limits how fast the compactions of all trees read and write, taken together; its rate may be changed at any time.
+    pub fn compaction_limiter(&self) -> &Arc<RateLimiter> {
+        self.inner.limiter()
     }
 
     /// Files that are not needed any more.
@@ -358,6 +365,10 @@ impl StoreInner {
         let is_worth_it = threads > 1 && input_bytes / 2 >= segment_min_bytes;
         let pool = if is_worth_it { self.pool() } else { None };
         Parallelism { pool, threads, segment_min_bytes }
+    }
+
+    pub(crate) fn limiter(&self) -> &Arc<RateLimiter> {
+        &self.limiter
     }
 
     fn pool(&self) -> Option<Arc<dyn Spawner>> {

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use lsm_compaction_executor::RateLimiter;
 use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache};
@@ -300,6 +301,10 @@ fn assemble(
         is_closed: AtomicBool::new(false),
         pool: OnceLock::new(),
         space: SpaceGate::new(options.space),
+        limiter: options
+            .compaction_limiter
+            .clone()
+            .unwrap_or_else(|| Arc::new(RateLimiter::new(options.clock.clone(), 0))),
         reclaimer: Reclaimer::new(options.fs.clone(), options.clock.clone(), options.reclaim, exported),
         closed: ClosedOnDrop::default(),
         options,

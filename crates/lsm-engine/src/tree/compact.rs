@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
-    Job, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, Standard, run_job,
+    Job, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Standard, run_job,
 };
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, Major, MergePlan, Plan, PlanView, TreeShape, is_covered, validate,
@@ -16,7 +16,6 @@ use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result, SeqNo};
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
     CompactOptions, EngineError,
-    deletes::RunDeletes,
     options::DEFAULT_SEGMENT_MIN_BYTES,
     store::{Draft, Proposal, place_tables, relocate_tables, run_age},
     super_version::SuperVersion,
@@ -54,6 +53,11 @@ impl Tree {
         self.inner.compact(strategy, options, failpoints)
     }
 
+    /// Limits how fast the compactions of the store read and write; its rate may be changed at any time.
+    pub fn compaction_limiter(&self) -> &Arc<RateLimiter> {
+        self.inner.store.limiter()
+    }
+
     /// Bytes that `strategy` says must still be rewritten before the tree has the shape it wants; 0 for a strategy
     /// that does not say.
     pub fn compaction_debt(&self, strategy: &dyn CompactionStrategy) -> u64 {
@@ -87,10 +91,12 @@ impl TreeInner {
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
         self.check_changeable()?;
+        let cancel = self.stop.either(&options.cancel);
         let started = self.store.clock().monotonic_nanos();
         let shape = TreeShape::new(self.order.clone());
         let covered = self.remove_covered()?;
         for _ in 0..PLANNING_ROUNDS {
+            cancel.check()?;
             // Busy before levels: a job that ends in between leaves its inputs busy and gone, never free and there.
             let busy = self.busy.snapshot();
             let view = self.current.load_full();
@@ -111,6 +117,7 @@ impl TreeInner {
             }
             validate(&plan, &planning).map_err(ExecutorError::Refused)?;
             failpoints.hit("plan.done")?;
+            cancel.check()?;
             // Asked for before the lease: what is put off keeps nobody else away.
             let (plan, room) = match plan {
                 Plan::Merge(plan) => match self.store.make_room(plan, &planning) {
@@ -183,6 +190,7 @@ impl TreeInner {
                 plan.inputs.file_bytes(),
             ),
             cancel: self.stop.either(&options.cancel).child(),
+            limiter: self.store.limiter().clone(),
             failpoints: failpoints.clone(),
             output,
             lease,
@@ -218,7 +226,7 @@ impl TreeInner {
         let mut found = Vec::new();
         let Some((start, end)) = hull(inputs, &self.order) else { return Ok(found) };
         let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
-        let tables = view.deletes.iter().flat_map(RunDeletes::tables);
+        let tables = view.deletes.iter().flat_map(|run| run.reaching(&start, &end, &self.order));
         for table in tables.filter(|table| !ids.contains(&table.id())) {
             if let Some(index) = table.tombstones()? {
                 let reaching = index.tombstones().iter();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lsm_compaction_executor::{
-    Deletes, DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, StreamControl,
-    write_survivors,
+    Deletes, DropCounts, InstallError, NoFailpoints, Outside, OutsideContainer, StagingArea, Stoppable,
+    StreamControl, write_survivors,
 };
 use lsm_compaction_planner::{Cutter, OutputSpec};
 use lsm_iter::{Merge, Retention, Survivors};
@@ -97,10 +97,12 @@ impl TreeInner {
             Deletes::collect(tombstones, retention.watermark(), || outside_of_flush(view), &self.order);
         let outside = {
             let view = view.clone();
-            Outside::new(move || outside_of_flush(&view), cover, self.order.clone())
+            Outside::new(move || outside_of_flush(&view), Arc::new(cover), self.order.clone())
         };
         // Numbers stay: the bottom of the tree is the business of compaction.
         let retention = retention.clone().zeroing_below(SeqNo::ZERO);
+        let cancel = self.stop.either(&options.cancel);
+        let merge = Stoppable::new(merge, &cancel);
         let survivors = Survivors::new(merge, retention, outside, DropCounts::default());
         let mut survivors = survivors.folding(self.operator.clone());
         let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
@@ -108,7 +110,6 @@ impl TreeInner {
         self.set_filter_scene(view, None, output.dest, flushed);
         let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count());
         let mut cutter = Cutter::new(&output, &self.order);
-        let cancel = self.stop.either(&options.cancel);
         let control = StreamControl { cancel: &cancel, failpoints: &NoFailpoints };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
         let mut area = StagingArea::new();
