@@ -110,6 +110,7 @@ pub(crate) const OUTSIDE: &[Owned] = &[
     shared("zstd-safe", &["lsm-codec"]),
     owned("lz4_flex", &["lsm-codec"]),
     owned("aes-gcm", &["lsm-crypto"]),
+    owned("aws-lc-rs", &["lsm-crypto"]),
     owned("chacha20poly1305", &["lsm-crypto"]),
     owned("hkdf", &["lsm-crypto"]),
     shared("sha2", &["lsm-crypto"]),

@@ -289,9 +289,11 @@ impl FrameWriter {
         out: &mut Vec<u8>,
     ) -> Result<FrameMark, BlockError> {
         let (header, _) = source.admit(expect, frame, u32::MAX)?;
-        let unsealed = source.unseal(expect, &header, frame)?;
+        let mut room = Vec::new();
+        let is_in_room = source.unseal(expect, &header, frame, &mut room)?;
         let end = FrameHeader::LEN + header.unsealed_len() as usize;
-        let stored = unsealed.as_deref().or_else(|| frame.get(FrameHeader::LEN..end)).unwrap_or_default();
+        let in_frame = frame.get(FrameHeader::LEN..end).unwrap_or_default();
+        let stored = if is_in_room { &room } else { in_frame };
         let start = out.len();
         out.extend_from_slice(&[0; FrameHeader::LEN]);
         out.extend_from_slice(stored);
@@ -394,32 +396,36 @@ impl FrameReader {
         max_logical: u32,
     ) -> Result<OpenedFrame, BlockError> {
         let (header, codec) = self.admit(expect, frame, max_logical)?;
-        let unsealed = self.unseal(expect, &header, frame)?;
+        let mut block = Vec::new();
         let payload = if codec == Codec::None {
             let end = FrameHeader::LEN + header.unsealed_len() as usize;
-            unsealed.map_or_else(|| frame.slice(FrameHeader::LEN..end), Slice::from)
+            let is_in_block = self.unseal(expect, &header, frame, &mut block)?;
+            if is_in_block { Slice::from(block) } else { frame.slice(FrameHeader::LEN..end) }
         } else {
-            let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
-            let stored = unsealed.as_deref().unwrap_or(stored);
+            let mut room = decoder.take_room();
+            let is_in_room = self.unseal(expect, &header, frame, &mut room)?;
+            let in_frame = frame.get(FrameHeader::LEN..).unwrap_or_default();
+            let stored = if is_in_room { &room } else { in_frame };
             let (at, kind) = (self.identity.at(expect.handle.offset), expect.kind);
             let wrap = |source| BlockError::Codec { at, kind, source };
-            let mut block = Vec::new();
             // The length was held against the cap and the caller's limit when the frame was admitted.
             decoder.decompress(codec, stored, &mut block, header.logical_len as usize).map_err(wrap)?;
+            decoder.keep_room(room);
             Slice::from(block)
         };
         let mark = FrameMark::new(&header, expect.handle);
         Ok(OpenedFrame { encoding: header.encoding, ordinal: header.ordinal, payload, mark })
     }
 
-    /// Opens a sealed payload, before any decompressor sees it; of a plain one, makes the payload check. Returns the
-    /// payload of a sealed frame, still compressed.
+    /// Opens a sealed payload into `out`, before any decompressor sees it; of a plain one, makes the payload check. Says
+    /// whether the payload is in `out` now, still compressed; otherwise it stands in the frame.
     pub(crate) fn unseal(
         &self,
         expect: &Expect,
         header: &FrameHeader,
         frame: &[u8],
-    ) -> Result<Option<Vec<u8>>, BlockError> {
+        out: &mut Vec<u8>,
+    ) -> Result<bool, BlockError> {
         let Expect { kind, handle, .. } = *expect;
         let at = self.identity.at(handle.offset);
         let cover = Cover::of(kind);
@@ -428,14 +434,14 @@ impl FrameReader {
             if header.is_sealed() && cover == Cover::Sealed {
                 return Err(BlockError::Sealed { at, kind });
             }
-            return Ok(None);
+            return Ok(false);
         };
         let tampered = BlockError::Tampered { at, kind, key: seal.key() };
         if !header.is_sealed() {
             return Err(tampered);
         }
-        if let Ok(unsealed) = seal.open(header, frame.get(FrameHeader::LEN..).unwrap_or_default()) {
-            return Ok(unsealed);
+        if let Ok(is_out) = seal.open(header, frame.get(FrameHeader::LEN..).unwrap_or_default(), out) {
+            return Ok(is_out);
         }
         // The check needs no key, so it tells damage from changes by somebody who recomputed it.
         self.check_payload(expect, header, frame)?;

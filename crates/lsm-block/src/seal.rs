@@ -81,13 +81,17 @@ impl Seal {
         Ok(key)
     }
 
-    pub(crate) fn new(superblock: &Superblock, suite: Suite, key: &FileKey) -> Arc<Self> {
+    pub(crate) fn new(
+        superblock: &Superblock,
+        suite: Suite,
+        key: &FileKey,
+    ) -> Result<Arc<Self>, CryptoError> {
         let context = context(superblock, suite);
-        Arc::new(Self {
-            sealer: Sealer::new(suite, key),
+        Ok(Arc::new(Self {
+            sealer: Sealer::new(suite, key)?,
             file: AssociatedData::of_file(&context),
             superblock: superblock.bound_bytes(),
-        })
+        }))
     }
 
     pub(crate) fn key(&self) -> KeyId {
@@ -113,17 +117,22 @@ impl Seal {
         Ok(())
     }
 
-    /// Opens a stored payload and returns it without its tag; a payload that is only vouched for is compared and not
-    /// returned.
-    pub(crate) fn open(&self, header: &FrameHeader, stored: &[u8]) -> Result<Option<Vec<u8>>, CryptoError> {
+    /// Opens a stored payload into `out`, which then holds it without its tag, and nothing else. `false` for a payload
+    /// that is only vouched for: it is compared, and `out` left alone.
+    pub(crate) fn open(
+        &self,
+        header: &FrameHeader,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, CryptoError> {
         let (block, tag) = stored.split_last_chunk::<TAG_LEN>().ok_or(CryptoError::BrokenSeal)?;
         if Cover::of(header.kind) == Cover::Vouched {
-            self.sealer.open(header.ordinal, self.data(header, block).as_bytes(), &mut [], tag)?;
-            return Ok(None);
+            self.sealer.open(header.ordinal, self.data(header, block).as_bytes(), (&[], tag), &mut [])?;
+            return Ok(false);
         }
-        let mut block = Vec::from(block);
-        self.sealer.open(header.ordinal, self.data(header, &[]).as_bytes(), &mut block, tag)?;
-        Ok(Some(block))
+        out.resize(block.len(), 0);
+        self.sealer.open(header.ordinal, self.data(header, &[]).as_bytes(), (block, tag), out)?;
+        Ok(true)
     }
 
     /// What is authenticated along with a frame: its place and shape. The frame that everything else hangs from binds
@@ -198,7 +207,8 @@ impl Superblock {
             Seal::draw(&self, encryption).map_err(|source| BlockError::Key { at, source })?;
         let suite = sealing.suite;
         self.sealing = Some(sealing);
-        let transforms = Transforms::sealed(self.checksum, Seal::new(&self, suite, &key));
+        let seal = Seal::new(&self, suite, &key).map_err(|source| BlockError::Key { at, source })?;
+        let transforms = Transforms::sealed(self.checksum, seal);
         Ok((self, transforms))
     }
 }

@@ -174,9 +174,10 @@ impl Superblock {
             },
             (Some(sealing), None) => Err(BlockError::KeyRequired { at, key: sealing.key }),
             (Some(sealing), Some(encryption)) => {
-                let key = Seal::fetch(self, sealing, &*encryption.keys)
+                let seal = Seal::fetch(self, sealing, &*encryption.keys)
+                    .and_then(|key| Seal::new(self, sealing.suite, &key))
                     .map_err(|source| BlockError::Key { at, source })?;
-                Ok(Transforms::sealed(self.checksum, Seal::new(self, sealing.suite, &key)))
+                Ok(Transforms::sealed(self.checksum, seal))
             }
         }
     }

@@ -1,13 +1,18 @@
 //! Decompressing one block into exactly the space its header promises.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use crate::{Codec, CodecError, lz4, zstd};
+
+/// Bytes of working memory that a decoder keeps at most.
+const ROOM_MAX: usize = 128 << 10;
 
 /// Decompresses blocks; owns the contexts of the codecs.
 #[derive(Default)]
 pub struct Decoder {
     zstd: zstd::Decompressor,
+    room: Vec<u8>,
 }
 
 impl Decoder {
@@ -36,6 +41,20 @@ impl Decoder {
             out.clear();
         }
         result
+    }
+
+    /// Working memory, for stored bytes that have to be made before they can be decompressed. Holds whatever it held.
+    #[inline]
+    pub fn take_room(&mut self) -> Vec<u8> {
+        mem::take(&mut self.room)
+    }
+
+    /// Takes the memory back, for the next block; much of it is let go.
+    #[inline]
+    pub fn keep_room(&mut self, room: Vec<u8>) {
+        if room.capacity() <= ROOM_MAX {
+            self.room = room;
+        }
     }
 
     fn fill(

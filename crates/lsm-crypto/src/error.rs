@@ -35,6 +35,12 @@ pub enum CryptoError {
         /// The number of the key asked for.
         key: KeyId,
     },
+    /// The library of the cipher could not be set up.
+    #[error("the cipher of key {key} could not be set up")]
+    NoCipher {
+        /// The number of the key.
+        key: KeyId,
+    },
     /// A key that new files get cannot be dropped.
     #[error("new files get key {key}; let them get another one first")]
     InUse {
@@ -64,6 +70,7 @@ impl Fault for CryptoError {
             Self::WrongKey { .. } => ErrorKind::WrongKey,
             Self::UnknownKey { .. } | Self::CannotUnwrap { .. } => ErrorKind::UnknownKey,
             Self::Provider { .. } => ErrorKind::KeyRequired,
+            Self::NoCipher { .. } => ErrorKind::Unsupported,
             Self::InUse { .. } | Self::TooLong { .. } | Self::WrappedTooLong { .. } => {
                 ErrorKind::InvalidArgument
             }

@@ -1,7 +1,7 @@
 //! Sealing of files of the `lsm` storage engine: everything about keys and ciphers, nothing about files or frames.
 //!
 //! Each file has a key of its own ([`FileKey`]), derived from a master key that a [`KeyProvider`] holds, or unwrapped
-//! by it. A [`Sealer`] expands that key once per open file and then seals blocks in place. The nonce of a block is its
+//! by it. A [`Sealer`] expands that key once per open file and then seals and opens blocks. The nonce of a block is its
 //! ordinal in the file, so nonces are neither stored nor drawn at random, and no number of blocks under one master
 //! key wears it out. What a block is and where it belongs is bound by [`AssociatedData`]. The bytes and the threat
 //! model are described in `docs/format/crypto.md`.
@@ -21,14 +21,15 @@
 //!     salt: [3; 32],
 //! };
 //! let key = keys.file_key(KeyId::new(1), &context, None)?;
-//! let sealer = Sealer::new(context.suite, &key);
+//! let sealer = Sealer::new(context.suite, &key)?;
 //! let data = AssociatedData::of_file(&context).for_block(1, 1, 0, 0, [4, 4]);
 //!
 //! let mut block = *b"rows";
 //! let tag = sealer.seal(0, data.as_bytes(), &mut block)?;
 //! assert_ne!(&block, b"rows");
-//! sealer.open(0, data.as_bytes(), &mut block, &tag)?;
-//! assert_eq!(&block, b"rows");
+//! let mut opened = [0; 4];
+//! sealer.open(0, data.as_bytes(), (&block, &tag), &mut opened)?;
+//! assert_eq!(&opened, b"rows");
 //! # Ok::<(), lsm_crypto::CryptoError>(())
 //! ```
 #![no_std]
@@ -37,6 +38,8 @@ extern crate alloc;
 
 mod associated;
 mod chain;
+#[cfg_attr(not(feature = "aws-lc"), path = "cipher_portable.rs")]
+mod cipher;
 mod context;
 mod encryption;
 mod error;

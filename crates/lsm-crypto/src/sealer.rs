@@ -1,15 +1,9 @@
-//! Sealing and opening blocks in place.
+//! Sealing and opening blocks.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::sync::Arc;
 use core::fmt;
 
-use aes_gcm::{
-    Aes256Gcm,
-    aead::{AeadInOut, KeyInit},
-};
-use chacha20poly1305::ChaCha20Poly1305;
-
-use crate::{CryptoError, FileKey, KeyId, NonceAudit, Suite};
+use crate::{CryptoError, FileKey, KeyId, NonceAudit, Suite, cipher::Cipher};
 
 /// Bytes that a seal adds to a block.
 pub const TAG_LEN: usize = 16;
@@ -26,21 +20,15 @@ pub struct Sealer {
     audit: Option<Arc<dyn NonceAudit>>,
 }
 
-/// Both wipe their state when dropped. Boxed, because one is fourteen times the other.
-enum Cipher {
-    Aes(Box<Aes256Gcm>),
-    ChaCha(Box<ChaCha20Poly1305>),
-}
-
 impl Sealer {
     /// Expands the key of a file.
-    pub fn new(suite: Suite, key: &FileKey) -> Self {
-        let bytes = (&*key.key).into();
-        let cipher = match suite {
-            Suite::Aes256Gcm => Cipher::Aes(Box::new(Aes256Gcm::new(bytes))),
-            Suite::ChaCha20Poly1305 => Cipher::ChaCha(Box::new(ChaCha20Poly1305::new(bytes))),
-        };
-        Self { cipher, prefix: key.prefix, id: key.id(), check: key.check(), audit: key.audit.clone() }
+    ///
+    /// # Errors
+    /// [`CryptoError::NoCipher`] where the cipher's library has no memory for it.
+    pub fn new(suite: Suite, key: &FileKey) -> Result<Self, CryptoError> {
+        let id = key.id();
+        let cipher = Cipher::new(suite, &key.key).ok_or(CryptoError::NoCipher { key: id })?;
+        Ok(Self { cipher, prefix: key.prefix, id, check: key.check(), audit: key.audit.clone() })
     }
 
     /// Number of the master key behind it.
@@ -58,27 +46,25 @@ impl Sealer {
         if let Some(audit) = &self.audit {
             audit.spent(self.check, nonce);
         }
-        let (nonce, len) = ((&nonce).into(), block.len());
-        let sealed = match &self.cipher {
-            Cipher::Aes(cipher) => cipher.encrypt_inout_detached(nonce, data, block.into()),
-            Cipher::ChaCha(cipher) => cipher.encrypt_inout_detached(nonce, data, block.into()),
-        };
-        sealed.map(Into::into).map_err(|_| CryptoError::TooLong { len })
+        let len = block.len();
+        self.cipher.seal(nonce, data, block).ok_or(CryptoError::TooLong { len })
     }
 
-    /// Opens `block` in place.
+    /// Opens the block `sealed` into `out`, which is as long, in one pass; `sealed` stays what it is.
     ///
     /// # Errors
-    /// [`CryptoError::BrokenSeal`] if the block, its number or its associated data are not those sealed; `block` is
-    /// then ciphertext or garbage, never plaintext.
-    pub fn open(&self, ordinal: u32, data: &[u8], block: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
-        let nonce = self.nonce(ordinal);
-        let (nonce, tag) = ((&nonce).into(), tag.into());
-        let opened = match &self.cipher {
-            Cipher::Aes(cipher) => cipher.decrypt_inout_detached(nonce, data, block.into(), tag),
-            Cipher::ChaCha(cipher) => cipher.decrypt_inout_detached(nonce, data, block.into(), tag),
-        };
-        opened.map_err(|_| CryptoError::BrokenSeal)
+    /// [`CryptoError::BrokenSeal`] if the block, its number or its associated data are not those sealed; nothing of the
+    /// block is then in `out`.
+    pub fn open(
+        &self,
+        ordinal: u32,
+        data: &[u8],
+        (sealed, tag): (&[u8], &Tag),
+        out: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        debug_assert_eq!(sealed.len(), out.len(), "a block is as long as its seal");
+        let opened = self.cipher.open(self.nonce(ordinal), data, (sealed, tag), out);
+        opened.ok_or(CryptoError::BrokenSeal)
     }
 
     /// The file's prefix, four zeros, the ordinal, little-endian. Prefix and key are the file's own, so a nonce

@@ -225,9 +225,11 @@ impl<'a> LogScanner<'a> {
         };
         let expect = Expect { kind: header.kind, ordinal: None, handle: Handle { offset, len } };
         let (header, _) = self.reader.admit(&expect, bytes, u32::MAX)?;
-        let payload = match self.reader.unseal(&expect, &header, bytes)? {
-            Some(payload) => Cow::Owned(payload),
-            None => Cow::Borrowed(bytes.get(FrameHeader::LEN..).unwrap_or_default()),
+        let mut opened = Vec::new();
+        let payload = if self.reader.unseal(&expect, &header, bytes, &mut opened)? {
+            Cow::Owned(opened)
+        } else {
+            Cow::Borrowed(bytes.get(FrameHeader::LEN..).unwrap_or_default())
         };
         Ok(Frame { piece, ordinal: header.ordinal, payload, end: offset + u64::from(len) })
     }
