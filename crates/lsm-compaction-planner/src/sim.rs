@@ -297,6 +297,7 @@ impl Sim {
             directory: DirectoryHandle::default(),
             filter_kind: 0,
             global_seqno: SeqNo::ZERO,
+            references: lsm_types::ValueReferences::new(),
             tail_len: 0,
         };
         self.contents.insert(id, entries);

@@ -1,4 +1,4 @@
-//! The file `CURRENT`: which manifest generation is in use (`docs/format/manifest.md`, section 6; D-42).
+//! The file `CURRENT`: which manifest generation is in use (`docs/format/manifest.md`, section 7; D-42).
 //!
 //! | bytes  | field             | encoding                                     |
 //! |--------|-------------------|----------------------------------------------|

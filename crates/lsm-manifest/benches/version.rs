@@ -50,6 +50,7 @@ fn table(id: u64, slot: u64) -> Arc<TableDescriptor> {
         directory: DirectoryHandle { offset: 60 << 20, len: 500 },
         filter_kind: 1,
         global_seqno: SeqNo::ZERO,
+        references: lsm_types::ValueReferences::new(),
         tail_len: 0,
     })
 }

@@ -1,6 +1,9 @@
 //! Applying an edit: copies the chunks it touches and nothing else.
 
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lsm_types::{KeyOrder, Level, MAX_NAME_LEN, RunId, TableId, TreeId};
 
@@ -25,6 +28,7 @@ pub(crate) fn replay(mut catalog: Catalog, edit: &VersionEdit) -> Result<Catalog
         }
     }
     let change = apply(&catalog, trees, edit)?;
+    change.check_vlogs()?;
     catalog.commit(change);
     Ok(catalog)
 }
@@ -41,6 +45,7 @@ fn apply(
             places: BTreeMap::new(),
             reserved_ids: catalog.reserved_ids,
             without_sync: catalog.without_sync,
+            touched: BTreeSet::new(),
         },
     };
     for step in &edit.database {
@@ -91,11 +96,28 @@ impl Draft<'_> {
                 }
                 let version = self.version(tree)?;
                 version.max_seqno = version.max_seqno.max(Some(table.seqnos.max));
+                version.vlogs.refer(&table.references)?;
+                self.change.touched.extend(table.references.iter().map(|(vlog, _)| (tree, vlog)));
                 let place =
                     Place { tree, level: *level, run: *run, table: table.clone(), is_exported: false };
                 self.insert(place, &order)
             }
-            TreeEdit::RemoveTable { id } => self.remove(tree, *id, &order).map(|_| ()),
+            TreeEdit::RemoveTable { id } => {
+                let table = self.remove(tree, *id, &order)?;
+                self.version(tree)?.vlogs.release(&table.references)?;
+                self.change.touched.extend(table.references.iter().map(|(vlog, _)| (tree, vlog)));
+                Ok(())
+            }
+            TreeEdit::AddVlog { vlog } => {
+                if vlog.id.get() >= self.change.reserved_ids {
+                    return Err(ManifestError::UnreservedVlog { vlog: vlog.id });
+                }
+                if self.place(TableId::new(vlog.id.get())).is_some() {
+                    return Err(ManifestError::VlogExists { vlog: vlog.id });
+                }
+                self.version(tree)?.vlogs.add(vlog.clone())
+            }
+            TreeEdit::RemoveVlog { id } => self.version(tree)?.vlogs.remove(*id),
             TreeEdit::MoveTable { id, level, run } => {
                 let is_exported = self.place(*id).is_some_and(|place| place.is_exported);
                 let table = self.remove(tree, *id, &order)?;

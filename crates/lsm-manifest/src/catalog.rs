@@ -1,10 +1,14 @@
 //! The versions of all trees of a database.
 
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
-use lsm_types::{KeyOrder, Level, RunId, TableId, TreeId};
+use lsm_types::{KeyOrder, Level, RunId, TableId, TreeId, ValueUsage, VlogId};
 
-use crate::{ManifestError, TableDescriptor, Version, VersionEdit, apply};
+use crate::{LiveVlog, ManifestError, TableDescriptor, TreeEdit, Version, VersionEdit, apply};
 
 /// Where a table stands, and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub struct Catalog {
     pub(crate) places: BTreeMap<TableId, Place>,
     pub(crate) reserved_ids: u64,
     pub(crate) without_sync: bool,
-    file_bytes: u64,
+    pub(crate) table_bytes: u64,
 }
 
 impl Catalog {
@@ -82,9 +86,10 @@ impl Catalog {
         self.places.len()
     }
 
-    /// Length of the files of all tables of all trees, in bytes.
+    /// Length of the files of all tables and value logs of all trees, in bytes.
     pub fn file_bytes(&self) -> u64 {
-        self.file_bytes
+        let vlogs = self.trees.values().map(|version| version.vlogs.file_bytes());
+        vlogs.fold(self.table_bytes, u64::wrapping_add)
     }
 
     /// Tells the order of a tree's keys. Byte order until told.
@@ -122,6 +127,24 @@ impl Catalog {
         apply::preview(self, edit)
     }
 
+    /// As [`Catalog::preview`] for an edit that is to be made: steps are added to `edit` that remove the value logs it leaves
+    /// without a reference.
+    ///
+    /// # Errors
+    /// `VlogSums` when tables would refer to more of a value log than it holds; as [`Catalog::preview`].
+    pub fn preview_whole(&self, edit: &mut VersionEdit) -> Result<Change, ManifestError> {
+        let change = self.preview(edit)?;
+        let dead: Vec<_> = change.dead_vlogs().collect();
+        if dead.is_empty() {
+            change.check_vlogs()?;
+            return Ok(change);
+        }
+        edit.trees.extend(dead.into_iter().map(|(tree, id)| (tree, TreeEdit::RemoveVlog { id })));
+        let change = self.preview(edit)?;
+        change.check_vlogs()?;
+        Ok(change)
+    }
+
     /// Takes over what [`Catalog::preview`] computed from this very state.
     pub fn commit(&mut self, change: Change) {
         self.reserved_ids = change.reserved_ids;
@@ -135,7 +158,7 @@ impl Catalog {
                 None => self.places.remove(&id),
             };
             let removed = before.map_or(0, |place| place.table.file_len);
-            self.file_bytes = self.file_bytes.wrapping_add(added).wrapping_sub(removed);
+            self.table_bytes = self.table_bytes.wrapping_add(added).wrapping_sub(removed);
         }
     }
 }
@@ -159,6 +182,8 @@ pub struct Change {
     pub(crate) places: BTreeMap<TableId, Option<Place>>,
     pub(crate) reserved_ids: u64,
     pub(crate) without_sync: bool,
+    /// Value logs that lost or gained references.
+    pub(crate) touched: BTreeSet<(TreeId, VlogId)>,
 }
 
 impl Change {
@@ -173,6 +198,26 @@ impl Change {
             Some(place) => place.as_ref().map(|place| &place.table),
             None => catalog.table(id),
         }
+    }
+
+    /// Value logs that nothing refers to any more after the edit. An edit is whole when it removes them.
+    pub fn dead_vlogs(&self) -> impl Iterator<Item = (TreeId, VlogId)> {
+        let is_dead = |log: &LiveVlog| log.live == ValueUsage::default();
+        self.touched.iter().filter(move |at| self.vlog(at).is_some_and(is_dead)).copied()
+    }
+
+    /// Whether no value log is left that nothing refers to, or that is referred to for more than it holds.
+    pub(crate) fn check_vlogs(&self) -> Result<(), ManifestError> {
+        let is_wrong =
+            |log: &LiveVlog| log.live.entries == 0 || log.vlog.total.checked_sub(log.live).is_none();
+        match self.touched.iter().find(|at| self.vlog(at).is_some_and(is_wrong)) {
+            Some((_, vlog)) => Err(ManifestError::VlogSums { vlog: *vlog }),
+            None => Ok(()),
+        }
+    }
+
+    fn vlog(&self, (tree, id): &(TreeId, VlogId)) -> Option<&LiveVlog> {
+        self.trees.get(tree)?.vlogs.get(*id)
     }
 
     /// The next version of a tree; `None` when the edit does not touch it.

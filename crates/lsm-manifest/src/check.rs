@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 
 use alloc::collections::BTreeSet;
-use lsm_types::{KeyOrder, TreeId};
+use lsm_types::{KeyOrder, TreeId, ValueReferences};
 
 use crate::{Catalog, ManifestError, Run, TableDescriptor, Version};
 
@@ -22,7 +22,7 @@ impl Catalog {
             return Err(ManifestError::Inconsistent { tree, rule: "a table is known that stands nowhere" });
         }
         let sum = self.places.values().fold(0_u64, |sum, place| sum.wrapping_add(place.table.file_len));
-        if sum != self.file_bytes() {
+        if sum != self.table_bytes {
             let tree = self.trees.keys().next().copied().unwrap_or_default();
             return Err(ManifestError::Inconsistent { tree, rule: "the lengths of tables have another sum" });
         }
@@ -53,7 +53,28 @@ fn check_tree(catalog: &Catalog, tree: TreeId, version: &Version) -> Result<usiz
             }
         }
     }
+    check_vlogs(catalog, tree, version)?;
     Ok(tables)
+}
+
+/// Holds what is known to be live against a recount.
+fn check_vlogs(catalog: &Catalog, tree: TreeId, version: &Version) -> Result<(), ManifestError> {
+    let inconsistent = |rule| ManifestError::Inconsistent { tree, rule };
+    version.vlogs.check().map_err(inconsistent)?;
+    let mut counted = ValueReferences::new();
+    for (_, table) in version.levels.tables() {
+        counted.add(&table.references).map_err(|_| inconsistent("references pass 2^64"))?;
+    }
+    let known = version.vlogs.iter().map(|log| (log.vlog.id, log.live));
+    if !known.eq(counted.iter()) {
+        return Err(inconsistent("what is live of value logs is not what tables refer to"));
+    }
+    let reserved = version.vlogs.iter().all(|log| log.vlog.id.get() < catalog.reserved_ids);
+    let is_table = |id: u64| catalog.place(lsm_types::TableId::new(id)).is_some();
+    if !reserved || version.vlogs.iter().any(|log| is_table(log.vlog.id.get())) {
+        return Err(inconsistent("a value log's number was never reserved, or is a table's"));
+    }
+    Ok(())
 }
 
 fn is_in_order(run: &Run, order: &KeyOrder) -> bool {

@@ -5,5 +5,6 @@ mod descriptor;
 mod edit;
 mod fields;
 mod record;
+mod vlog;
 
 pub use record::{Record, RecordHead, SnapshotBegin};

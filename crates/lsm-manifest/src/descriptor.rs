@@ -1,6 +1,6 @@
 //! What the manifest says about a table: all that planning and serving need, so that opening a tree opens no table.
 
-use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, SeqNo, TableId, UnixNanos};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, SeqNo, TableId, UnixNanos, ValueReferences};
 
 /// Smallest and largest sequence number, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -110,6 +110,8 @@ pub struct TableDescriptor {
     pub filter_kind: u8,
     /// What is added to the numbers in the file; already in the numbers here. The file says the same.
     pub global_seqno: SeqNo,
+    /// What of value logs its entries refer to.
+    pub references: ValueReferences,
 }
 
 impl TableDescriptor {

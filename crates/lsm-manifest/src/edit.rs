@@ -2,9 +2,9 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use lsm_types::{Level, RunId, SeqNo, TableId, TreeId};
+use lsm_types::{Level, RunId, SeqNo, TableId, TreeId, VlogId};
 
-use crate::{TableDescriptor, TreeIdentity, Watermark};
+use crate::{TableDescriptor, TreeIdentity, VlogDescriptor, Watermark};
 
 /// A change to one tree. Within an edit, changes apply in order.
 #[non_exhaustive]
@@ -46,6 +46,16 @@ pub enum TreeEdit {
     ExportTable {
         /// Its number.
         id: TableId,
+    },
+    /// A new value log. Comes before the tables that refer to it.
+    AddVlog {
+        /// All about it.
+        vlog: Arc<VlogDescriptor>,
+    },
+    /// A value log leaves that no table refers to any more.
+    RemoveVlog {
+        /// Its number.
+        id: VlogId,
     },
     /// New reads at or below the bound are refused from now on, and changes up to it may be gone; never lowers.
     RaiseFloor(SeqNo),

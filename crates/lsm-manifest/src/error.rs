@@ -1,7 +1,7 @@
 //! Why a manifest value cannot be built.
 
 use lsm_types::{
-    CorruptionKind, EditIndex, ErrorKind, Fault, Level, RunId, TableId, TreeId, reader::ReadError,
+    CorruptionKind, EditIndex, ErrorKind, Fault, Level, RunId, TableId, TreeId, VlogId, reader::ReadError,
 };
 
 /// Why an edit does not apply, or bytes do not decode.
@@ -68,11 +68,41 @@ pub enum ManifestError {
         /// The table.
         table: TableId,
     },
+    /// The edit, or a table, names a value log that is not there.
+    #[error("value log {vlog} is not in the tree")]
+    UnknownVlog {
+        /// The value log.
+        vlog: VlogId,
+    },
+    /// The edit adds a value log whose number is taken.
+    #[error("edit adds value log {vlog}, whose number is taken")]
+    VlogExists {
+        /// The value log.
+        vlog: VlogId,
+    },
+    /// The edit removes a value log that tables refer to.
+    #[error("edit removes value log {vlog}, which tables refer to")]
+    VlogInUse {
+        /// The value log.
+        vlog: VlogId,
+    },
+    /// The edit leaves a value log that nothing refers to, or more references to one than it holds.
+    #[error("edit leaves wrong sums of value log {vlog}")]
+    VlogSums {
+        /// The value log.
+        vlog: VlogId,
+    },
     /// Numbers that only grow were to shrink.
     #[error("edit takes {what} back")]
     Regression {
         /// Which number.
         what: &'static str,
+    },
+    /// The edit adds a value log under a number that was not reserved before.
+    #[error("edit adds value log {vlog}, whose number was never reserved")]
+    UnreservedVlog {
+        /// The value log.
+        vlog: VlogId,
     },
     /// The edit adds a table under a number that was not reserved before.
     #[error("edit adds table {table}, whose number was never reserved")]

@@ -31,6 +31,7 @@ mod run;
 mod salvage;
 mod snapshot;
 mod version;
+mod vlogs;
 
 pub use catalog::{Catalog, Change};
 pub use codec::{Record, RecordHead, SnapshotBegin};
@@ -43,3 +44,4 @@ pub use run::{Chunk, Run, Tables};
 pub use salvage::{Lost, LostEdits, Salvage, Salvaged};
 pub use snapshot::{SNAPSHOT_CHUNK_MAX, SnapshotDigest, write_snapshot};
 pub use version::{TreeIdentity, Version, Watermark};
+pub use vlogs::{LiveVlog, VlogDescriptor, Vlogs};

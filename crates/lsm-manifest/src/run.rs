@@ -441,6 +441,7 @@ mod tests {
             directory: DirectoryHandle::default(),
             filter_kind: 0,
             global_seqno: SeqNo::ZERO,
+            references: lsm_types::ValueReferences::new(),
             tail_len: 0,
         })
     }

@@ -112,6 +112,7 @@ impl<'a> Salvage<'a> {
     /// What was found. The end of the file was reached.
     pub fn finish(mut self) -> Salvaged {
         self.done.lost.snapshot |= !self.is_complete;
+        self.remove_dead_vlogs();
         self.done
     }
 
@@ -143,8 +144,12 @@ impl<'a> Salvage<'a> {
             self.step(&single);
         }
         for (tree, step) in &edit.trees {
-            if let TreeEdit::AddTable { table, .. } = step {
-                self.done.catalog.reserve(table.id.get().saturating_add(1));
+            match step {
+                TreeEdit::AddTable { table, .. } => {
+                    self.done.catalog.reserve(table.id.get().saturating_add(1));
+                }
+                TreeEdit::AddVlog { vlog } => self.done.catalog.reserve(vlog.id.get().saturating_add(1)),
+                _ => {}
             }
             let single = VersionEdit { database: Vec::new(), trees: [(*tree, step.clone())].into() };
             if !self.applies(&single)
@@ -157,6 +162,16 @@ impl<'a> Salvage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Takes out value logs that no table refers to: the step that did, or the table, is lost.
+    fn remove_dead_vlogs(&mut self) {
+        let mut edit = VersionEdit::default();
+        for (tree, version) in self.done.catalog.trees() {
+            let dead = version.vlogs.iter().filter(|log| log.live.entries == 0);
+            dead.for_each(|log| edit.push(tree, TreeEdit::RemoveVlog { id: log.vlog.id }));
+        }
+        self.step(&edit);
     }
 
     fn applies(&self, edit: &VersionEdit) -> bool {
@@ -214,7 +229,9 @@ impl Catalog {
             edit.push(tree, TreeEdit::ChangesFrom(newest.next()));
         }
         edit.push(tree, TreeEdit::RemoveTable { id: table });
-        self.apply_in_place(&edit)
+        let change = self.preview_whole(&mut edit)?;
+        self.commit(change);
+        Ok(())
     }
 
     /// Promises that no file number below `bound` is given out again.

@@ -43,7 +43,10 @@ impl Catalog {
         });
         let without_sync = self.without_sync.then_some(DatabaseEdit::WithoutSync);
         let contents = self.trees.iter().flat_map(|(tree, version)| {
-            numbers(version).chain(levels(version)).map(move |step| Step::Tree(*tree, step))
+            numbers(version)
+                .chain(vlogs(version))
+                .chain(levels(version))
+                .map(move |step| Step::Tree(*tree, step))
         });
         let exported = self.exported().filter_map(|id| {
             let (tree, _, _) = self.place(id)?;
@@ -69,10 +72,13 @@ impl Step {
     fn len_max(&self) -> usize {
         /// Tag, length and the numbers of any step.
         const FIXED: usize = 64;
+        /// All fields of a value log, each with id and length, numbers at their longest.
+        const VLOG_MAX: usize = 256;
         FIXED
             + match self {
                 Self::Database(DatabaseEdit::CreateTree { identity, .. }) => identity.comparator.len(),
                 Self::Tree(_, TreeEdit::AddTable { table, .. }) => descriptor_len_max(table),
+                Self::Tree(_, TreeEdit::AddVlog { .. }) => VLOG_MAX,
                 Self::Tree(_, TreeEdit::MergeOperator(name)) => name.len(),
                 Self::Tree(_, TreeEdit::Watermark(watermark)) => {
                     watermark.token.as_ref().map_or(0, |token| token.len())
@@ -87,7 +93,9 @@ fn descriptor_len_max(table: &TableDescriptor) -> usize {
     const FIXED: usize = 512;
     let entries = table.entries.as_ref().map_or(0, |range| range.min.len() + range.max.len());
     let cut = |key: Option<&lsm_types::Slice>| key.map_or(0, |key| key.len());
-    FIXED + entries + cut(table.coverage_start.key()) + cut(table.coverage_end.key())
+    // A number and three sums for each value log.
+    let references = table.references.files() * 4 * lsm_types::varint::MAX_LEN;
+    FIXED + references + entries + cut(table.coverage_start.key()) + cut(table.coverage_end.key())
 }
 
 /// The numbers and names of a tree that are not as in a new one.
@@ -103,6 +111,10 @@ fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
     let floors = floor.into_iter().chain(changes);
     let numbers = floors.chain(version.max_seqno.map(TreeEdit::MaxSeqNo)).chain(watermark);
     numbers.chain(operator)
+}
+
+fn vlogs(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {
+    version.vlogs.iter().map(|log| TreeEdit::AddVlog { vlog: Arc::clone(&log.vlog) })
 }
 
 fn levels(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use lsm_types::{MAX_NAME_LEN, SeqNo, Slice};
 
-use crate::{Levels, ManifestError};
+use crate::{Levels, ManifestError, Vlogs};
 
 /// Fewest levels of a tree.
 pub(crate) const LEVELS_MIN: u8 = 2;
@@ -53,6 +53,8 @@ pub struct Version {
     pub identity: TreeIdentity,
     /// Its tables.
     pub levels: Levels,
+    /// Its value logs.
+    pub vlogs: Vlogs,
     /// New reads at or below this bound are refused.
     pub retention_floor: SeqNo,
     /// All changes numbered at or above this are there as they were written.
@@ -71,6 +73,7 @@ impl Version {
         Self {
             levels: Levels::empty(identity.level_count),
             identity,
+            vlogs: Vlogs::default(),
             retention_floor: SeqNo::ZERO,
             changes_from: SeqNo::ZERO,
             max_seqno: None,

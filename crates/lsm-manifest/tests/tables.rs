@@ -39,6 +39,7 @@ fn table(nth: u16, reach: u16, edit: u64) -> Arc<TableDescriptor> {
         directory: DirectoryHandle::default(),
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
+        references: lsm_types::ValueReferences::new(),
         tail_len: 0,
     })
 }

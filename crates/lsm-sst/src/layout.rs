@@ -6,7 +6,7 @@ use lsm_block::{
     BlockError, BlockKind, Directory, Expect, FrameReader, Handle, OpenedFrame, Part, Section, Superblock,
 };
 use lsm_codec::{Codec, Decoder};
-use lsm_types::{Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice};
+use lsm_types::{Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice, ValueReferences};
 
 use crate::{
     FilterAnswer, FilterId, FilterPartition, Neighbours, SstError, TableCursor,
@@ -153,6 +153,7 @@ pub struct TableLayout {
     pub(crate) root: Arc<IndexBlock>,
     pub(crate) filters: FilterRoots,
     pub(crate) tombstones: Vec<RangeTombstone>,
+    pub(crate) references: ValueReferences,
     pub(crate) reader: FrameReader,
     pub(crate) file_len: u64,
     pub(crate) max_block_bytes: u32,
@@ -188,6 +189,11 @@ impl TableLayout {
     /// Range tombstones with effective sequence numbers, ascending by start, then end, then from new to old.
     pub fn range_tombstones(&self) -> &[RangeTombstone] {
         &self.tombstones
+    }
+
+    /// What of value logs its entries refer to.
+    pub const fn references(&self) -> &ValueReferences {
+        &self.references
     }
 
     /// Length of the file.

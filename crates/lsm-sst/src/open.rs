@@ -14,7 +14,9 @@ use lsm_block::{
     Located, Locator, LocatorHints, Section, Step,
 };
 use lsm_codec::Decoder;
-use lsm_types::{CorruptionKind, FileKind, KeyOrder, Location, RangeTombstone, Result, Slice};
+use lsm_types::{
+    CorruptionKind, FileKind, KeyOrder, Location, RangeTombstone, Result, Slice, ValueReferences,
+};
 
 use crate::{
     FilterId, SstError, TableLayout, filter::FilterRoots, index::IndexBlock, layout::checked_encoding,
@@ -168,6 +170,8 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         sections.required(BlockKind::INDEX_ROOT, |frames| IndexBlock::decode(single(frames)?.clone()))?;
     let tombstones =
         sections.load(BlockKind::RANGE_TOMBSTONES, |frames| read_tombstones(frames, &options.order))?;
+    let references = sections
+        .load(BlockKind::LINKED_VALUE_LOGS, |frames| Ok(ValueReferences::decode(single(frames)?)?))?;
     let mut filters = FilterRoots::default();
     if properties.filters.is_usable(FilterId::Keys) {
         filters.keys = sections.filter_root(FilterId::Keys)?;
@@ -179,6 +183,7 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         superblock,
         directory: located.directory.clone(),
         tombstones: Vec::new(),
+        references: references.unwrap_or_default(),
         properties,
         order: options.order.clone(),
         root: Arc::new(root),
@@ -192,8 +197,8 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
 }
 
 /// Sections that are read when a table is opened and lie together.
-const META_KINDS: [BlockKind; 3] =
-    [BlockKind::INDEX_ROOT, BlockKind::PROPERTIES, BlockKind::RANGE_TOMBSTONES];
+const META_KINDS: [BlockKind; 4] =
+    [BlockKind::INDEX_ROOT, BlockKind::PROPERTIES, BlockKind::RANGE_TOMBSTONES, BlockKind::LINKED_VALUE_LOGS];
 
 /// The sections of a file, each read from its mirror when the primary copy is damaged.
 struct Sections<'o> {
@@ -372,6 +377,9 @@ fn complete(
     }
     if counters.range_tombstones != tombstones.len() as u64 {
         return disagree("number of range tombstones");
+    }
+    if layout.references.total().map(|usage| usage.entries) != Ok(counters.indirections) {
+        return disagree("number of separated values");
     }
     if layout.root.row_sum() != counters.entries {
         return disagree("number of entries");

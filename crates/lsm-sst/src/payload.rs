@@ -1,6 +1,6 @@
 //! Why the bytes of a block do not decode, before it is known which block of which file they are.
 
-use lsm_types::{CorruptionKind, ErrorKind, columns::Malformed, reader::ReadError};
+use lsm_types::{CorruptionKind, ErrorKind, ReferenceError, columns::Malformed, reader::ReadError};
 
 /// A payload that a decoder refuses.
 #[non_exhaustive]
@@ -38,6 +38,15 @@ impl PayloadError {
             Self::Malformed(_) | Self::Item { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::Unsupported { .. } => ErrorKind::UnsupportedFormat,
         }
+    }
+}
+
+impl From<ReferenceError> for PayloadError {
+    fn from(error: ReferenceError) -> Self {
+        Self::field(match error {
+            ReferenceError::Field(field) => field,
+            _ => "value references",
+        })
     }
 }
 

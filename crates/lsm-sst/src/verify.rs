@@ -6,7 +6,9 @@ use lsm_block::{
     BlockKind, ByteRange, DirectoryPointer, FrameReader, SectionDigest, Superblock, Walk, Walked,
 };
 use lsm_codec::Decoder;
-use lsm_types::{Error, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, columns::KeyBuf};
+use lsm_types::{
+    Error, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, ValueHandle, ValueReferences, columns::KeyBuf,
+};
 
 use crate::{
     BlockRef, BlockSource, FilterAudit, SstError, TableLayout,
@@ -110,6 +112,9 @@ struct Rows<'a> {
     last: Option<(Slice, SeqNo)>,
     /// The key counted last.
     last_counted: Option<Slice>,
+    references: ValueReferences,
+    /// Whether all indirections hold handles.
+    are_handles_good: bool,
     /// Whether some block could not be read, so that counts mean nothing.
     incomplete: bool,
 }
@@ -349,6 +354,7 @@ impl Check<'_> {
             (stored.distinct_keys == counted.distinct_keys, "number of keys"),
             (kinds(stored) == kinds(counted), "number of entries by kind"),
             (bytes(stored) == bytes(counted), "bytes of keys and values"),
+            (rows.are_handles_good && rows.references == *self.layout.references(), "separated values"),
             (properties.keys == keys, "smallest and largest key"),
             (properties.point_seqnos == rows.seqnos, "bounds of sequence numbers"),
         ];
@@ -369,6 +375,8 @@ impl<'a> Rows<'a> {
             first: None,
             last: None,
             last_counted: None,
+            references: ValueReferences::new(),
+            are_handles_good: true,
             incomplete: false,
         }
     }
@@ -407,7 +415,12 @@ impl<'a> Rows<'a> {
                 Kind::Tombstone => counters.tombstones += 1,
                 Kind::WeakTombstone => counters.weak_tombstones += 1,
                 Kind::MergeOperand => counters.merge_operands += 1,
-                Kind::Indirection => counters.indirections += 1,
+                Kind::Indirection => {
+                    counters.indirections += 1;
+                    let handle = ValueHandle::decode(block.value(row)).ok();
+                    let recorded = handle.map(|handle| self.references.record(&handle));
+                    self.are_handles_good &= matches!(recorded, Some(Ok(())));
+                }
                 _ => {}
             }
             self.seqnos = Some(SeqNoBounds::with(self.seqnos, block.seqno(row)));

@@ -10,7 +10,10 @@ use common::{
 };
 use lsm_codec::Compression;
 use lsm_sst::{BuildOptions, Table, TableBuilder, TableOptions, data_block::RowOptions};
-use lsm_types::{Comparator, Cut, EntryCursor, ErrorKind, KeyOrder, Kind, RangeTombstone, SeqNo};
+use lsm_types::{
+    Comparator, Cut, EntryCursor, ErrorKind, KeyOrder, Kind, RangeTombstone, SeqNo, ValueHandle,
+    ValueReferences,
+};
 use proptest::prelude::*;
 
 fn open(bytes: Vec<u8>, order: &KeyOrder) -> Table<Vec<u8>> {
@@ -24,7 +27,7 @@ fn options(order: &KeyOrder) -> TableOptions {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Proves F-2, F-35, F-38, F-39, F-75, F-78.
+    /// Proves F-2, F-35, F-38, F-39, F-75, F-78, F-125.
     #[test]
     fn a_table_is_its_sorted_entries(
         mut entries in entries(120),
@@ -102,6 +105,14 @@ proptest! {
                 prop_assert_eq!(found.as_ref().map(|found| (found.seqno.get(), found.kind, found.value.to_vec())),
                     expected.map(|entry| (entry.seqno, entry.kind, entry.value.clone())));
             }
+
+            // What it refers to is what its indirections refer to, counted anew.
+            let mut references = ValueReferences::new();
+            for entry in model.iter().filter(|entry| entry.kind == Kind::Indirection) {
+                references.record(&ValueHandle::decode(&entry.value).unwrap()).unwrap();
+            }
+            prop_assert_eq!(table.meta().references(), &references);
+            prop_assert_eq!(&summary.references, &references);
 
             let verified = table.verify(&mut |error| panic!("{error}")).unwrap();
             prop_assert_eq!((verified.entries, verified.findings), (model.len() as u64, 0));
@@ -272,4 +283,15 @@ fn a_seek_nearby_does_not_search_the_index() {
     assert_eq!(few, many, "comparisons of a step ahead");
     assert!(many <= 8, "{many} comparisons for two separators and a block of few rows");
     assert!(most_asked(200, 67) < most_asked(20_000, 6_667), "jumps far ahead search the index");
+}
+
+/// An indirection must hold a handle of a value.
+#[test]
+fn what_is_no_handle_is_no_indirection() {
+    let order = KeyOrder::bytewise();
+    let mut builder = TableBuilder::new(superblock(), small_options(&order), Vec::new()).unwrap();
+    for handle in [&[7_u8; 28][..], &[0; 27], b""] {
+        let error = builder.add(b"a", seqno(1), Kind::Indirection, handle).unwrap_err();
+        assert!(error.to_string().contains("handle"), "{error}");
+    }
 }

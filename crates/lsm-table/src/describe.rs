@@ -96,6 +96,7 @@ fn found(layout: &TableLayout, directory: Option<Handle>) -> FoundTable {
         index_bytes,
         filter_bytes: properties.counters.filter_stored_bytes,
         filters_given_up: 0,
+        references: layout.references().clone(),
         properties,
     };
     FoundTable {
@@ -154,5 +155,6 @@ pub(crate) fn describe(superblock: &Superblock, summary: &TableSummary) -> Table
         tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
         filter_kind: u8::from(properties.filters.keys.is_some()),
         global_seqno: properties.global_seqno,
+        references: summary.references.clone(),
     }
 }

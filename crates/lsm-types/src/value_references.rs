@@ -58,7 +58,7 @@ impl ValueUsage {
 }
 
 /// What of all value logs is referred to. A value log without an entry is not in it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct ValueReferences(BTreeMap<VlogId, ValueUsage>);
 
 /// Why references cannot be added up or read.

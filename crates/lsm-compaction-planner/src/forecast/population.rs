@@ -86,6 +86,7 @@ impl Population {
             seqnos,
             point_seqnos: Some(seqnos),
             global_seqno: SeqNo::ZERO,
+            references: lsm_types::ValueReferences::new(),
             counts: Counts { entries, tombstones, ..Counts::default() },
             sizes: Sizes::default(),
             census: Census::default(),

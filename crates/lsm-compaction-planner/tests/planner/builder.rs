@@ -52,6 +52,7 @@ pub(crate) fn descriptor(id: u64, entries: Option<KeyRange>, file_len: u64) -> T
         directory: DirectoryHandle::default(),
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
+        references: lsm_types::ValueReferences::new(),
         tail_len: 0,
     }
 }

@@ -216,8 +216,9 @@ impl Installs {
                 if own.is_empty() {
                     return Ok(None);
                 }
-                let next = joined(&edit, &own);
-                let change = state.catalog.preview(&next)?;
+                let mut next = joined(&edit, &own);
+                // Value logs that lose their last reference leave in the same edit.
+                let change = state.catalog.preview_whole(&mut next)?;
                 Ok(Some((next, change)))
             });
             match step {

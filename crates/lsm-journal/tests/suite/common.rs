@@ -119,6 +119,7 @@ pub(crate) fn add(id: u64, key_len: usize) -> VersionEdit {
         directory: DirectoryHandle::default(),
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
+        references: lsm_types::ValueReferences::new(),
         tail_len: 0,
     };
     let mut edit = VersionEdit::default();

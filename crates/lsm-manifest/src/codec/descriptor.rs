@@ -22,6 +22,10 @@
 //! | 18 | `filter_kind`  | varint                                    | 0        |
 //! | 19 | `tail_len`     | varint                                    | 0        |
 //! | 20 | `global_seqno` | varint                                    | 0        |
+//! | 149 | references    | a list of references                      | none     |
+//!
+//! References are laid out as in the table itself (`docs/format/vlog.md`, section 7); whoever does not know them must
+//! refuse.
 //!
 //! A cut is one byte: 0 start, 1 before a key, 2 after a key (both followed by the key with its length), 3 end,
 //! 4 before the smallest entry, 5 after the largest entry. 4 and 5 stand for 1 and 2 wherever they can, because in
@@ -30,13 +34,16 @@
 use alloc::vec::Vec;
 
 use lsm_types::{
-    ByteReader, Cut, EditIndex, FileUuid, KeyRange, MAX_KEY_LEN, SeqNo, Slice, TableId, UnixNanos, varint,
+    ByteReader, Cut, EditIndex, FileUuid, KeyRange, MAX_KEY_LEN, SeqNo, Slice, TableId, UnixNanos,
+    ValueReferences, varint,
 };
 
-use super::fields::{narrow, put, put_nonzero, put_varint, required, walk};
+use super::fields::{MUST_UNDERSTAND, narrow, put, put_nonzero, put_varint, required, walk};
 use crate::{Census, Counts, DirectoryHandle, ManifestError, SeqNoRange, Sizes, TableDescriptor};
 
 mod id {
+    use super::MUST_UNDERSTAND;
+
     pub(super) const ID: u8 = 1;
     pub(super) const UUID: u8 = 2;
     pub(super) const FILE_LEN: u8 = 3;
@@ -57,6 +64,7 @@ mod id {
     pub(super) const FILTER_KIND: u8 = 18;
     pub(super) const TAIL_LEN: u8 = 19;
     pub(super) const GLOBAL_SEQNO: u8 = 20;
+    pub(super) const REFERENCES: u8 = MUST_UNDERSTAND | 21;
 }
 
 impl TableDescriptor {
@@ -92,6 +100,9 @@ impl TableDescriptor {
         put_nonzero(out, id::FILTER_KIND, self.filter_kind.into());
         put_nonzero(out, id::TAIL_LEN, self.tail_len.into());
         put_nonzero(out, id::GLOBAL_SEQNO, self.global_seqno.get());
+        if !self.references.is_empty() {
+            put(out, id::REFERENCES, |out| self.references.encode(out));
+        }
     }
 
     /// The descriptor that is exactly `bytes`.
@@ -103,7 +114,7 @@ impl TableDescriptor {
         let mut draft = Draft::default();
         walk(bytes, "table field", |id, value| {
             draft.take(id, value)?;
-            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id))
+            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id) || id == id::REFERENCES)
         })?;
         draft.finish()
     }
@@ -132,6 +143,7 @@ struct Draft {
     filter_kind: u8,
     tail_len: u32,
     global_seqno: SeqNo,
+    references: ValueReferences,
 }
 
 impl Draft {
@@ -176,6 +188,7 @@ impl Draft {
                 let global = SeqNo::new(value.nonzero()?).filter(|global| global.is_write());
                 self.global_seqno = required(global, "global_seqno")?;
             }
+            id::REFERENCES => self.references = value.read("references", decode_references)?,
             _ => {}
         }
         Ok(())
@@ -186,6 +199,10 @@ impl Draft {
         let seqnos = required(self.seqnos, "seqnos")?;
         if seqnos.min < self.global_seqno {
             return Err(ManifestError::Decode { field: "global_seqno" });
+        }
+        let counts: Counts = required(self.counts, "counts")?;
+        if self.references.total().map(|usage| usage.entries) != Ok(counts.indirections) {
+            return Err(ManifestError::Decode { field: "references" });
         }
         Ok(TableDescriptor {
             id: TableId::new(required(self.id, "id")?),
@@ -202,15 +219,22 @@ impl Draft {
             coverage_end,
             seqnos,
             point_seqnos: self.point_seqnos,
-            counts: required(self.counts, "counts")?,
+            counts,
             sizes: required(self.sizes, "sizes")?,
             census: required(self.census, "census")?,
             directory: required(self.directory, "directory")?,
             filter_kind: self.filter_kind,
             tail_len: self.tail_len,
             global_seqno: self.global_seqno,
+            references: self.references,
         })
     }
+}
+
+/// A list that is there has something in it.
+fn decode_references(reader: &mut ByteReader<'_>) -> Result<ValueReferences, ManifestError> {
+    let references = ValueReferences::read(reader).ok().filter(|references| !references.is_empty());
+    references.ok_or(ManifestError::Decode { field: "references" })
 }
 
 impl Counts {
@@ -250,13 +274,13 @@ impl Sizes {
     }
 }
 
-fn numbers(values: &[u64], out: &mut Vec<u8>) {
+pub(super) fn numbers(values: &[u64], out: &mut Vec<u8>) {
     for value in values {
         varint::encode(*value, out);
     }
 }
 
-fn decode_numbers<const N: usize>(reader: &mut ByteReader<'_>) -> Result<[u64; N], ManifestError> {
+pub(super) fn decode_numbers<const N: usize>(reader: &mut ByteReader<'_>) -> Result<[u64; N], ManifestError> {
     let mut values = [0; N];
     for value in &mut values {
         *value = reader.varint()?;

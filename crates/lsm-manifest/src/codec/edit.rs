@@ -20,17 +20,20 @@
 //! | 0xB1 | `ExportTable` | tree varint, table varint                           |
 //! | 0xB2 | `MergeOperator` | tree varint, name of the merge operator           |
 //! | 0xB6 | `ChangesFrom` | tree varint, seqno varint                           |
+//! | 0xB7 | `AddVlog`     | tree varint, descriptor of the value log            |
+//! | 0xB8 | `RemoveVlog`  | tree varint, value log varint                       |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use lsm_types::{ByteReader, Level, MAX_NAME_LEN, RunId, SeqNo, Slice, TableId, TreeId, varint};
+use lsm_types::{ByteReader, Level, MAX_NAME_LEN, RunId, SeqNo, Slice, TableId, TreeId, VlogId, varint};
 
 use super::fields::{MUST_UNDERSTAND, narrow, prefixed};
 use crate::{
-    DatabaseEdit, ManifestError, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, Watermark,
+    DatabaseEdit, ManifestError, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor,
+    Watermark,
     version::{LEVELS_MIN, TOKEN_MAX},
 };
 
@@ -49,6 +52,8 @@ mod tag {
     pub(super) const EXPORT_TABLE: u8 = 0xB1;
     pub(super) const MERGE_OPERATOR: u8 = 0xB2;
     pub(super) const CHANGES_FROM: u8 = 0xB6;
+    pub(super) const ADD_VLOG: u8 = 0xB7;
+    pub(super) const REMOVE_VLOG: u8 = 0xB8;
 }
 
 impl VersionEdit {
@@ -149,6 +154,8 @@ impl TreeEdit {
                     out.push(u8::from(watermark.token.is_some()));
                     out.extend_from_slice(watermark.token.as_deref().unwrap_or_default());
                 }
+                Self::AddVlog { vlog } => vlog.encode(out),
+                Self::RemoveVlog { id } => varint::encode(id.get(), out),
                 Self::MergeOperator(name) => out.extend_from_slice(name.as_bytes()),
             }
         });
@@ -167,6 +174,8 @@ impl TreeEdit {
             Self::ExportTable { .. } => tag::EXPORT_TABLE,
             Self::MergeOperator(_) => tag::MERGE_OPERATOR,
             Self::ChangesFrom(_) => tag::CHANGES_FROM,
+            Self::AddVlog { .. } => tag::ADD_VLOG,
+            Self::RemoveVlog { .. } => tag::REMOVE_VLOG,
         }
     }
 }
@@ -184,7 +193,7 @@ fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<Datab
 }
 
 fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, TreeEdit)>, ManifestError> {
-    let others = [tag::EXPORT_TABLE, tag::MERGE_OPERATOR, tag::CHANGES_FROM];
+    let others = [tag::EXPORT_TABLE, tag::MERGE_OPERATOR, tag::CHANGES_FROM, tag::ADD_VLOG, tag::REMOVE_VLOG];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
     }
@@ -205,6 +214,8 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
             run: run(payload)?,
         },
         tag::EXPORT_TABLE => TreeEdit::ExportTable { id: TableId::new(payload.varint()?) },
+        tag::ADD_VLOG => TreeEdit::AddVlog { vlog: Arc::new(VlogDescriptor::decode(payload.take_rest())?) },
+        tag::REMOVE_VLOG => TreeEdit::RemoveVlog { id: VlogId::new(payload.varint()?) },
         tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),

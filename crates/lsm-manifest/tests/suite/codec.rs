@@ -5,9 +5,12 @@ use std::sync::Arc;
 use crate::common::{Dice, table};
 use lsm_manifest::{
     Census, Counts, DatabaseEdit, DirectoryHandle, ManifestError, Record, RecordHead, SeqNoRange, Sizes,
-    SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, Watermark,
+    SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
 };
-use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos};
+use lsm_types::{
+    Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos, ValueHandle,
+    ValueReferences, ValueUsage, VlogId,
+};
 use proptest::prelude::*;
 
 fn seqno() -> impl Strategy<Value = SeqNo> {
@@ -45,13 +48,58 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0_u64), 0..300_u64, any::<u64>()]
 }
 
+/// In half of the tables none.
+fn references() -> impl Strategy<Value = ValueReferences> {
+    let handle = (number(), 0..u64::from(u32::MAX), 1..=u32::MAX, 0_u32..300).prop_map(
+        |(file, offset, stored_len, value_len)| ValueHandle {
+            file: VlogId::new(file),
+            offset,
+            stored_len,
+            value_len,
+        },
+    );
+    let some = prop::collection::vec(handle, 1..8);
+    prop_oneof![Just(Vec::new()), some].prop_map(|handles| {
+        let mut references = ValueReferences::new();
+        handles.iter().for_each(|handle| references.record(handle).unwrap());
+        references
+    })
+}
+
+fn vlog() -> impl Strategy<Value = VlogDescriptor> {
+    let ids = (number(), any::<[u8; 16]>(), number(), any::<u64>(), any::<(u16, u16)>());
+    let rare = (number(), any::<u32>(), number(), number(), any::<u32>());
+    (ids, rare, [number(), number(), number()], number(), any::<u32>()).prop_map(
+        |(ids, rare, [entries, value_bytes, stored_bytes], offset, len)| VlogDescriptor {
+            id: VlogId::new(ids.0),
+            uuid: FileUuid::from_bytes(ids.1),
+            file_len: ids.2,
+            digest: ids.3,
+            format: ids.4,
+            features: rare.0,
+            key_id: rare.1,
+            created_at: UnixNanos::new(rare.2),
+            created_edit: EditIndex::new(rare.3),
+            total: ValueUsage { entries, value_bytes, stored_bytes },
+            directory: DirectoryHandle { offset, len },
+            tail_len: rare.4,
+        },
+    )
+}
+
 fn descriptor() -> BoxedStrategy<TableDescriptor> {
     let range = prop::option::of((key(), key()).prop_map(|(min, max)| KeyRange { min, max }));
     let head = range.prop_flat_map(|range| (Just(range.clone()), cut(range.clone()), cut(range)));
     let ids = (number(), any::<[u8; 16]>(), number(), any::<u64>(), any::<(u16, u16)>());
     let rare = (number(), any::<u32>(), number(), number(), any::<u8>());
-    let numbers =
-        (any::<[u64; 7]>(), any::<[u64; 5]>(), [number(), number(), number()], number(), any::<u32>());
+    let numbers = (
+        any::<[u64; 7]>(),
+        any::<[u64; 5]>(),
+        [number(), number(), number()],
+        number(),
+        any::<u32>(),
+        references(),
+    );
     (head, ids, rare, (seqnos(), prop::option::of(seqnos())), numbers)
         .prop_map(
             |(
@@ -59,7 +107,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                 ids,
                 rare,
                 (seqnos, point_seqnos),
-                (counts, sizes, census, offset, len),
+                (counts, sizes, census, offset, len, references),
             )| {
                 TableDescriptor {
                     id: TableId::new(ids.0),
@@ -74,6 +122,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                     filter_kind: rare.4,
                     tail_len: 0,
                     global_seqno: global_of(seqnos, rare.4),
+                    references: references.clone(),
                     entries,
                     coverage_start: start,
                     coverage_end: end,
@@ -85,7 +134,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                         weak_tombstones: counts[2],
                         reclaimable_weak_tombstones: counts[3],
                         operands: counts[4],
-                        indirections: counts[5],
+                        indirections: references.total().unwrap().entries,
                         range_tombstones: counts[6],
                     },
                     sizes: Sizes {
@@ -118,6 +167,8 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         (level(), run(), descriptor().prop_map(Arc::new))
             .prop_map(|(level, run, table)| TreeEdit::AddTable { level, run, table }),
         id().prop_map(|id| TreeEdit::RemoveTable { id }),
+        vlog().prop_map(Arc::new).prop_map(|vlog| TreeEdit::AddVlog { vlog }),
+        number().prop_map(|id| TreeEdit::RemoveVlog { id: VlogId::new(id) }),
         (id(), level(), run()).prop_map(|(id, level, run)| TreeEdit::MoveTable { id, level, run }),
         seqno().prop_map(TreeEdit::RaiseFloor),
         seqno().prop_map(TreeEdit::ChangesFrom),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use lsm_manifest::{
     Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor, TreeEdit,
-    TreeIdentity, VersionEdit, Watermark,
+    TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
-    Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos,
+    Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, TableId, TreeId,
+    UnixNanos, ValueHandle, ValueUsage, VlogId,
 };
 
 /// Byte order, reversed.
@@ -61,6 +62,7 @@ pub(crate) fn table(id: u64, min: &[u8], max: &[u8]) -> TableDescriptor {
         directory: DirectoryHandle { offset: 3000, len: 200 },
         filter_kind: 1,
         global_seqno: SeqNo::ZERO,
+        references: lsm_types::ValueReferences::new(),
         tail_len: 0,
     }
 }
@@ -82,13 +84,50 @@ impl Dice {
     }
 }
 
+/// A value log with ten values.
+pub(crate) fn vlog(id: u64) -> VlogDescriptor {
+    VlogDescriptor {
+        id: VlogId::new(id),
+        uuid: FileUuid::from_bytes([u8::try_from(id % 251).unwrap(); 16]),
+        file_len: 9_000 + id,
+        digest: id.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        format: (1, 0),
+        features: 0,
+        key_id: 0,
+        created_at: UnixNanos::new(0),
+        created_edit: EditIndex::new(id / 2),
+        total: ValueUsage { entries: 10, value_bytes: 5_000, stored_bytes: 8_000 },
+        directory: DirectoryHandle { offset: 8_500, len: 100 },
+        tail_len: 0,
+    }
+}
+
+/// Lets a table refer to `count` values of a log.
+pub(crate) fn refer(table: &mut TableDescriptor, vlog: u64, count: u64) {
+    for number in 0..count {
+        let file = VlogId::new(vlog);
+        let handle = ValueHandle { file, offset: 512 + number * 800, stored_len: 800, value_len: 500 };
+        table.references.record(&handle).unwrap();
+        table.counts.indirections += 1;
+    }
+}
+
+/// Lets some tables refer to logs that are there.
+fn separate(table: &mut TableDescriptor, catalog: &Catalog, tree: TreeId, dice: &mut Dice) {
+    let Some(version) = catalog.tree(tree) else { return };
+    for log in version.vlogs.iter() {
+        let count = dice.below(4);
+        refer(table, log.vlog.id.get(), count);
+    }
+}
+
 /// Draws an edit that applies to `catalog`: one to four steps, checked step by step.
 pub(crate) fn draw_edit(catalog: &Catalog, dice: &mut Dice) -> VersionEdit {
     let mut edit = VersionEdit::default();
     for _ in 0..=dice.below(4) {
         let mut longer = edit.clone();
         draw_step(catalog, dice, &mut longer);
-        if catalog.preview(&longer).is_ok() {
+        if catalog.preview_whole(&mut longer).is_ok() {
             edit = longer;
         }
     }
@@ -104,7 +143,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
-    match dice.below(15) {
+    match dice.below(17) {
         0 => {
             edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
             if dice.below(8) == 0 {
@@ -124,9 +163,19 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
             if dice.below(8) == 0 {
                 (new.entries, new.point_seqnos) = (None, None);
             }
+            separate(&mut new, catalog, tree, dice);
             edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(new) });
         }
-        7 if !tables.is_empty() => edit.push(tree, TreeEdit::RemoveTable { id: pick(dice) }),
+        14 => {
+            // Comes with a table that refers to it.
+            let id = dice.below(catalog.reserved_ids().max(1));
+            let key = id.to_be_bytes();
+            let mut first = table(dice.below(catalog.reserved_ids().max(1)), &key, &key);
+            refer(&mut first, id, 1 + dice.below(3));
+            edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(vlog(id)) });
+            edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(first) });
+        }
+        15 | 7 if !tables.is_empty() => edit.push(tree, TreeEdit::RemoveTable { id: pick(dice) }),
         8 if !tables.is_empty() => edit.push(tree, TreeEdit::MoveTable { id: pick(dice), level, run }),
         9 => edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(dice.below(100)).unwrap())),
         13 => edit.push(tree, TreeEdit::ChangesFrom(SeqNo::new(dice.below(100)).unwrap())),

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::common::{identity, order, table};
+use crate::common::{identity, order, refer, table, vlog};
 use lsm_manifest::{Catalog, DatabaseEdit, Record, Replay, TreeEdit, VersionEdit, Watermark, write_snapshot};
-use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos};
+use lsm_types::{
+    Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos, VlogId,
+};
 
 const EDIT: &str = include_str!("../golden/edit-v1.txt");
 const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
 const CHANGES: &str = include_str!("../golden/changes-v1.txt");
+const VLOGS: &str = include_str!("../golden/vlogs-v1.txt");
 const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
 
 /// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
@@ -86,6 +89,26 @@ fn changes() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(CHANGES), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36: the steps of value logs, and what a table refers to.
+#[test]
+fn value_logs() {
+    let (tree, level, run) = (TreeId::new(3), Level::new(1), RunId::new(3));
+    let mut only = table(7, b"a", b"c");
+    refer(&mut only, 300, 2);
+    let mut sealed = vlog(300);
+    (sealed.features, sealed.key_id, sealed.tail_len) = (5, 2, 700);
+    sealed.created_at = UnixNanos::new(1_000_000);
+    let mut edit = VersionEdit::default();
+    edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(sealed) });
+    edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(only) });
+    edit.push(tree, TreeEdit::RemoveVlog { id: VlogId::new(299) });
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(VLOGS), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 

@@ -1,11 +1,13 @@
 //! States and the records they are rebuilt from.
 
-use crate::common::{Dice, draw_edit, identity, order, table};
+use std::sync::Arc;
+
+use crate::common::{Dice, draw_edit, identity, order, refer, table, vlog};
 use lsm_manifest::{
     Catalog, DatabaseEdit, LostEdits, ManifestError, Record, Replay, Replayed, SNAPSHOT_CHUNK_MAX, Salvage,
     Salvaged, TreeEdit, VersionEdit, write_snapshot,
 };
-use lsm_types::{EditIndex, FileUuid, Level, RunId, TableId, TreeId};
+use lsm_types::{EditIndex, FileUuid, Level, RunId, TableId, TreeId, ValueUsage, VlogId};
 use proptest::prelude::*;
 
 const DATABASE: FileUuid = FileUuid::from_bytes([7; 16]);
@@ -397,4 +399,63 @@ fn an_export_is_remembered_as_long_as_its_table() {
     assert!(catalog.apply(&export).is_err(), "a table that is gone");
     let elsewhere = VersionEdit { trees: vec![(TreeId::new(1), TreeEdit::ExportTable { id })], ..edit };
     assert!(catalog.apply(&elsewhere).is_err(), "a table of another tree");
+}
+
+fn referring(id: u64, key: &[u8], count: u64) -> TreeEdit {
+    let mut new = table(id, key, key);
+    refer(&mut new, 50, count);
+    TreeEdit::AddTable { level: Level::new(0), run: RunId::new(1), table: Arc::new(new) }
+}
+
+/// Proves D-81, D-83: what is live follows from the tables; the edit that takes the last reference takes the value log;
+/// no edit refers to what is not there, to more than there is, or leaves a value log that nothing refers to.
+#[test]
+fn what_is_live_of_a_value_log_follows_from_tables() {
+    let tree = TreeId::new(0);
+    let id = VlogId::new(50);
+    let apply = |catalog: &mut Catalog, steps: Vec<TreeEdit>| -> Result<usize, ManifestError> {
+        let mut edit = VersionEdit::default();
+        steps.into_iter().for_each(|step| edit.push(tree, step));
+        let change = catalog.preview_whole(&mut edit)?;
+        // Whoever replays it comes to the same.
+        let replayed = catalog.clone().replay(&edit)?;
+        catalog.commit(change);
+        assert_eq!(*catalog, replayed);
+        catalog.check()?;
+        Ok(edit.trees.len())
+    };
+    let remove = |id: u64| TreeEdit::RemoveTable { id: TableId::new(id) };
+    let mut catalog = small();
+    let bytes = catalog.file_bytes();
+    assert_eq!(
+        apply(&mut catalog, vec![referring(10, b"d", 4)]),
+        Err(ManifestError::UnknownVlog { vlog: id })
+    );
+    let add = TreeEdit::AddVlog { vlog: Arc::new(vlog(50)) };
+    assert_eq!(apply(&mut catalog, vec![add.clone(), referring(10, b"d", 4), referring(11, b"e", 5)]), Ok(3));
+    assert_eq!(catalog.file_bytes(), bytes + 9_050 + 2 * 4_096 + 21);
+    let log = catalog.tree(tree).unwrap().vlogs.get(id).unwrap();
+    let nine = ValueUsage { entries: 9, value_bytes: 4_500, stored_bytes: 7_200 };
+    assert_eq!((log.live, log.garbage()), (nine, vlog(50).total.checked_sub(nine).unwrap()));
+
+    assert_eq!(apply(&mut catalog, vec![referring(12, b"f", 2)]), Err(ManifestError::VlogSums { vlog: id }));
+    assert_eq!(
+        apply(&mut catalog, vec![TreeEdit::RemoveVlog { id }]),
+        Err(ManifestError::VlogInUse { vlog: id })
+    );
+    assert_eq!(apply(&mut catalog, vec![add]), Err(ManifestError::VlogExists { vlog: id }));
+    let unreserved = TreeEdit::AddVlog { vlog: Arc::new(vlog(100)) };
+    let expect = ManifestError::UnreservedVlog { vlog: VlogId::new(100) };
+    assert_eq!(apply(&mut catalog, vec![unreserved]), Err(expect));
+    let taken = TreeEdit::AddVlog { vlog: Arc::new(vlog(7)) };
+    assert_eq!(apply(&mut catalog, vec![taken]), Err(ManifestError::VlogExists { vlog: VlogId::new(7) }));
+
+    // A merge that keeps some of it: in between nothing refers to it, at the end something does.
+    assert_eq!(apply(&mut catalog, vec![remove(10), remove(11), referring(12, b"d", 3)]), Ok(3));
+    let mut incomplete = VersionEdit::default();
+    incomplete.push(tree, remove(12));
+    assert_eq!(catalog.clone().replay(&incomplete).err(), Some(ManifestError::VlogSums { vlog: id }));
+    assert_eq!(apply(&mut catalog, vec![remove(12)]), Ok(2), "and the value log");
+    assert!(catalog.tree(tree).unwrap().vlogs.is_empty());
+    assert_eq!(catalog.file_bytes(), bytes);
 }

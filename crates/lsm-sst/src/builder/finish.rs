@@ -1,7 +1,7 @@
 //! The end of a table: what is kept once, the mirror copies, the primary copies, the footer.
 //!
 //! ```text
-//! data region | filter root | mirrors: index root, range tombstones, properties, superblock, directory
+//! data region | filter root | mirrors: index root, range tombstones, value logs, properties, superblock, directory
 //!             | 64 KiB of zeros | the same again, directory last | footer
 //! ```
 
@@ -12,7 +12,7 @@ use lsm_block::{
     TailPlace,
 };
 use lsm_codec::Compression;
-use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId};
+use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId, ValueReferences};
 
 use super::{ENCODING, TableBuilder, filter_writer::FinishedFilter, sink::Scattered};
 use crate::{
@@ -47,6 +47,8 @@ pub struct TableSummary {
     pub filter_bytes: u64,
     /// Filters that were wanted and could not be built: the table has none in their place.
     pub filters_given_up: u32,
+    /// What of value logs its entries refer to.
+    pub references: ValueReferences,
 }
 
 impl TableSummary {
@@ -288,6 +290,11 @@ fn parts<O>(builder: &TableBuilder<O>, root: Vec<u8>, properties: &Properties) -
             is_mirrored: len <= MIRRORED_TOMBSTONE_BYTES,
         });
     }
+    if !builder.references.is_empty() {
+        let mut list = Vec::new();
+        builder.references.encode(&mut list);
+        parts.push(single(BlockKind::LINKED_VALUE_LOGS, SectionFlags::CRITICAL, list));
+    }
     parts.push(single(BlockKind::PROPERTIES, SectionFlags::CRITICAL, encoded));
     let superblock = builder.superblock.encode().to_vec();
     parts.push(single(BlockKind::SUPERBLOCK_COPY, SectionFlags::NONE, superblock));
@@ -341,6 +348,7 @@ fn write_metadata<O: Output>(
         index_bytes: known.properties.counters.index_partition_stored_bytes + known.root_len,
         filter_bytes: known.filter_bytes,
         filters_given_up: known.filters_given_up,
+        references: core::mem::take(&mut builder.references),
         properties: known.properties,
     };
     Ok((summary, output))

@@ -19,7 +19,9 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use lsm_block::{BlockKind, FrameWriter, Output, Superblock, Transforms};
-use lsm_types::{Cut, Kind, RangeTombstone, SeqNo, Slice, check_key, check_value_len};
+use lsm_types::{
+    Cut, Kind, RangeTombstone, SeqNo, Slice, ValueHandle, ValueReferences, check_key, check_value_len,
+};
 
 use self::{filter_writer::FilterWriter, sink::FrameSink};
 use crate::{
@@ -31,8 +33,6 @@ use crate::{
 
 /// Key and value bytes that certainly fit in a block: its cap less what a row adds, header included.
 const DATA_ROOM: usize = BlockKind::DATA.cap() as usize - 64;
-/// Bytes of an indirection's payload.
-const INDIRECTION_LEN: usize = 28;
 
 /// Writes one table. Entries come in internal order: user key ascending, then number descending.
 ///
@@ -54,6 +54,7 @@ pub struct TableBuilder<O> {
     last_seqno: SeqNo,
     last_kind: Kind,
     tombstones: Vec<RangeTombstone>,
+    references: ValueReferences,
     first_key: Option<Slice>,
     /// Bounds of the open block.
     block_seqnos: Option<SeqNoBounds>,
@@ -106,6 +107,7 @@ impl<O: Output> TableBuilder<O> {
             last_seqno: SeqNo::ZERO,
             last_kind: Kind::Put,
             tombstones: Vec::new(),
+            references: ValueReferences::new(),
             first_key: None,
             block_seqnos: None,
             bounds: Vec::new(),
@@ -220,8 +222,8 @@ impl<O: Output> TableBuilder<O> {
         if kind.is_tombstone() && !value.is_empty() {
             return Err(SstError::Entry { what: "a tombstone has no value" }.into());
         }
-        if kind == Kind::Indirection && value.len() != INDIRECTION_LEN {
-            return Err(SstError::Entry { what: "an indirection has a handle of 28 bytes" }.into());
+        if kind == Kind::Indirection && ValueHandle::decode(value).is_err() {
+            return Err(SstError::Entry { what: "an indirection has a handle of a separated value" }.into());
         }
         if self.first_key.is_none() {
             return Ok(false);
@@ -268,6 +270,12 @@ impl<O: Output> TableBuilder<O> {
         }
         // In a fresh block the key is new, whatever the block before ended with.
         let repeats = same_key && self.block.rows() > 0;
+        if kind == Kind::Indirection {
+            let recorded = ValueHandle::decode(value).map(|handle| self.references.record(&handle));
+            if !matches!(recorded, Ok(Ok(()))) {
+                return Err(SstError::Entry { what: "separated values have less than 2^64 bytes" }.into());
+            }
+        }
         self.block.push(key, repeats, seqno, kind, value);
         self.count(key, same_key, seqno, kind, value);
         if !same_key {

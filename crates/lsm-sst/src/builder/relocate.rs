@@ -30,8 +30,13 @@ use crate::{
 };
 
 /// What is written anew for the new file.
-const REWRITTEN: [BlockKind; 4] =
-    [BlockKind::INDEX_ROOT, BlockKind::RANGE_TOMBSTONES, BlockKind::PROPERTIES, BlockKind::SUPERBLOCK_COPY];
+const REWRITTEN: [BlockKind; 5] = [
+    BlockKind::INDEX_ROOT,
+    BlockKind::RANGE_TOMBSTONES,
+    BlockKind::LINKED_VALUE_LOGS,
+    BlockKind::PROPERTIES,
+    BlockKind::SUPERBLOCK_COPY,
+];
 /// What stays as it is.
 const KEPT: [BlockKind; 7] = [
     BlockKind::DATA,
@@ -76,6 +81,7 @@ impl<O: Output> EndedTable<O> {
         }
         let local = |tombstone: &RangeTombstone| RangeTombstone { seqno: SeqNo::ZERO, ..tombstone.clone() };
         builder.tombstones = source.tombstones.iter().map(local).collect();
+        builder.references = source.references.clone();
         builder.properties = Properties {
             point_seqnos: properties.point_seqnos,
             counters: properties.counters,

@@ -3,15 +3,13 @@
 use alloc::vec::Vec;
 
 use lsm_types::{
-    ByteReader, EntryRef, KeyHash, KeyOrder, Kind, SeqNo, Slice,
+    ByteReader, EntryRef, KeyHash, KeyOrder, Kind, SeqNo, Slice, ValueHandle,
     columns::{BundledKeys, Column, KeyBuf, KeyShape, Layout, Malformed, Point, Width},
 };
 
 use super::{HEADER_LEN, KIND_BITS, RowCursor, SAME_KEY, flag, tag_of};
 use crate::payload::PayloadError;
 
-/// Bytes of an indirection: file, offset, frame length, value length, flags.
-const INDIRECTION_LEN: usize = 28;
 /// Tags are compared in groups of this many.
 const TAG_GROUP: usize = 32;
 
@@ -301,7 +299,7 @@ impl DataBlock {
             }
             let fits = match kind {
                 Kind::Tombstone | Kind::WeakTombstone => self.value(row).is_empty(),
-                Kind::Indirection => self.value(row).len() == INDIRECTION_LEN,
+                Kind::Indirection => self.value(row).len() == ValueHandle::LEN,
                 _ => true,
             };
             if !fits {

@@ -104,7 +104,11 @@ pub fn entry() -> impl Strategy<Value = Entry> {
         2 => Just((Kind::Tombstone, Vec::new())),
         1 => Just((Kind::WeakTombstone, Vec::new())),
         1 => prop::collection::vec(any::<u8>(), 0..9).prop_map(|value| (Kind::MergeOperand, value)),
-        1 => Just((Kind::Indirection, vec![7; 28])),
+        1 => (0_u64..4, 0_u32..5000).prop_map(|(file, value_len)| {
+            let file = lsm_types::VlogId::new(file);
+            let handle = lsm_types::ValueHandle { file, offset: 512, stored_len: value_len + 80, value_len };
+            (Kind::Indirection, handle.encode().to_vec())
+        }),
     ];
     (key(), 0_u64..6, payload).prop_map(|(key, seqno, (kind, value))| Entry { key, seqno, kind, value })
 }
