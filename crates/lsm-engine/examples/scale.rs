@@ -43,6 +43,7 @@ fn descriptor(number: u64) -> TableDescriptor {
         directory: DirectoryHandle::default(),
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
+        references: lsm_types::ValueReferences::new(),
         tail_len: 0,
     }
 }

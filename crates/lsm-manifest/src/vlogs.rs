@@ -116,12 +116,12 @@ impl Vlogs {
 
     /// A table enters.
     pub(crate) fn refer(&mut self, references: &ValueReferences) -> Result<(), ManifestError> {
-        self.change(references, |live, usage| live.checked_add(usage))
+        self.change(references, ValueUsage::checked_add)
     }
 
     /// A table leaves.
     pub(crate) fn release(&mut self, references: &ValueReferences) -> Result<(), ManifestError> {
-        self.change(references, |live, usage| live.checked_sub(usage))
+        self.change(references, ValueUsage::checked_sub)
     }
 
     fn change(

@@ -64,7 +64,7 @@ mod id {
     pub(super) const FILTER_KIND: u8 = 18;
     pub(super) const TAIL_LEN: u8 = 19;
     pub(super) const GLOBAL_SEQNO: u8 = 20;
-    pub(super) const REFERENCES: u8 = MUST_UNDERSTAND | 21;
+    pub(super) const REFERENCES: u8 = MUST_UNDERSTAND | 0x15;
 }
 
 impl TableDescriptor {

@@ -61,7 +61,9 @@ fn references() -> impl Strategy<Value = ValueReferences> {
     let some = prop::collection::vec(handle, 1..8);
     prop_oneof![Just(Vec::new()), some].prop_map(|handles| {
         let mut references = ValueReferences::new();
-        handles.iter().for_each(|handle| references.record(handle).unwrap());
+        for handle in &handles {
+            references.record(handle).unwrap();
+        }
         references
     })
 }

@@ -415,7 +415,9 @@ fn what_is_live_of_a_value_log_follows_from_tables() {
     let id = VlogId::new(50);
     let apply = |catalog: &mut Catalog, steps: Vec<TreeEdit>| -> Result<usize, ManifestError> {
         let mut edit = VersionEdit::default();
-        steps.into_iter().for_each(|step| edit.push(tree, step));
+        for step in steps {
+            edit.push(tree, step);
+        }
         let change = catalog.preview_whole(&mut edit)?;
         // Whoever replays it comes to the same.
         let replayed = catalog.clone().replay(&edit)?;
