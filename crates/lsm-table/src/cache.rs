@@ -9,6 +9,8 @@ use lsm_sst::{FilterPartition, data_block::DataBlock, index::IndexBlock};
 use lsm_types::Result;
 use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
 
+use crate::value_log::CachedValue;
+
 /// Bytes of bookkeeping that an entry costs besides its block.
 const ENTRY_OVERHEAD: u64 = 96;
 /// Size of a block, for the first guess of how many there will be.
@@ -20,6 +22,7 @@ pub(crate) enum CachedBlock {
     Data(Arc<DataBlock>),
     Index(Arc<IndexBlock>),
     Filter(Arc<FilterPartition>),
+    Value(Arc<CachedValue>),
 }
 
 impl CachedBlock {
@@ -28,6 +31,7 @@ impl CachedBlock {
             Self::Data(block) => block.memory_len(),
             Self::Index(block) => block.memory_len(),
             Self::Filter(partition) => partition.memory_len(),
+            Self::Value(value) => value.memory_len(),
         };
         len as u64
     }

@@ -17,7 +17,7 @@ pub enum TableError {
         source: IoError,
     },
     /// Bytes of the file could not be read.
-    #[error("table {}: {len} bytes at {} could not be read", at.id, at.offset)]
+    #[error("{} {}: {len} bytes at {} could not be read", at.kind.name(), at.id, at.offset)]
     Read {
         /// First byte.
         at: Location,

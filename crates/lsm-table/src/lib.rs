@@ -3,6 +3,7 @@
 //! A [`Table`] is a handle that opens its file at the first read and gives out entries through the [`BlockCache`];
 //! when the last handle of an obsolete table goes, its file is given to whoever [`Reclaim`]s. A [`MultiWriter`] makes tables, and is the
 //! only thing that does, also where it copies a [`ForeignTable`]. What the tables of a tree share is a [`TableEnv`].
+//! Values that were moved out of tables lie in [`ValueLog`]s, which a [`VlogWriter`] makes.
 
 mod ahead;
 mod batch;
@@ -25,6 +26,7 @@ mod staged;
 mod suspended;
 mod table;
 mod throttle;
+mod value_log;
 mod writer;
 
 pub use batch::{Answer, BatchLimits, BlockBatch, BlockRead, LookUp, Progress};
@@ -47,4 +49,5 @@ pub use staged::StagedTable;
 pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
+pub use value_log::{CacheUse, StagedVlog, ValueLog, VlogEnv, VlogFacts, VlogPolicy, VlogWriter};
 pub use writer::MultiWriter;

@@ -177,7 +177,7 @@ impl TableInner {
         };
         match block {
             CachedBlock::Data(block) => Ok(block),
-            CachedBlock::Index(_) | CachedBlock::Filter(_) => Err(self.disagrees("kind of a block").into()),
+            _ => Err(self.disagrees("kind of a block").into()),
         }
     }
 
@@ -204,7 +204,7 @@ impl TableInner {
         })?;
         match block {
             CachedBlock::Index(block) => Ok(block),
-            CachedBlock::Data(_) | CachedBlock::Filter(_) => Err(self.disagrees("kind of a block").into()),
+            _ => Err(self.disagrees("kind of a block").into()),
         }
     }
 

@@ -28,7 +28,16 @@ impl NewFile {
         table: TableId,
         throttle: Option<Arc<dyn Throttle>>,
     ) -> Result<(Self, FileOutput)> {
-        let path = env.path(table);
+        Self::create_at(env, table, env.path(table), throttle)
+    }
+
+    /// Creates the file at `path`, whose number is taken from the same counter.
+    pub(crate) fn create_at(
+        env: &Arc<TableEnv>,
+        table: TableId,
+        path: PathBuf,
+        throttle: Option<Arc<dyn Throttle>>,
+    ) -> Result<(Self, FileOutput)> {
         let handle = env.descriptors.make_room_for(|| env.fs.open(&path, &OpenOptions::CREATE_NEW))?;
         let output = FileOutput { handle: Some(handle.clone()), offset: 0, throttle };
         Ok((Self { env: env.clone(), table, path, handle: Some(handle), kept: false }, output))
@@ -45,6 +54,11 @@ impl NewFile {
 }
 
 impl NewFile {
+    /// The file stays.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+
     /// Opens the file again for `output`, when it was closed.
     pub(crate) fn reopen(&mut self, output: &mut FileOutput) -> Result<()> {
         if self.handle.is_none() {
@@ -121,8 +135,8 @@ impl StagedTable {
     }
 
     /// The file stays.
-    pub fn keep(mut self) {
-        self.file.kept = true;
+    pub fn keep(self) {
+        self.file.keep();
     }
 }
 

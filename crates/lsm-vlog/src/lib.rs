@@ -7,9 +7,8 @@
 //! `docs/format/vlog.md`.
 //!
 //! ```
-//! use lsm_block::{FileIdentity, Superblock};
 //! use lsm_types::{EditIndex, FileKind, FileUuid, KeyOrder, SeqNo, TreeId, UnixNanos};
-//! use lsm_vlog::{LocatorHints, Vlog, VlogBuilder, VlogOptions};
+//! use lsm_vlog::{FileIdentity, LocatorHints, Superblock, Vlog, VlogBuilder, VlogOptions};
 //!
 //! let identity = FileIdentity {
 //!     kind: FileKind::ValueLog,
@@ -48,7 +47,7 @@ pub mod properties;
 pub use builder::{VlogBuilder, VlogOptions, VlogSummary};
 pub use error::VlogError;
 pub use layout::VlogLayout;
-pub use lsm_block::{ByteRange, LocatorHints, Output, Step};
+pub use lsm_block::{ByteRange, Encryption, FileIdentity, LocatorHints, Output, Step, Superblock};
 pub use lsm_types::{Error, Result, ValueHandle, ValueReferences, ValueUsage};
 pub use open::OpenVlog;
 pub use payload::{PayloadError, ValuePayload};

@@ -1,0 +1,256 @@
+//! An open value log: what reads hold on to, and what gives the file up when nobody does any more.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use lsm_fs::{FsFile, OpenOptions};
+use lsm_types::{FileKind, IoError, Location, ReadAt, Result, Slice, TableId, ValueHandle, VlogId};
+use lsm_vlog::{LocatorHints, OpenVlog, Step, VlogLayout};
+
+use super::{VlogEnv, VlogFacts};
+use crate::{ObsoleteFile, TableError, cache::CachedBlock};
+
+/// Values that take more than this share of the cache are not put there.
+const BYPASS_SHARE: u64 = 64;
+
+/// What a read does with the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheUse {
+    /// Values come from the cache and go there.
+    Fill,
+    /// Values may come from the cache, and do not go there: for compactions.
+    Look,
+}
+
+/// A value as the cache holds it: with the handle and the key that lead to it, which a hit is held against.
+#[derive(Debug)]
+pub(crate) struct CachedValue {
+    handle: ValueHandle,
+    key: Slice,
+    value: Slice,
+}
+
+impl CachedValue {
+    pub(crate) fn memory_len(&self) -> usize {
+        size_of::<Self>() + self.key.len() + self.value.len()
+    }
+}
+
+/// A value log. Handles are cheap to clone and share it; it is opened when somebody first reads it.
+///
+/// When the last handle of one that was marked obsolete goes, the file is given to the environment's
+/// [`crate::Reclaim`].
+#[derive(Clone)]
+pub struct ValueLog {
+    pub(super) inner: Arc<LogInner>,
+}
+
+pub(super) struct LogInner {
+    pub(super) env: Arc<VlogEnv>,
+    facts: Arc<VlogFacts>,
+    /// The file's number in the block cache.
+    cache_file: u64,
+    /// The file's number in the table of open files.
+    open_file: u64,
+    /// The open file where descriptors are not shared.
+    pinned_file: OnceLock<Arc<dyn FsFile>>,
+    layout: OnceLock<VlogLayout>,
+    is_obsolete: AtomicBool,
+}
+
+impl Drop for LogInner {
+    fn drop(&mut self) {
+        let tables = &self.env.tables;
+        // Closed before it is removed: some systems refuse to remove a file that is open.
+        tables.descriptors.forget(self.open_file);
+        drop(self.pinned_file.take());
+        if *self.is_obsolete.get_mut() {
+            let (id, len) = (self.facts.id, self.facts.summary.file_len);
+            let path = self.env.path(id);
+            tables.reclaim.release(ObsoleteFile { table: TableId::new(id.get()), path, len });
+        }
+    }
+}
+
+impl ValueLog {
+    /// A handle of the value log that `facts` are about. Reads nothing.
+    pub fn new(env: &Arc<VlogEnv>, facts: Arc<VlogFacts>) -> Self {
+        Self {
+            inner: Arc::new(LogInner {
+                env: env.clone(),
+                facts,
+                cache_file: env.tables.cache.new_file(),
+                open_file: env.tables.descriptors.new_file(),
+                pinned_file: OnceLock::new(),
+                layout: OnceLock::new(),
+                is_obsolete: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> VlogId {
+        self.inner.facts.id
+    }
+
+    /// What is known about it without reading it.
+    pub fn facts(&self) -> &Arc<VlogFacts> {
+        &self.inner.facts
+    }
+
+    /// No version names it any more: the file goes with the last handle.
+    pub fn mark_obsolete(&self) {
+        if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
+            self.inner.env.tables.reclaim.note_obsolete(self.inner.facts.summary.file_len);
+        }
+    }
+
+    /// The value behind `handle`, which an entry of `key` holds: one look into the cache, or one read.
+    ///
+    /// # Errors
+    /// As [`VlogLayout::read`]; what opening the file finds.
+    pub fn get(&self, handle: &ValueHandle, key: &[u8], cache: CacheUse) -> Result<Slice> {
+        let inner = &*self.inner;
+        if let Some(value) = inner.cached(handle, key) {
+            return Ok(value);
+        }
+        let layout = inner.layout()?;
+        let decoders = &inner.env.tables.decoders;
+        let value = decoders.with(|decoder| layout.read(inner, handle, key, decoder))?;
+        inner.keep(handle, key, &value, cache);
+        Ok(value)
+    }
+
+    /// The part `range` of a value, as far as the value goes. Of one in chunks only those that hold the part are read, past
+    /// the cache.
+    ///
+    /// # Errors
+    /// As [`ValueLog::get`].
+    pub fn get_range(&self, handle: &ValueHandle, key: &[u8], range: Range<u32>) -> Result<Slice> {
+        if handle.is_chunked() {
+            let inner = &*self.inner;
+            let layout = inner.layout()?;
+            let decoders = &inner.env.tables.decoders;
+            return decoders.with(|decoder| layout.read_range(inner, handle, key, range, decoder));
+        }
+        let end = range.end.min(handle.value_len);
+        let start = range.start.min(end);
+        let value = self.get(handle, key, CacheUse::Fill)?;
+        Ok(value.slice(start as usize..end as usize))
+    }
+
+    /// The opened file: its metadata, checked against what is known about it.
+    ///
+    /// # Errors
+    /// What reading and checking the metadata finds.
+    pub fn layout(&self) -> Result<&VlogLayout> {
+        self.inner.layout()
+    }
+
+    /// The bytes of the file, for the calls of [`VlogLayout`] and for copies.
+    pub fn bytes(&self) -> &impl ReadAt {
+        &*self.inner
+    }
+}
+
+impl LogInner {
+    #[inline]
+    pub(super) fn layout(&self) -> Result<&VlogLayout> {
+        match self.layout.get() {
+            Some(layout) => Ok(layout),
+            None => self.open(),
+        }
+    }
+
+    #[cold]
+    fn open(&self) -> Result<&VlogLayout> {
+        let (facts, env) = (&*self.facts, &self.env);
+        let hints = LocatorHints {
+            identity: Some(env.identity(facts.id, facts.uuid)),
+            directory: Some(facts.directory()),
+            tail_len: facts.summary.tail_len,
+            ..LocatorHints::default()
+        };
+        let encryption = env.tables.encryption.clone();
+        let (mut opening, mut range) = OpenVlog::start(facts.summary.file_len, hints, encryption)?;
+        let layout = loop {
+            // The machine asks only for what lies in the file, in pieces no longer than a section may be.
+            let bytes = self.read(range.offset, usize::try_from(range.len).unwrap_or(usize::MAX))?;
+            match opening.feed(bytes)? {
+                Step::Need(next) => range = next,
+                Step::Done(layout) => break *layout,
+            }
+        };
+        if layout.properties() != &facts.summary.properties {
+            let (table, what) = (TableId::new(facts.id.get()), "what a value log says about itself");
+            return Err(TableError::Disagrees { table, what }.into());
+        }
+        for detour in layout.detours() {
+            tracing::warn!(log = %facts.id, %detour, "metadata of a value log is damaged; a copy was used");
+        }
+        Ok(self.layout.get_or_init(|| layout))
+    }
+
+    /// The value, when the cache has it for this handle and this key.
+    pub(super) fn cached(&self, handle: &ValueHandle, key: &[u8]) -> Option<Slice> {
+        match self.env.tables.cache.get(self.cache_file, handle.offset) {
+            Some(CachedBlock::Value(found)) if found.handle == *handle && found.key == key => {
+                Some(found.value.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives a value to the cache, when it is not too large for it.
+    pub(super) fn keep(&self, handle: &ValueHandle, key: &[u8], value: &Slice, cache: CacheUse) {
+        let blocks = &self.env.tables.cache;
+        if cache == CacheUse::Fill && value.len() as u64 <= blocks.capacity() / BYPASS_SHARE {
+            let cached = CachedValue { handle: *handle, key: Slice::copy_from(key), value: value.clone() };
+            blocks.insert(self.cache_file, handle.offset, CachedBlock::Value(Arc::new(cached)));
+        }
+    }
+
+    /// Bytes of the file. The caller has checked that they are there.
+    pub(super) fn read(&self, offset: u64, len: usize) -> Result<Slice> {
+        let mut bytes = vec![0; len];
+        self.read_exact_at(offset, &mut bytes).map_err(|source| {
+            let at = Location { kind: FileKind::ValueLog, id: self.facts.id.get(), offset };
+            TableError::Read { at, len: u32::try_from(len).unwrap_or(u32::MAX), source }
+        })?;
+        Ok(Slice::from(bytes))
+    }
+
+    /// The open file.
+    pub(super) fn file(&self) -> Result<Arc<dyn FsFile>, IoError> {
+        let (env, path) = (&self.env.tables, || self.env.path(self.facts.id));
+        if !env.descriptors.is_pinned() {
+            return env.descriptors.get(self.open_file, env.fs.as_ref(), &path());
+        }
+        if let Some(file) = self.pinned_file.get() {
+            return Ok(file.clone());
+        }
+        let file = env.descriptors.make_room_for(|| env.fs.open(&path(), &OpenOptions::READ))?;
+        Ok(self.pinned_file.get_or_init(|| file).clone())
+    }
+}
+
+impl ReadAt for LogInner {
+    fn len(&self) -> Result<u64, IoError> {
+        Ok(self.facts.summary.file_len)
+    }
+
+    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
+        self.file()?.read_exact_at(offset, out)
+    }
+}
+
+impl std::fmt::Debug for ValueLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ValueLog({})", self.id())
+    }
+}
