@@ -17,13 +17,17 @@ use lsm_sst::{
 };
 use lsm_types::{
     Cut, EditIndex, EntryCursor, FileKind, FileUuid, KeyOrder, Kind, Level, Location, RangeTombstone, RunId,
-    SeqNo, Slice, TreeId, UnixNanos,
+    SeqNo, Slice, TreeId, UnixNanos, ValueHandle, ValueReferences, VlogId,
+};
+use lsm_vlog::{
+    LocatorHints, ValuePayload, Vlog, VlogBuilder, VlogOptions, chunk_map::ChunkMap,
+    frame_directory::FrameDirectory,
 };
 
 use super::targets::{Target, seen};
 
 /// Every decoder of a file's bytes.
-pub(super) const TARGETS: [Target; 15] = [
+pub(super) const TARGETS: [Target; 21] = [
     Target { name: "superblock", run: superblock, seeds: superblock_seeds },
     Target { name: "footer", run: footer, seeds: table_seeds },
     Target { name: "directory", run: directory, seeds: table_seeds },
@@ -34,6 +38,12 @@ pub(super) const TARGETS: [Target; 15] = [
     Target { name: "seqno_bounds", run: seqno_bounds, seeds: bounds_seeds },
     Target { name: "properties", run: properties, seeds: table_seeds },
     Target { name: "table", run: table, seeds: table_seeds },
+    Target { name: "value", run: value, seeds: value_seeds },
+    Target { name: "value_handle", run: value_handle, seeds: value_seeds },
+    Target { name: "value_references", run: references, seeds: reference_seeds },
+    Target { name: "chunk_map", run: chunk_map, seeds: value_seeds },
+    Target { name: "value_directory", run: value_directory, seeds: value_seeds },
+    Target { name: "value_log", run: value_log, seeds: value_log_seeds },
     Target { name: "manifest_record", run: record, seeds: record_seeds },
     Target { name: "version_edit", run: edit, seeds: record_seeds },
     Target { name: "pointer", run: pointer, seeds: pointer_seeds },
@@ -227,6 +237,118 @@ fn table_seeds() -> Vec<Vec<u8>> {
         Ok(builder.finish()?.1)
     };
     [0, 1, 40].into_iter().filter_map(|rows| build(rows).ok()).collect()
+}
+
+fn value(bytes: &[u8]) -> u64 {
+    let _ = lsm_vlog::properties::Properties::decode(bytes);
+    seen(outcome(&ValuePayload::decode(&Slice::from(bytes))))
+}
+
+fn value_handle(bytes: &[u8]) -> u64 {
+    let decoded = ValueHandle::decode(bytes);
+    if let Ok(handle) = decoded {
+        assert_eq!(handle.encode(), bytes, "two encodings of a handle");
+    }
+    seen(outcome(&decoded))
+}
+
+fn references(bytes: &[u8]) -> u64 {
+    let decoded = ValueReferences::decode(bytes);
+    if let Ok(references) = &decoded {
+        let mut again = Vec::new();
+        references.encode(&mut again);
+        assert_eq!(again, bytes, "two encodings of a list of references");
+        let mut left = references.clone();
+        assert!(left.subtract(references).is_ok() && left.is_empty(), "a list less itself is empty");
+    }
+    seen(outcome(&decoded))
+}
+
+fn reference_seeds() -> Vec<Vec<u8>> {
+    let mut references = ValueReferences::new();
+    let mut seeds = Vec::new();
+    for (file, stored_len) in [(3, 60), (3, 1 << 20), (900, 45), (70_000, 45)] {
+        let handle = ValueHandle { file: VlogId::new(file), offset: 512, stored_len, value_len: 9 };
+        // Four entries do not overflow.
+        let _ = references.record(&handle);
+        let mut bytes = Vec::new();
+        references.encode(&mut bytes);
+        seeds.push(bytes);
+    }
+    seeds
+}
+
+fn chunk_map(bytes: &[u8]) -> u64 {
+    let decoded = ChunkMap::decode(bytes);
+    if let Ok(map) = &decoded {
+        let mut again = Vec::new();
+        map.encode(&mut again);
+        assert_eq!(again, bytes, "two encodings of a map");
+        assert!(
+            (0..map.chunks()).all(|chunk| map.handle(chunk, 512).is_some() && !map.part(chunk).is_empty())
+        );
+    }
+    seen(outcome(&decoded))
+}
+
+fn value_directory(bytes: &[u8]) -> u64 {
+    seen(outcome(&FrameDirectory::decode(bytes)))
+}
+
+/// A whole value log: opened, walked, read.
+fn value_log(bytes: &[u8]) -> u64 {
+    let opened = Vlog::open(bytes.to_vec(), LocatorHints::default(), None);
+    let (mut values, mut end) = (0_u32, String::new());
+    if let Ok(log) = &opened {
+        for scanned in log.scan() {
+            match scanned {
+                Ok(found) => {
+                    values += 1;
+                    let _ = log.get_range(&found.handle, &found.key, 3..9);
+                }
+                Err(error) => end = outcome::<(), _>(&Err(error)),
+            }
+        }
+        let _ = log.verify(None, &mut |_| ());
+    }
+    seen((outcome(&opened), values.min(50), end))
+}
+
+fn built_value_log(value_lens: &[usize]) -> lsm_types::Result<Vec<u8>> {
+    let head = Superblock::new(identity(FileKind::ValueLog), UnixNanos::new(3), EditIndex::new(4));
+    let mut options = VlogOptions::new(KeyOrder::bytewise());
+    options.directory_every = 2;
+    let mut builder = VlogBuilder::new(head, options, Vec::new())?;
+    for (at, len) in value_lens.iter().enumerate() {
+        builder.add(format!("key-{at}").as_bytes(), SeqNo::ZERO, &vec![7; *len])?;
+    }
+    Ok(builder.finish()?.1)
+}
+
+/// The chunks of a large value compress well, so its file is short.
+fn value_log_seeds() -> Vec<Vec<u8>> {
+    let lists: [&[usize]; 3] = [&[], &[0, 3, 200], &[5, (1 << 20) + 9, 1]];
+    lists.into_iter().filter_map(|lens| built_value_log(lens).ok()).collect()
+}
+
+/// Payloads of real frames and a handle.
+fn value_seeds() -> Vec<Vec<u8>> {
+    let handle = ValueHandle { file: VlogId::new(7), offset: 512, stored_len: 60, value_len: 9 };
+    let mut seeds = vec![handle.encode().to_vec()];
+    for file in value_log_seeds() {
+        let Ok(head) = Superblock::decode(AT, file.get(..Superblock::LEN).unwrap_or_default()) else {
+            continue;
+        };
+        for walked in lsm_block::Walk::file(&file, &head).into_iter().flatten().flatten() {
+            if let lsm_block::Walked::Frame { header, mark } = walked
+                && header.stored_len < 400
+            {
+                let start = usize::try_from(mark.handle.offset).unwrap_or(0) + 32;
+                seeds.extend(file.get(start..start + header.stored_len as usize).map(<[u8]>::to_vec));
+            }
+        }
+    }
+    seeds
 }
 
 /// What was accepted is encoded as something that says the same; fields that may be skipped are left out.
