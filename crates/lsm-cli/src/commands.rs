@@ -10,6 +10,7 @@ mod scan;
 mod stats;
 mod table;
 mod verify;
+mod vlog;
 mod write;
 
 use clap::Subcommand;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     /// Shows what is in one table file.
     Table(table::Table),
+    /// Shows what is in one file of separated values.
+    Vlog(vlog::Vlog),
 }
 
 impl Command {
@@ -63,6 +66,7 @@ impl Command {
             Self::Stats(command) => command.run(output, keys),
             Self::Verify(command) => command.run(output, keys),
             Self::Table(command) => command.run(output, keys),
+            Self::Vlog(command) => command.run(output, keys),
         }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum Failure {
     NotTheDemo { path: PathBuf },
     #[error("cannot open the table {}", path.display())]
     OpenTable { path: PathBuf, source: Error },
+    #[error("cannot open the value log {}", path.display())]
+    OpenVlog { path: PathBuf, source: Error },
     #[error("cannot make the checkpoint {}", target.display())]
     Checkpoint { target: PathBuf, source: Error },
     #[error("the engine reports a problem")]
@@ -98,7 +100,10 @@ impl Failure {
     /// The exit code of the program.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::OpenTable { source, .. } | Self::Checkpoint { source, .. } | Self::Engine(source)
+            Self::OpenTable { source, .. }
+            | Self::OpenVlog { source, .. }
+            | Self::Checkpoint { source, .. }
+            | Self::Engine(source)
                 if source.is_corruption() =>
             {
                 DAMAGED
@@ -106,6 +111,7 @@ impl Failure {
             Self::ReadBack { .. } | Self::ScanCount { .. } => DAMAGED,
             Self::Open { .. }
             | Self::OpenTable { .. }
+            | Self::OpenVlog { .. }
             | Self::Folder { .. }
             | Self::NoDatabase { .. }
             | Self::Occupied { .. }
@@ -132,13 +138,20 @@ impl Failure {
             }
             Self::Occupied { .. } => "give a path that does not exist yet, or an empty directory",
             Self::NotTheDemo { .. } => "give another path with `--db`",
-            Self::OpenTable { source, .. } if source.kind().is_about_keys() => {
+            Self::OpenTable { source, .. } | Self::OpenVlog { source, .. }
+                if source.kind().is_about_keys() =>
+            {
                 "give the keys of its database with `--key-file FILE`, or none where it is not sealed"
             }
             Self::OpenTable { source, .. } => match source.kind().class() {
                 ErrorClass::Corrupt => "`lsm verify DB` shows what else in its database is damaged",
                 ErrorClass::Io => "check the path and the rights on the file",
                 _ => "give a table file: `tables/*.sst` below a database",
+            },
+            Self::OpenVlog { source, .. } => match source.kind().class() {
+                ErrorClass::Corrupt => "bring the file back from a backup",
+                ErrorClass::Io => "check the path and the rights on the file",
+                _ => "give a file of separated values: `blobs/*.blob` below a database",
             },
             Self::Checkpoint { source, .. } => match source.kind() {
                 ErrorKind::AlreadyExists => "give a directory that does not exist yet",

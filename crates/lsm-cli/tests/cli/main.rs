@@ -13,3 +13,4 @@ mod open;
 mod read;
 mod stop;
 mod tool;
+mod vlog;
