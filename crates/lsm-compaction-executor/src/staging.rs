@@ -30,10 +30,7 @@ impl StagingArea {
     /// Makes the names of the staged files durable. The files themselves were synced when they were finished.
     pub fn seal(&self, env: &TableEnv, failpoints: &dyn Failpoints) -> Result<()> {
         failpoints.hit("sync.dir")?;
-        if !self.tables.is_empty() {
-            env.sync_directory()?;
-        }
-        Ok(())
+        env.sync_folders(self.tables.iter().map(|table| table.descriptor().route))
     }
 
     /// The files belong to a version now, or may do so after a crash: they stay whatever happens.

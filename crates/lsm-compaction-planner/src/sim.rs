@@ -26,7 +26,9 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use lsm_manifest::{
     Census, Counts, DirectoryHandle, Levels, ManifestError, SeqNoRange, Sizes, TableDescriptor,
 };
-use lsm_types::{Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, SeqNo, Slice, TableId, UnixNanos};
+use lsm_types::{
+    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, SeqNo, Slice, TableId, UnixNanos,
+};
 
 use crate::{CompactionStrategy, Cutter, Inputs, OutputSpec, Plan, PlanView, Refusal, validate};
 use stage::Stage;
@@ -298,6 +300,7 @@ impl Sim {
             filter_kind: 0,
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
+            route: RouteId::PRIMARY,
             tail_len: 0,
         };
         self.contents.insert(id, entries);

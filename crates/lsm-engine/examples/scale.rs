@@ -13,7 +13,8 @@ use lsm_manifest::{
     TreeIdentity, VersionEdit,
 };
 use lsm_types::{
-    Clock, Cut, EditIndex, FileUuid, KeyRange, Level, Result, RunId, SeqNo, TableId, TreeId, UnixNanos,
+    Clock, Cut, EditIndex, FileUuid, KeyRange, Level, Result, RouteId, RunId, SeqNo, TableId, TreeId,
+    UnixNanos,
 };
 
 const FILE_LEN: u64 = 1_000;
@@ -44,6 +45,7 @@ fn descriptor(number: u64) -> TableDescriptor {
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        route: RouteId::PRIMARY,
         tail_len: 0,
     }
 }

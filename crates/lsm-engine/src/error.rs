@@ -1,7 +1,9 @@
 //! What the engine itself refuses or finds broken.
 
+use std::path::PathBuf;
+
 use lsm_compaction_planner::Shortage;
-use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, SeqNo, Slice, TableId, TreeId};
+use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, FileUuid, RouteId, SeqNo, Slice, TableId, TreeId};
 
 use crate::LostFile;
 
@@ -167,6 +169,28 @@ pub enum EngineError {
         /// Which ones.
         files: Vec<LostFile>,
     },
+    /// Tables lie in a directory that was not given, or that is not there.
+    #[error(
+        "{tables} tables lie on route {route} ({expected}), and none of the directories given is its; mount it, or give it as a level route"
+    )]
+    RouteMissing {
+        /// The route.
+        route: RouteId,
+        /// Its identity, which the marker in its directory repeats.
+        expected: FileUuid,
+        /// How many.
+        tables: usize,
+    },
+    /// A directory that was given for tables of some levels belongs to another database, or is one.
+    #[error("{} is not a directory for tables of database {expected}: {}", path.display(), owner(found.as_ref()))]
+    RouteMismatch {
+        /// The directory.
+        path: PathBuf,
+        /// The database that is opened.
+        expected: FileUuid,
+        /// The database that it says it belongs to; `None` where its marker cannot be read, or it is a database itself.
+        found: Option<FileUuid>,
+    },
     /// A file has another length than the manifest says.
     #[error("table {table} has {found} bytes, the manifest says {expected}")]
     FileLengthMismatch {
@@ -251,6 +275,14 @@ fn first_of(files: &[LostFile]) -> String {
     })
 }
 
+/// Whose a directory is.
+fn owner(found: Option<&FileUuid>) -> String {
+    match found {
+        Some(database) => format!("it belongs to database {database}"),
+        None => "its marker cannot be read, or it is a database itself".to_owned(),
+    }
+}
+
 impl Fault for EngineError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -278,6 +310,8 @@ impl Fault for EngineError {
             Self::NotFound => ErrorKind::NotFound,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::MissingFiles { .. } => ErrorKind::MissingFiles,
+            Self::RouteMissing { .. } => ErrorKind::RouteMissing,
+            Self::RouteMismatch { .. } => ErrorKind::RouteMismatch,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix => ErrorKind::Unsupported,

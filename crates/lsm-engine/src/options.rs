@@ -1,6 +1,6 @@
 //! What is chosen when a store or a tree is opened.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use lsm_compaction_executor::{Cancel, RateLimiter};
 use lsm_crypto::Encryption;
@@ -12,7 +12,10 @@ use lsm_types::{
     check_name,
 };
 
-use crate::{EngineError, ReclaimOptions, SpaceOptions};
+use crate::{
+    EngineError, ReclaimOptions, SpaceOptions,
+    store::{LevelRoute, validate_routes},
+};
 
 /// Bytes of block cache when none is given.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
@@ -76,6 +79,7 @@ pub struct StoreOptions {
     pub(crate) compaction_threads: usize,
     pub(crate) compaction_pool: Option<Arc<dyn Spawner>>,
     pub(crate) compaction_limiter: Option<Arc<RateLimiter>>,
+    pub(crate) level_routes: Vec<LevelRoute>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) encryption: Option<Encryption>,
@@ -149,6 +153,7 @@ impl StoreOptions {
             compaction_threads: default_compaction_threads(),
             compaction_pool: None,
             compaction_limiter: None,
+            level_routes: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
             encryption: None,
@@ -300,6 +305,22 @@ impl StoreOptions {
         self
     }
 
+    /// Another directory for the tables of these levels, of all trees, on a file system of its own. Default: none; all
+    /// tables lie in the directory of the database.
+    ///
+    /// Which level goes where may be changed from open to open: a table stays where it is until it is rewritten, and
+    /// going down to a level of another directory is a rewrite. A directory that holds tables has to be given at every
+    /// open, under whatever path, and for whatever levels.
+    pub fn level_route(
+        mut self,
+        levels: RangeInclusive<u8>,
+        path: impl Into<PathBuf>,
+        fs: Arc<dyn Fs>,
+    ) -> Self {
+        self.level_routes.push(LevelRoute { levels, path: path.into(), fs });
+        self
+    }
+
     /// Where time comes from. Default: the system.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -329,6 +350,7 @@ impl StoreOptions {
         if self.file_id_block == 0 {
             return invalid("file_id_block", "must be at least 1");
         }
+        validate_routes(&self.level_routes)?;
         self.comparators.iter().try_for_each(|comparator| check_name(comparator.name()))
     }
 

@@ -10,7 +10,7 @@ use lsm_journal::{FileName, Folder, Journal};
 use lsm_manifest::{Catalog, DatabaseEdit, TableDescriptor, TreeEdit, Version, VersionEdit};
 use lsm_table::Table;
 use lsm_types::{
-    EntryCursor, FileUuid, KeyOrder, Level, RangeTombstone, Result, SeqNo, Slice, TableId, TreeId,
+    EntryCursor, FileUuid, KeyOrder, Level, RangeTombstone, Result, RouteId, SeqNo, Slice, TableId, TreeId,
 };
 
 use crate::{
@@ -181,7 +181,8 @@ impl PinnedFiles {
         for table in self.tables() {
             let name = FileName::Table(table.id());
             let to = name.path(staging.path());
-            means.transfer(&name.path(store.root()), &to, &options.cancel)?;
+            let root = store.routes().root(store.root(), table.table.descriptor().route);
+            means.transfer(&name.path(root), &to, &options.cancel)?;
             check_len(fs.as_ref(), &to, table.table.descriptor())?;
         }
         fs.sync_dir(&folder, sync.directory)?;
@@ -252,7 +253,12 @@ fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catal
         for run in runs.runs() {
             edit.push(tree, TreeEdit::AddRun { level, run: run.id, age: run.age });
             for table in run.tables.iter() {
-                edit.push(tree, TreeEdit::AddTable { level, run: run.id, table: table.clone() });
+                // The copy has all tables in one place.
+                let mut table = table.clone();
+                if table.route != RouteId::PRIMARY {
+                    Arc::make_mut(&mut table).route = RouteId::PRIMARY;
+                }
+                edit.push(tree, TreeEdit::AddTable { level, run: run.id, table });
             }
         }
     }

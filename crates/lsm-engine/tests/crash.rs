@@ -60,6 +60,18 @@ fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
     }
 }
 
+/// Tables of some levels lie in another directory.
+///
+/// Proves D-27.
+#[test]
+fn two_directories_are_one_database() {
+    let plan = Campaign { seed: 7, ops_max: 20, ..RANDOM };
+    match campaign(&plan, TreeSubject::routed, |tally| tally.workloads < 3) {
+        Ok(tally) => println!("crash: two directories: {tally}"),
+        Err(violation) => panic!("two directories: {violation}"),
+    }
+}
+
 #[test]
 fn every_short_workload_survives() {
     let tally = run("short", &all_of(2), |_| true);

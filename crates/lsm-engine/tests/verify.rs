@@ -451,9 +451,10 @@ fn a_table_that_is_not_what_the_manifest_says_shows_at_its_head() {
             descriptor: Arc::new(descriptor),
             order: KeyOrder::bytewise(),
             prefix_extractor: None,
+            root: "/db".into(),
         };
-        let (root, database) = (Path::new("/db"), recovery.database());
-        let scope = Scope::Tables { fs: &memory, root, database, tables: vec![table] };
+        let database = recovery.database();
+        let scope = Scope::Tables { fs: &memory, database, tables: vec![table] };
         verify(&scope, Depth::Heads, &VerifyOptions::default()).unwrap().findings
     };
     assert!(findings(&|_| ()).is_empty());

@@ -53,6 +53,7 @@ mod pointer;
 mod recovery;
 mod regression;
 mod report;
+mod route;
 mod salvage;
 mod scan;
 mod survey;
@@ -68,3 +69,4 @@ pub use regression::{FoundFile, HighWater};
 pub use report::{
     Copies, CopyState, DroppedTail, GenerationReport, Losses, PointerState, RecoveryReport, TailClass,
 };
+pub use route::RouteMarker;

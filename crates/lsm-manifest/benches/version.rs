@@ -12,7 +12,8 @@ use lsm_manifest::{
     TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, write_snapshot,
 };
 use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
+    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, RunId, SeqNo, Slice, TableId, TreeId,
+    UnixNanos,
 };
 
 const TREE: TreeId = TreeId::new(0);
@@ -51,6 +52,7 @@ fn table(id: u64, slot: u64) -> Arc<TableDescriptor> {
         filter_kind: 1,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        route: RouteId::PRIMARY,
         tail_len: 0,
     })
 }

@@ -5,7 +5,7 @@ use alloc::{
     sync::Arc,
 };
 
-use lsm_types::{KeyOrder, Level, MAX_NAME_LEN, RunId, TableId, TreeId};
+use lsm_types::{FileUuid, KeyOrder, Level, MAX_NAME_LEN, RouteId, RunId, TableId, TreeId};
 
 use crate::{
     Catalog, DatabaseEdit, ManifestError, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
@@ -46,6 +46,7 @@ fn apply(
             reserved_ids: catalog.reserved_ids,
             without_sync: catalog.without_sync,
             touched: BTreeSet::new(),
+            routes: BTreeMap::new(),
         },
     };
     for step in &edit.database {
@@ -72,6 +73,15 @@ impl Draft<'_> {
                 self.change.reserved_ids = *bound;
             }
             DatabaseEdit::WithoutSync => self.change.without_sync = true,
+            DatabaseEdit::AddRoute { route, uuid } => {
+                let known = self.catalog.routes.iter().chain(&self.change.routes);
+                let is_taken =
+                    |(number, identity): (&RouteId, &FileUuid)| number == route || identity == uuid;
+                if *route == RouteId::PRIMARY || known.into_iter().any(is_taken) {
+                    return Err(ManifestError::RouteExists { route: *route });
+                }
+                self.change.routes.insert(*route, *uuid);
+            }
             DatabaseEdit::CreateTree { tree, identity } => {
                 if self.change.trees.contains_key(tree) || self.catalog.trees.contains_key(tree) {
                     return Err(ManifestError::TreeExists { tree: *tree });
@@ -93,6 +103,9 @@ impl Draft<'_> {
                 }
                 if table.id.get() >= self.change.reserved_ids {
                     return Err(ManifestError::Unreserved { table: table.id });
+                }
+                if table.route != RouteId::PRIMARY && !self.has_route(table.route) {
+                    return Err(ManifestError::UnknownRoute { table: table.id, route: table.route });
                 }
                 let version = self.version(tree)?;
                 version.max_seqno = version.max_seqno.max(Some(table.seqnos.max));
@@ -201,6 +214,10 @@ impl Draft<'_> {
         }
         self.change.places.insert(id, None);
         Ok(table)
+    }
+
+    fn has_route(&self, route: RouteId) -> bool {
+        self.catalog.routes.contains_key(&route) || self.change.routes.contains_key(&route)
     }
 
     fn place(&self, id: TableId) -> Option<&Place> {

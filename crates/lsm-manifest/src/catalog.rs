@@ -6,9 +6,9 @@ use alloc::{
     vec::Vec,
 };
 
-use lsm_types::{KeyOrder, Level, RunId, TableId, TreeId, ValueUsage, VlogId};
+use lsm_types::{FileUuid, KeyOrder, Level, RouteId, RunId, TableId, TreeId, ValueUsage, VlogId};
 
-use crate::{LiveVlog, ManifestError, TableDescriptor, TreeEdit, Version, VersionEdit, apply};
+use crate::{DatabaseEdit, LiveVlog, ManifestError, TableDescriptor, TreeEdit, Version, VersionEdit, apply};
 
 /// Where a table stands, and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub struct Catalog {
     pub(crate) reserved_ids: u64,
     pub(crate) without_sync: bool,
     pub(crate) table_bytes: u64,
+    pub(crate) routes: BTreeMap<RouteId, FileUuid>,
 }
 
 impl Catalog {
@@ -54,6 +55,29 @@ impl Catalog {
     /// Whether the database was ever written without syncs.
     pub fn was_without_sync(&self) -> bool {
         self.without_sync
+    }
+
+    /// Root directories besides that of the database, by number, each with its identity.
+    pub fn routes(&self) -> impl Iterator<Item = (RouteId, FileUuid)> + '_ {
+        self.routes.iter().map(|(route, uuid)| (*route, *uuid))
+    }
+
+    /// The same state with all tables in the directory of the database.
+    ///
+    /// # Errors
+    /// None for a state that is consistent in itself.
+    pub fn without_routes(&self) -> Result<Self, ManifestError> {
+        let mut flat = Self { orders: self.orders.clone(), ..Self::default() };
+        for mut edit in self.snapshot() {
+            edit.database.retain(|step| !matches!(step, DatabaseEdit::AddRoute { .. }));
+            for (_, step) in &mut edit.trees {
+                if let TreeEdit::AddTable { table, .. } = step {
+                    Arc::make_mut(table).route = RouteId::PRIMARY;
+                }
+            }
+            flat = flat.replay(&edit)?;
+        }
+        Ok(flat)
     }
 
     /// Notes that the database is written without syncs from now on.
@@ -149,6 +173,7 @@ impl Catalog {
     pub fn commit(&mut self, change: Change) {
         self.reserved_ids = change.reserved_ids;
         self.without_sync = change.without_sync;
+        self.routes.extend(change.routes);
         self.trees.extend(change.trees);
         for (id, place) in change.places {
             // Lengths that an edit claims may pass any sum; modulo 2^64 what is added is taken off again.
@@ -168,6 +193,7 @@ impl PartialEq for Catalog {
     fn eq(&self, other: &Self) -> bool {
         self.reserved_ids == other.reserved_ids
             && self.without_sync == other.without_sync
+            && self.routes == other.routes
             && self.trees == other.trees
             && self.places == other.places
     }
@@ -184,6 +210,8 @@ pub struct Change {
     pub(crate) without_sync: bool,
     /// Value logs that lost or gained references.
     pub(crate) touched: BTreeSet<(TreeId, VlogId)>,
+    /// Those that are new.
+    pub(crate) routes: BTreeMap<RouteId, FileUuid>,
 }
 
 impl Change {

@@ -1,6 +1,6 @@
 //! What the manifest says about a table: all that planning and serving need, so that opening a tree opens no table.
 
-use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, SeqNo, TableId, UnixNanos, ValueReferences};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, TableId, UnixNanos, ValueReferences};
 
 /// Smallest and largest sequence number, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -112,6 +112,8 @@ pub struct TableDescriptor {
     pub global_seqno: SeqNo,
     /// What of value logs its entries refer to.
     pub references: ValueReferences,
+    /// Where its file lies.
+    pub route: RouteId,
 }
 
 impl TableDescriptor {

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use lsm_types::{Level, RunId, SeqNo, TableId, TreeId, VlogId};
+use lsm_types::{FileUuid, Level, RouteId, RunId, SeqNo, TableId, TreeId, VlogId};
 
 use crate::{TableDescriptor, TreeIdentity, VlogDescriptor, Watermark};
 
@@ -83,6 +83,13 @@ pub enum DatabaseEdit {
         tree: TreeId,
         /// What it is.
         identity: TreeIdentity,
+    },
+    /// A new root directory besides that of the database.
+    AddRoute {
+        /// Its number, not in use and not that of the database's own directory.
+        route: RouteId,
+        /// Its identity, which the directory repeats; not in use.
+        uuid: FileUuid,
     },
     /// The database was written without syncs. Never taken back: nobody knows what reached the disk.
     WithoutSync,

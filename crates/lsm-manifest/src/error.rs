@@ -1,7 +1,8 @@
 //! Why a manifest value cannot be built.
 
 use lsm_types::{
-    CorruptionKind, EditIndex, ErrorKind, Fault, Level, RunId, TableId, TreeId, VlogId, reader::ReadError,
+    CorruptionKind, EditIndex, ErrorKind, Fault, Level, RouteId, RunId, TableId, TreeId, VlogId,
+    reader::ReadError,
 };
 
 /// Why an edit does not apply, or bytes do not decode.
@@ -109,6 +110,20 @@ pub enum ManifestError {
     Unreserved {
         /// The table.
         table: TableId,
+    },
+    /// The edit adds a route under a number or an identity that one has.
+    #[error("edit adds route {route}, which there is")]
+    RouteExists {
+        /// The route.
+        route: RouteId,
+    },
+    /// The edit adds a table in a directory that the manifest does not know.
+    #[error("edit adds table {table} on route {route}, which there is not")]
+    UnknownRoute {
+        /// The table.
+        table: TableId,
+        /// The route.
+        route: RouteId,
     },
     /// The edit creates a tree with too few levels.
     #[error("edit creates a tree with {count} levels, 2 are the least")]

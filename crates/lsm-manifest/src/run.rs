@@ -399,7 +399,7 @@ mod tests {
     use alloc::collections::BTreeMap;
     use core::cmp::Ordering;
 
-    use lsm_types::{Comparator, Cut, EditIndex, FileUuid, SeqNo, TableId, UnixNanos};
+    use lsm_types::{Comparator, Cut, EditIndex, FileUuid, RouteId, SeqNo, TableId, UnixNanos};
     use proptest::prelude::*;
 
     use super::*;
@@ -442,6 +442,7 @@ mod tests {
             filter_kind: 0,
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
+            route: RouteId::PRIMARY,
             tail_len: 0,
         })
     }

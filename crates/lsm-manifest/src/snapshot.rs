@@ -42,6 +42,7 @@ impl Catalog {
             identity: version.identity.clone(),
         });
         let without_sync = self.without_sync.then_some(DatabaseEdit::WithoutSync);
+        let routes = self.routes().map(|(route, uuid)| DatabaseEdit::AddRoute { route, uuid });
         let contents = self.trees.iter().flat_map(|(tree, version)| {
             numbers(version)
                 .chain(vlogs(version))
@@ -55,6 +56,7 @@ impl Catalog {
         reserved
             .into_iter()
             .chain(without_sync)
+            .chain(routes)
             .chain(created)
             .map(Step::Database)
             .chain(contents)

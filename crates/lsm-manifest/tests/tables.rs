@@ -7,7 +7,8 @@ use lsm_manifest::{
     TreeEdit, TreeIdentity, VersionEdit,
 };
 use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
+    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, RunId, SeqNo, Slice, TableId, TreeId,
+    UnixNanos,
 };
 use proptest::prelude::*;
 
@@ -40,6 +41,7 @@ fn table(nth: u16, reach: u16, edit: u64) -> Arc<TableDescriptor> {
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        route: RouteId::PRIMARY,
         tail_len: 0,
     })
 }

@@ -35,8 +35,6 @@ pub enum Scope<'a> {
     Tables {
         /// Where they live.
         fs: &'a Arc<dyn Fs>,
-        /// The directory of the database.
-        root: &'a Path,
         /// The database.
         database: FileUuid,
         /// The tables, in any order.
@@ -64,6 +62,8 @@ pub struct LiveTable {
     pub order: KeyOrder,
     /// What names the prefixes in its filters, where the tree has such.
     pub prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+    /// The directory in whose folder of tables it lies.
+    pub root: PathBuf,
 }
 
 impl std::fmt::Debug for LiveTable {
@@ -84,9 +84,9 @@ impl std::fmt::Debug for LiveTable {
 pub fn verify(scope: &Scope<'_>, depth: Depth, options: &VerifyOptions<'_>) -> Result<VerifyReport> {
     match scope {
         Scope::Directory { fs, root } => Directory { fs, root, depth, options }.check(),
-        Scope::Tables { fs, root, database, tables } => {
+        Scope::Tables { fs, database, tables } => {
             let mut subjects: Vec<Subject> =
-                tables.iter().filter_map(|table| live(table, root, *database, options)).collect();
+                tables.iter().filter_map(|table| live(table, *database, options)).collect();
             subjects.sort_by_key(|subject| subject.id);
             let meter = Meter::new(options);
             let mut report = VerifyReport::new(depth);
@@ -97,8 +97,8 @@ pub fn verify(scope: &Scope<'_>, depth: Depth, options: &VerifyOptions<'_>) -> R
     }
 }
 
-fn live(table: &LiveTable, root: &Path, database: FileUuid, options: &VerifyOptions<'_>) -> Option<Subject> {
-    let LiveTable { tree, level, descriptor, order, prefix_extractor } = table;
+fn live(table: &LiveTable, database: FileUuid, options: &VerifyOptions<'_>) -> Option<Subject> {
+    let LiveTable { tree, level, descriptor, order, prefix_extractor, root } = table;
     let is_next = options.resume.is_none_or(|cursor| descriptor.id >= cursor.table);
     if !is_next || !options.selection.has(*tree, *level, descriptor, order) {
         return None;

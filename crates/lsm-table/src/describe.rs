@@ -7,7 +7,7 @@ use lsm_fs::{Fs, OpenOptions};
 use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
 use lsm_sst::{OpenSst, Step, TableLayout, TableSummary};
 use lsm_types::{
-    Cut, ErrorKind, FileUuid, KeyOrder, Level, Location, ReadAt, Result, SeqNo, TableId, TreeId,
+    Cut, ErrorKind, FileUuid, KeyOrder, Level, Location, ReadAt, Result, RouteId, SeqNo, TableId, TreeId,
 };
 
 /// A table that was found, with what it says about itself.
@@ -156,5 +156,6 @@ pub(crate) fn describe(superblock: &Superblock, summary: &TableSummary) -> Table
         filter_kind: u8::from(properties.filters.keys.is_some()),
         global_seqno: properties.global_seqno,
         references: summary.references.clone(),
+        route: RouteId::PRIMARY,
     }
 }

@@ -1,6 +1,7 @@
 //! What the tables of a tree share.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,8 +12,8 @@ use std::{
 use lsm_block::{Encryption, FileIdentity, Superblock, Transforms};
 use lsm_fs::{Fs, SyncLevel};
 use lsm_types::{
-    Clock, EditIndex, FileKind, FileUuid, KeyDomains, KeyOrder, PrefixExtractor, Random, Result, TableId,
-    TreeId,
+    Clock, EditIndex, FileKind, FileUuid, KeyDomains, KeyOrder, Level, PrefixExtractor, Random, Result,
+    RouteId, TableId, TreeId,
 };
 use parking_lot::Mutex;
 
@@ -78,12 +79,32 @@ pub trait Reclaim: Send + Sync {
     fn retry(&self, file: ObsoleteFile);
 }
 
+/// Which folder the tables of a level go to. The default sends all to the one of the database.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TableRoutes {
+    /// The folders besides that of the database, as the file system of the tables names them.
+    pub folders: BTreeMap<RouteId, PathBuf>,
+    /// The same, as those who gave them do.
+    pub given: BTreeMap<RouteId, PathBuf>,
+    /// The route of each level; the directory of the database for those behind the last.
+    pub levels: Vec<RouteId>,
+}
+
+impl TableRoutes {
+    /// Where tables of `level` are written.
+    pub fn of_level(&self, level: Level) -> RouteId {
+        self.levels.get(usize::from(level.get())).copied().unwrap_or_default()
+    }
+}
+
 /// Everything the tables of one tree share; made once per tree.
 pub struct TableEnv {
     /// Where the files live.
     pub fs: Arc<dyn Fs>,
     /// The folder of the tables.
     pub folder: PathBuf,
+    /// Other folders, for tables of some levels.
+    pub routes: TableRoutes,
     /// Decoded blocks.
     pub cache: BlockCache,
     /// Open files.
@@ -124,8 +145,18 @@ pub struct TableEnv {
 
 impl TableEnv {
     /// The path of a table.
-    pub fn path(&self, table: TableId) -> PathBuf {
-        self.folder.join((self.file_name)(table))
+    pub fn path(&self, table: TableId, route: RouteId) -> PathBuf {
+        self.folder_of(route).join((self.file_name)(table))
+    }
+
+    /// The path of a table in the file system that was given for its route.
+    pub(crate) fn real_path(&self, table: TableId, route: RouteId) -> PathBuf {
+        self.routes.given.get(&route).unwrap_or(&self.folder).join((self.file_name)(table))
+    }
+
+    /// The folder of the tables of a route.
+    pub fn folder_of(&self, route: RouteId) -> &Path {
+        self.routes.folders.get(&route).unwrap_or(&self.folder)
     }
 
     /// The head of a new table, and what happens to its blocks.
@@ -146,12 +177,15 @@ impl TableEnv {
         Ok(superblock.begin(self.encryption.as_ref(), |salt| self.random.fill(salt))?)
     }
 
-    /// Makes the names of all files written so far durable.
+    /// Makes the names of all files durable that were written so far on these routes, which may be named repeatedly.
     ///
     /// # Errors
     /// What the system says.
-    pub fn sync_directory(&self) -> Result<()> {
-        Ok(self.fs.sync_dir(&self.folder, self.sync_folder)?)
+    pub fn sync_folders(&self, routes: impl IntoIterator<Item = RouteId>) -> Result<()> {
+        for route in routes.into_iter().collect::<BTreeSet<_>>() {
+            self.fs.sync_dir(self.folder_of(route), self.sync_folder)?;
+        }
+        Ok(())
     }
 
     /// Removes the file of a table that never was part of a version, at once. What cannot be removed now is left to

@@ -111,6 +111,7 @@ impl MultiWriter {
     ) -> Result<SuspendedTable> {
         debug_assert_eq!(self.open_len(), 0, "the open table was ended");
         let (env, level, level_count) = self.target();
+        let route = env.routes.of_level(level);
         let id = env.ids.next()?;
         let (mut superblock, _) = env.begin(id)?;
         let head = source.layout().superblock();
@@ -118,7 +119,7 @@ impl MultiWriter {
         superblock.features.compat = head.features.compat;
         let transforms = superblock.transforms(None)?;
         let options = env.policy.build_options(&env.order, level, level_count);
-        let (file, output) = NewFile::create(&env, id, None)?;
+        let (file, output) = NewFile::create(&env, (id, route), None)?;
         let from = (&**source.layout(), &source.file);
         let ended = EndedTable::relocate(from, (superblock.clone(), transforms), options, output, proceed)
             .map_err(|error| source.refuse(error))?;

@@ -35,7 +35,7 @@ pub use changes::TableChangeScan;
 pub use decoders::DecoderPool;
 pub use describe::{FoundTable, read_table};
 pub use descriptors::DescriptorCache;
-pub use env::{FileIds, FilterDesk, ObsoleteFile, Reclaim, TableEnv};
+pub use env::{FileIds, FilterDesk, ObsoleteFile, Reclaim, TableEnv, TableRoutes};
 pub use error::TableError;
 pub use filter_policy::{ExpectHits, FilterScene, LevelFilter, LevelLoad};
 pub use filter_stats::FilterStats;

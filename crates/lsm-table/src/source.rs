@@ -245,7 +245,7 @@ impl TableInner {
 
     /// The open file.
     fn file(&self) -> Result<Arc<dyn FsFile>, IoError> {
-        let path = || self.env.path(self.descriptor.id);
+        let path = || self.env.path(self.descriptor.id, self.descriptor.route);
         if !self.env.descriptors.is_pinned() {
             return self.env.descriptors.get(self.open_file, self.env.fs.as_ref(), &path());
         }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use lsm_fs::{FsFile, OpenOptions};
 use lsm_manifest::TableDescriptor;
 use lsm_sst::Output;
-use lsm_types::{Result, TableId};
+use lsm_types::{Result, RouteId, TableId};
 
 use crate::{Table, TableEnv, Throttle};
 
@@ -13,6 +13,7 @@ use crate::{Table, TableEnv, Throttle};
 pub(crate) struct NewFile {
     env: Arc<TableEnv>,
     table: TableId,
+    pub(crate) route: RouteId,
     path: PathBuf,
     /// `None` once it is synced: a job may stage more tables than the process may have files open.
     handle: Option<Arc<dyn FsFile>>,
@@ -22,25 +23,26 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// Creates the file of `table`, and gives the place where its bytes go.
     ///
+    /// * `route`: where it lies.
     /// * `throttle`: asked before each piece that is written.
     pub(crate) fn create(
         env: &Arc<TableEnv>,
-        table: TableId,
+        (table, route): (TableId, RouteId),
         throttle: Option<Arc<dyn Throttle>>,
     ) -> Result<(Self, FileOutput)> {
-        Self::create_at(env, table, env.path(table), throttle)
+        Self::create_at(env, (table, route), env.path(table, route), throttle)
     }
 
     /// Creates the file at `path`, whose number is taken from the same counter.
     pub(crate) fn create_at(
         env: &Arc<TableEnv>,
-        table: TableId,
+        (table, route): (TableId, RouteId),
         path: PathBuf,
         throttle: Option<Arc<dyn Throttle>>,
     ) -> Result<(Self, FileOutput)> {
         let handle = env.descriptors.make_room_for(|| env.fs.open(&path, &OpenOptions::CREATE_NEW))?;
         let output = FileOutput { handle: Some(handle.clone()), offset: 0, throttle };
-        Ok((Self { env: env.clone(), table, path, handle: Some(handle), kept: false }, output))
+        Ok((Self { env: env.clone(), table, route, path, handle: Some(handle), kept: false }, output))
     }
 
     /// Makes the bytes durable through the handle that wrote them, and closes it: only this handle is sure to be told

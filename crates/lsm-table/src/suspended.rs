@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
+use lsm_manifest::TableDescriptor;
 use lsm_sst::{EndedTable, TableSummary};
 use lsm_types::{Cut, Result, SeqNo};
 
@@ -68,5 +69,6 @@ pub(crate) fn complete(
         let table = superblock.identity.file_id;
         tracing::warn!(table, "a filter could not be built; the table is written without");
     }
-    Ok(StagedTable::new(describe(superblock, &summary), file))
+    let descriptor = TableDescriptor { route: file.route, ..describe(superblock, &summary) };
+    Ok(StagedTable::new(descriptor, file))
 }

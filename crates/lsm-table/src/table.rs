@@ -64,7 +64,7 @@ impl Drop for TableInner {
         drop(self.pinned_file.take());
         if *self.is_obsolete.get_mut() {
             let table = self.descriptor.id;
-            let (path, len) = (self.env.path(table), self.descriptor.file_len);
+            let (path, len) = (self.env.path(table, self.descriptor.route), self.descriptor.file_len);
             self.env.reclaim.release(ObsoleteFile { table, path, len });
         }
     }

@@ -197,7 +197,8 @@ impl MultiWriter {
         let env = &self.env;
         let id = env.ids.next()?;
         let (superblock, transforms) = env.begin(id)?;
-        let (file, output) = NewFile::create(env, id, self.throttle.clone())?;
+        let (file, output) =
+            NewFile::create(env, (id, env.routes.of_level(self.dest)), self.throttle.clone())?;
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
         options.inputs.clone_from(&self.inputs);
         let scene = env.filters.scene();

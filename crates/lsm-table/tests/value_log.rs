@@ -60,6 +60,7 @@ fn place(target_bytes: u64, cache_bytes: u64) -> Place {
     let tables = TableEnv {
         fs: Arc::new(fs.clone()),
         folder: PathBuf::from("tables"),
+        routes: lsm_table::TableRoutes::default(),
         cache: BlockCache::new(cache_bytes),
         descriptors: DescriptorCache::new(8),
         decoders: DecoderPool::new(),

@@ -83,6 +83,8 @@ pub enum ErrorKind {
     OptionMismatch,
     DictionaryMissing,
     DictionaryMismatch,
+    RouteMissing,
+    RouteMismatch,
     KeyRequired,
     UnknownKey,
     WrongKey,
@@ -137,6 +139,8 @@ impl ErrorKind {
             | Self::OptionMismatch
             | Self::DictionaryMissing
             | Self::DictionaryMismatch
+            | Self::RouteMissing
+            | Self::RouteMismatch
             | Self::KeyRequired
             | Self::UnknownKey
             | Self::WrongKey

@@ -55,6 +55,16 @@ id! {
     RunId(u64)
 }
 id! {
+    /// Number of a route: a root directory besides that of the database, where tables of some levels lie.
+    RouteId(u32)
+}
+
+impl RouteId {
+    /// The directory of the database itself.
+    pub const PRIMARY: Self = Self(0);
+}
+
+id! {
     /// Depth of a level; 0 holds flushed runs.
     Level(u8)
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
-use lsm_types::{Cut, EditIndex, FileUuid, KeyOrder, KeyRange, SeqNo, Slice, TableId, UnixNanos};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyOrder, KeyRange, RouteId, SeqNo, Slice, TableId, UnixNanos};
 
 use super::{
     float,
@@ -87,6 +87,7 @@ impl Population {
             point_seqnos: Some(seqnos),
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
+            route: RouteId::PRIMARY,
             counts: Counts { entries, tombstones, ..Counts::default() },
             sizes: Sizes::default(),
             census: Census::default(),

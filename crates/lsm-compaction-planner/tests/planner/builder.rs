@@ -9,7 +9,7 @@ use lsm_manifest::{
     Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, SeqNoRange, Sizes, TreeEdit, TreeIdentity,
     VersionEdit,
 };
-use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, SeqNo, Slice, TreeId, UnixNanos};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, Slice, TreeId, UnixNanos};
 
 pub(crate) const MIB: u64 = 1 << 20;
 const TREE: TreeId = TreeId::new(0);
@@ -53,6 +53,7 @@ pub(crate) fn descriptor(id: u64, entries: Option<KeyRange>, file_len: u64) -> T
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        route: RouteId::PRIMARY,
         tail_len: 0,
     }
 }

@@ -257,7 +257,7 @@ impl StoreInner {
         let (method, fallbacks) = if known.link(means, table, &to) {
             (CopyMethod::Reused, 0)
         } else {
-            means.transfer(&name.path(self.root()), &to, cancel)?
+            means.transfer(&name.path(self.routes().root(self.root(), table.route)), &to, cancel)?
         };
         check_len(means.target, &to, table)?;
         Ok((method, fallbacks))
@@ -287,7 +287,9 @@ impl StoreInner {
         cut: &CutState,
         info: &CheckpointInfo,
     ) -> Result<()> {
-        let mut catalog = cut.catalog.clone();
+        // A checkpoint has all tables in one place.
+        let mut catalog =
+            if self.routes().is_empty() { cut.catalog.clone() } else { cut.catalog.without_routes()? };
         let mut edit = VersionEdit::default();
         for file in &info.files {
             if matches!(file.method, CopyMethod::Linked | CopyMethod::Reused) {

@@ -5,7 +5,7 @@ use lsm_journal::{Journal, JournalEnv, JournalOptions};
 use lsm_manifest::Catalog;
 use lsm_types::{EditIndex, FileUuid, Result};
 
-use super::{Installs, Place, StoreInner, files::Stray, orphans};
+use super::{Installs, StoreInner, files::Stray, open::folders_of, orphans};
 use crate::EngineError;
 
 /// What a lossy recovery found, until it is accepted.
@@ -28,9 +28,9 @@ impl StoreInner {
     pub(super) fn accept(&self) -> Result<()> {
         let mut pending = self.pending.lock();
         let Some(found) = pending.as_ref() else {
-            return if self.is_read_only() { Err(EngineError::ReadOnly.into()) } else { Ok(()) };
+            return if self.is_read_only() { Err(EngineError::ReadOnly.into()) } else { self.start_routes() };
         };
-        let place = Place { fs: self.options.fs.as_ref(), root: &self.root };
+        let place = self.place();
         orphans::set_aside_all(place, &found.strays, self.options.sync.directory)?;
         let journal = Journal::restate(
             found.env.clone(),
@@ -42,10 +42,14 @@ impl StoreInner {
         let Some(found) = pending.take() else { return Ok(()) };
         self.ids.restart(found.catalog.reserved_ids());
         self.last_edit.store(journal.last_edit().get(), std::sync::atomic::Ordering::Release);
-        let installs =
-            Installs::new(found.catalog, journal, self.options.fs.clone(), self.options.path.clone());
+        let installs = Installs::new(
+            found.catalog,
+            journal,
+            self.options.fs.clone(),
+            folders_of(&self.options, &self.routes),
+        );
         // Nobody else fills it: whoever does holds the lock on what is pending.
         let _ = self.installs.set(installs);
-        Ok(())
+        self.start_routes()
     }
 }

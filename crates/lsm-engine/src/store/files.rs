@@ -1,12 +1,12 @@
-//! The table files of a directory, held against the manifest: what is missing, and what nobody names. Changes nothing.
+//! The table files of a database, held against the manifest: what is missing, and what nobody names. Changes nothing.
 
-use std::ffi::OsString;
+use std::{collections::HashSet, ffi::OsString, path::Path};
 
-use lsm_fs::EntryKind;
+use lsm_fs::{EntryKind, Fs};
 use lsm_journal::{FileName, Folder, FoundFile, HighWater};
 use lsm_manifest::{Catalog, TableDescriptor};
 use lsm_table::{FileHead, read_head};
-use lsm_types::{EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, TableId, TreeId};
+use lsm_types::{EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId};
 
 use super::Place;
 use crate::EngineError;
@@ -21,6 +21,8 @@ pub struct LostFile {
     pub tree: TreeId,
     /// Its level.
     pub level: Level,
+    /// Where its file belongs.
+    pub route: RouteId,
     /// Smallest and largest key of its entries.
     pub keys: Option<KeyRange>,
     /// Bytes that the manifest expects.
@@ -29,7 +31,7 @@ pub struct LostFile {
     pub found: Option<u64>,
 }
 
-/// What lies in the folder of the tables.
+/// What lies in the folders of the tables.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Tables without a file, or with one of another length.
@@ -46,50 +48,23 @@ pub(super) struct Survey {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stray {
     pub(super) id: TableId,
+    /// Where it lies.
+    pub(super) route: RouteId,
     pub(super) len: u64,
     /// Last edit when it was begun; `None` when its head never reached the disk.
     pub(super) created_edit: Option<EditIndex>,
 }
 
 impl Survey {
-    /// Holds the folder against the manifest.
+    /// Holds the folders against the manifest.
     ///
     /// # Errors
     /// What the system says; what is found is no error here.
     pub(super) fn take(place: Place<'_>, catalog: &Catalog, database: FileUuid) -> Result<Self> {
-        let folder = Folder::Tables.path(place.root);
-        let entries = match place.fs.read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind == IoKind::NotFound => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
         let mut survey = Self::default();
-        let mut found = std::collections::HashSet::new();
-        for entry in entries {
-            let id = match FileName::parse(Folder::Tables, &entry.name) {
-                Some(FileName::Table(id)) if entry.kind == EntryKind::File => id,
-                _ => {
-                    survey.foreign.push(entry.name);
-                    continue;
-                }
-            };
-            let path = folder.join(&entry.name);
-            let len = place.fs.metadata(&path)?.len;
-            if let Some(table) = catalog.table(id) {
-                found.insert(id);
-                survey.live_bytes += len;
-                if table.file_len != len {
-                    survey.lost.extend(lost(catalog, table, Some(len)));
-                }
-                continue;
-            }
-            match read_head(place.fs, &path)? {
-                FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
-                    survey.strays.push(Stray { id, len, created_edit: Some(created_edit) });
-                }
-                FileHead::Unwritten => survey.strays.push(Stray { id, len, created_edit: None }),
-                _ => survey.foreign.push(entry.name),
-            }
+        let mut found = HashSet::new();
+        for (route, root) in place.routes.roots(place.root) {
+            survey.look_into(place.fs, (route, root), catalog, database, &mut found)?;
         }
         if found.len() < catalog.table_count() {
             let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
@@ -100,6 +75,53 @@ impl Survey {
         survey.strays.sort_by_key(|stray| stray.id);
         survey.foreign.sort();
         Ok(survey)
+    }
+
+    fn look_into(
+        &mut self,
+        fs: &dyn Fs,
+        (route, root): (RouteId, &Path),
+        catalog: &Catalog,
+        database: FileUuid,
+        found: &mut HashSet<TableId>,
+    ) -> Result<()> {
+        let folder = Folder::Tables.path(root);
+        let entries = match fs.read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind == IoKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let id = match FileName::parse(Folder::Tables, &entry.name) {
+                Some(FileName::Table(id)) if entry.kind == EntryKind::File => id,
+                _ => {
+                    self.foreign.push(entry.name);
+                    continue;
+                }
+            };
+            let path = folder.join(&entry.name);
+            let len = fs.metadata(&path)?.len;
+            if let Some(table) = catalog.table(id) {
+                if table.route != route {
+                    self.foreign.push(entry.name); // somebody's copy: ours lies elsewhere
+                    continue;
+                }
+                found.insert(id);
+                self.live_bytes += len;
+                if table.file_len != len {
+                    self.lost.extend(lost(catalog, table, Some(len)));
+                }
+                continue;
+            }
+            match read_head(fs, &path)? {
+                FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
+                    self.strays.push(Stray { id, route, len, created_edit: Some(created_edit) });
+                }
+                FileHead::Unwritten => self.strays.push(Stray { id, route, len, created_edit: None }),
+                _ => self.foreign.push(entry.name),
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -136,6 +158,6 @@ impl Stray {
 
 fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
     let (tree, level, _) = catalog.place(table.id)?;
-    let (expected, keys) = (table.file_len, table.entries.clone());
-    Some(LostFile { table: table.id, tree, level, keys, expected, found })
+    let (route, expected, keys) = (table.route, table.file_len, table.entries.clone());
+    Some(LostFile { table: table.id, tree, level, route, keys, expected, found })
 }

@@ -129,11 +129,12 @@ pub(crate) struct Installs {
     /// Mirrors the journal's, so that it can be asked without waiting.
     last_edit: AtomicU64,
     fs: Arc<dyn Fs>,
-    root: PathBuf,
+    /// The directories in which tables lie.
+    roots: Vec<PathBuf>,
 }
 
 impl Installs {
-    pub(crate) fn new(catalog: Catalog, journal: Journal, fs: Arc<dyn Fs>, root: PathBuf) -> Self {
+    pub(crate) fn new(catalog: Catalog, journal: Journal, fs: Arc<dyn Fs>, roots: Vec<PathBuf>) -> Self {
         let runs = catalog.trees().flat_map(|(_, version)| version.levels.iter());
         let newest = runs.flat_map(|(_, level)| level.runs()).map(|run| run.id.get()).max();
         let next_run = newest.map_or(0, |run| run + 1);
@@ -144,7 +145,7 @@ impl Installs {
             state: Mutex::new(State { catalog, journal, next_run, fence: None, doubtful: Vec::new() }),
             fenced: AtomicBool::new(false),
             fs,
-            root,
+            roots,
         }
     }
 
@@ -324,9 +325,12 @@ impl Installs {
             self.fenced.store(false, Ordering::Release);
         }
         // A file that cannot be removed is tried again the next time.
-        state.doubtful.retain(|table| match self.fs.remove_file(&FileName::Table(*table).path(&self.root)) {
-            Ok(()) => false,
-            Err(error) => error.kind != IoKind::NotFound,
+        state.doubtful.retain(|table| {
+            let is_left = |root: &PathBuf| match self.fs.remove_file(&FileName::Table(*table).path(root)) {
+                Ok(()) => false,
+                Err(error) => error.kind != IoKind::NotFound,
+            };
+            self.roots.iter().filter(|root| is_left(root)).count() > 0
         });
         Ok(())
     }

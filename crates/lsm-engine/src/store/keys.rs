@@ -36,7 +36,9 @@ impl Store {
     pub fn key_usage(&self) -> Result<Vec<KeyUsage>> {
         let mut found: BTreeMap<(Option<KeyId>, TreeId), (u64, u64)> = BTreeMap::new();
         for folder in [Folder::Root].into_iter().chain(Folder::BELOW_ROOT) {
-            self.inner.keys_in(folder, &mut found)?;
+            for (_, root) in self.inner.routes().roots(self.inner.root()) {
+                self.inner.keys_in(&folder.path(root), &mut found)?;
+            }
         }
         let usage = |((key, tree), (files, bytes))| KeyUsage { key, tree, files, bytes };
         Ok(found.into_iter().map(usage).collect())
@@ -58,13 +60,8 @@ impl Store {
 }
 
 impl super::StoreInner {
-    fn keys_in(
-        &self,
-        folder: Folder,
-        found: &mut BTreeMap<(Option<KeyId>, TreeId), (u64, u64)>,
-    ) -> Result<()> {
-        let path = folder.path(&self.root);
-        let entries = match self.options.fs.read_dir(&path) {
+    fn keys_in(&self, path: &Path, found: &mut BTreeMap<(Option<KeyId>, TreeId), (u64, u64)>) -> Result<()> {
+        let entries = match self.options.fs.read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind == IoKind::NotFound => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -102,14 +99,14 @@ pub(super) fn check(place: Place<'_>, catalog: &Catalog, encryption: Option<&Enc
     let mut seen = BTreeMap::new();
     for (tree, version) in catalog.trees() {
         for (_, table) in version.levels.tables() {
-            seen.entry((tree, table.key_id)).or_insert(table.id);
+            seen.entry((tree, table.key_id)).or_insert((table.id, table.route));
         }
     }
     if encryption.is_none() && seen.keys().all(|(_, key)| *key == 0) {
         return Ok(());
     }
-    for table in seen.into_values() {
-        check_key(place.fs, &FileName::Table(table).path(place.root), encryption)?;
+    for (table, route) in seen.into_values() {
+        check_key(place.fs, &place.table(FileName::Table(table), route), encryption)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use lsm_manifest::Catalog;
 use lsm_types::{EditIndex, ErrorClass, FileUuid, Result, TableId};
 
 use super::{
-    FilesReport, Place, RebuildReport,
+    FilesReport, Place, RebuildReport, Routes,
     files::{LostFile, Stray, Survey},
     keys, lineage,
     open::orders,
@@ -29,6 +29,7 @@ pub(super) struct Remains {
     /// Files of ours that are not part of it.
     pub(super) strays: Vec<Stray>,
     pub(super) rebuilt: Option<RebuildReport>,
+    pub(super) routes: Routes,
 }
 
 /// What the manifest says as far as it can be read, without the tables whose files are gone, or what the files say.
@@ -43,6 +44,8 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     };
     let (database, high_water) = (recovery.database(), recovery.high_water());
     let (mut catalog, manifest) = recovery.into_parts();
+    let routes = Routes::look(options, place.root, database, &catalog)?;
+    let place = Place { routes: &routes, ..place };
     let mut survey = Survey::take(place, &catalog, database)?;
     let replaced = replace_gone(options, place, &mut catalog, &mut survey)?;
     for lost in &survey.lost {
@@ -52,6 +55,7 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     let furthest = manifest.losses.as_ref().map_or(manifest.last_edit, |losses| losses.furthest);
     let mut remains = Remains::of(database, catalog, furthest, Some(manifest), survey, high_water);
     remains.files.replaced = replaced;
+    remains.routes = routes;
     Ok(Some(remains))
 }
 
@@ -69,7 +73,7 @@ fn replace_gone(
     }
     let mut found = BTreeMap::new();
     for stray in &survey.strays {
-        match rebuild::read_stray(options, place, stray.id) {
+        match rebuild::read_stray(options, place, stray) {
             Ok(table) => {
                 found.insert(stray.id, table);
             }
@@ -87,7 +91,12 @@ fn replace_gone(
     let replaced = lineage::replace(catalog, &gone, &found)?;
     // Inputs that are still there are no longer part of anything.
     let left = known.iter().filter(|table| replaced.inputs.contains(&table.id) && !gone.contains(&table.id));
-    survey.strays.extend(left.map(|table| Stray { id: table.id, len: table.file_len, created_edit: None }));
+    survey.strays.extend(left.map(|table| Stray {
+        id: table.id,
+        route: table.route,
+        len: table.file_len,
+        created_edit: None,
+    }));
     survey.strays.retain(|stray| !replaced.outputs.contains(&stray.id));
     let (made_good, lost) =
         std::mem::take(&mut survey.lost).into_iter().partition(|lost| replaced.inputs.contains(&lost.table));
@@ -107,10 +116,9 @@ impl Remains {
     ) -> Self {
         let newer = survey.newer(high_water);
         let Survey { lost, mut strays, foreign, .. } = survey;
-        strays.extend(
-            lost.iter()
-                .filter_map(|lost| Some(Stray { id: lost.table, len: lost.found?, created_edit: None })),
-        );
+        strays.extend(lost.iter().filter_map(|lost| {
+            Some(Stray { id: lost.table, route: lost.route, len: lost.found?, created_edit: None })
+        }));
         // A number so high was never given out; the file goes out of the way with the others.
         let plausible = strays.iter().map(|stray| stray.id.get()).filter(|id| *id < ID_LIMIT);
         let ids = plausible.map(|id| id + 1);
@@ -119,6 +127,15 @@ impl Remains {
         let furthest = made.chain([furthest]).max().unwrap_or(furthest);
         let kept = strays.iter().map(|stray| stray.id).collect();
         let files = FilesReport { kept, newer, foreign, lost, ..FilesReport::default() };
-        Self { database, catalog, furthest, manifest, files, strays, rebuilt: None }
+        Self {
+            database,
+            catalog,
+            furthest,
+            manifest,
+            files,
+            strays,
+            rebuilt: None,
+            routes: Routes::default(),
+        }
     }
 }

@@ -18,6 +18,8 @@ mod rebuild;
 mod reclaim;
 mod refresh;
 mod report;
+mod routed_fs;
+mod routes;
 mod space;
 
 use std::{
@@ -48,6 +50,7 @@ pub(crate) use place::{place_tables, relocate_tables, run_age};
 pub use rebuild::{LeftOut, RebuildReport};
 pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
+pub(crate) use routes::{LevelRoute, Routes, validate as validate_routes};
 pub use space::{SpaceOptions, SpaceReport, SpaceStatus};
 
 use crate::{
@@ -94,6 +97,8 @@ pub(crate) struct StoreInner {
     pool: OnceLock<Option<Arc<dyn Spawner>>>,
     /// Shared by the compactions of all trees.
     limiter: Arc<RateLimiter>,
+    /// Directories besides the root, for tables of some levels.
+    routes: Routes,
     /// Dropped behind everything else: nothing of ours touches the directory after it.
     _lock: Option<DirectoryLock>,
     /// Dropped last: says so.
@@ -281,6 +286,14 @@ impl StoreInner {
         &self.root
     }
 
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { fs: self.fs().as_ref(), root: &self.root, routes: &self.routes }
+    }
+
     pub(crate) fn database(&self) -> FileUuid {
         self.database
     }
@@ -444,6 +457,7 @@ impl StoreInner {
         TableEnv {
             fs: self.options.fs.clone(),
             folder: Folder::Tables.path(&self.root),
+            routes: self.routes.for_tables(),
             cache: self.cache.clone(),
             descriptors: self.descriptors.clone(),
             decoders: self.decoders.clone(),
@@ -513,6 +527,8 @@ impl lsm_table::Reclaim for StoreInner {
 pub(crate) struct Place<'a> {
     pub(crate) fs: &'a dyn Fs,
     pub(crate) root: &'a Path,
+    /// As far as they are known.
+    pub(crate) routes: &'a Routes,
 }
 
 impl std::fmt::Debug for Store {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64},
@@ -18,13 +19,14 @@ use parking_lot::Mutex;
 
 use super::{
     ClosedOnDrop, DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Reclaimer,
-    Store, StoreInner,
+    Routes, Store, StoreInner,
     files::Survey,
     folders::{create_root, ensure_folder},
     keys,
     lossy::{self, Remains},
     new_identity, orphans,
     report::Stopwatch,
+    routes,
     space::SpaceGate,
 };
 use crate::{EngineError, OpenMode, StoreOptions, TreeOptions, options::DEFAULT_CACHE_BYTES};
@@ -35,8 +37,9 @@ pub(super) fn open(options: StoreOptions, tree: Option<&TreeOptions>) -> Result<
     let root = std::path::absolute(&options.path)
         .map_err(|_| EngineError::InvalidConfig { option: "path", problem: "cannot be made absolute" })?;
     options.path.clone_from(&root);
-    let fs = options.fs.clone();
-    let place = Place { fs: fs.as_ref(), root: &root };
+    routes::mount(&mut options)?;
+    let (fs, no_routes) = (options.fs.clone(), Routes::default());
+    let place = Place { fs: fs.as_ref(), root: &root, routes: &no_routes };
     if options.mode == OpenMode::ReadOnly {
         return open_read_only(options, place);
     }
@@ -75,6 +78,8 @@ pub(super) fn open(options: StoreOptions, tree: Option<&TreeOptions>) -> Result<
             return Ok(await_acceptance(options, env, *remains, report, lock));
         }
     };
+    let routes = Routes::look(&options, &root, recovery.database(), recovery.catalog())?;
+    let place = Place { routes: &routes, ..place };
     let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
     survey.check(recovery.high_water())?;
     keys::check(place, recovery.catalog(), options.encryption.as_ref())?;
@@ -89,7 +94,7 @@ pub(super) fn open(options: StoreOptions, tree: Option<&TreeOptions>) -> Result<
     let files_us = clock.us().saturating_sub(manifest_us);
     let manifest = Some(recovered.report);
     let report = OpenReport { manifest, files, manifest_us, files_us, ..OpenReport::default() };
-    Ok(finish(options, Some(recovered.journal), recovered.catalog, report, lock))
+    finish(options, recovered.journal, recovered.catalog, report, (routes, lock))
 }
 
 /// A database, as it was found.
@@ -120,7 +125,7 @@ fn await_acceptance(
     report: OpenReport,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Remains { database, mut catalog, furthest, manifest, files, strays, rebuilt } = remains;
+    let Remains { database, mut catalog, furthest, manifest, files, strays, rebuilt, routes } = remains;
     if options.sync.is_off {
         catalog.mark_without_sync();
     }
@@ -134,7 +139,7 @@ fn await_acceptance(
         strays,
     });
     let parts = Parts::ReadOnly { catalog, pending: Some(pending) };
-    Store { inner: Arc::new(assemble(options, database, furthest, parts, report, lock)) }
+    Store { inner: Arc::new(assemble(options, (database, furthest), parts, report, (routes, lock))) }
 }
 
 /// The lock. A directory in which nothing of ours lies yet is looked at before the lock file is made in it, so that
@@ -164,31 +169,35 @@ fn open_read_only(options: StoreOptions, place: Place<'_>) -> Result<Store> {
     let clock = Stopwatch::start(&options);
     if options.recovery_mode.is_lossy() {
         let remains = lossy::look(&options, place, &env)?.ok_or(EngineError::NotFound)?;
-        let Remains { database, catalog, furthest, manifest, files, rebuilt, .. } = remains;
+        let Remains { database, catalog, furthest, manifest, files, rebuilt, routes, .. } = remains;
         let report =
             OpenReport { manifest, files, rebuilt, manifest_us: clock.us(), ..OpenReport::default() };
         let parts = Parts::ReadOnly { catalog, pending: None };
-        return Ok(Store { inner: Arc::new(assemble(options, database, furthest, parts, report, None)) });
+        let inner = assemble(options, (database, furthest), parts, report, (routes, None));
+        return Ok(Store { inner: Arc::new(inner) });
     }
-    let (recovery, files) = read_beside_writer(&options, place)?;
+    let (recovery, routes, files) = read_beside_writer(&options, place)?;
     let database = recovery.database();
     let last_edit = recovery.last_edit();
     let (catalog, manifest) = recovery.into_parts();
     let report =
         OpenReport { manifest: Some(manifest), files, manifest_us: clock.us(), ..OpenReport::default() };
     let parts = Parts::ReadOnly { catalog, pending: None };
-    Ok(Store { inner: Arc::new(assemble(options, database, last_edit, parts, report, None)) })
+    let inner = assemble(options, (database, last_edit), parts, report, (routes, None));
+    Ok(Store { inner: Arc::new(inner) })
 }
 
 /// The state of a directory in which somebody may write.
 pub(super) fn read_beside_writer(
     options: &StoreOptions,
     place: Place<'_>,
-) -> Result<(Recovery, FilesReport)> {
+) -> Result<(Recovery, Routes, FilesReport)> {
     let env = journal_env(options);
     retry_beside_writer(|| {
         let found = Recovery::read(&env, options.recovery_mode, &orders(options))?;
         let recovery = found.ok_or(EngineError::NotFound)?;
+        let routes = Routes::look(options, place.root, recovery.database(), recovery.catalog())?;
+        let place = Place { routes: &routes, ..place };
         let survey = Survey::take(place, recovery.catalog(), recovery.database())?;
         if options.check_files {
             survey.check(recovery.high_water())?;
@@ -196,7 +205,7 @@ pub(super) fn read_beside_writer(
         }
         let kept = survey.strays.iter().map(|stray| stray.id).collect();
         let Survey { lost, foreign, .. } = survey;
-        Ok((recovery, FilesReport { kept, foreign, lost, ..FilesReport::default() }))
+        Ok((recovery, routes, FilesReport { kept, foreign, lost, ..FilesReport::default() }))
     })
 }
 
@@ -221,7 +230,7 @@ fn create(
     lock: Option<DirectoryLock>,
     tree: Option<&TreeOptions>,
 ) -> Result<Store> {
-    let place = Place { fs: options.fs.as_ref(), root: &options.path };
+    let place = Place { fs: options.fs.as_ref(), root: &options.path, routes: &Routes::default() };
     // Before the manifest: the database exists from the moment its pointer does, and then all of it is there.
     ensure_folder(place, Folder::Tables, options.sync.directory)?;
     let mut first = VersionEdit::default();
@@ -237,25 +246,24 @@ fn create(
         catalog.set_order(TreeId::new(0), KeyOrder::new(tree.comparator.clone()));
     }
     let database = env.new_uuid();
+    let routes = Routes::look(&options, &options.path, database, &catalog)?;
     let journal = Journal::create(env, journal_options(&options), database, &catalog)?;
     let report = OpenReport { created: true, ..OpenReport::default() };
-    Ok(finish(options, Some(journal), catalog, report, lock))
+    finish(options, journal, catalog, report, (routes, lock))
 }
 
 fn finish(
     options: StoreOptions,
-    journal: Option<Journal>,
+    journal: Journal,
     catalog: Catalog,
     report: OpenReport,
-    lock: Option<DirectoryLock>,
-) -> Store {
-    let (database, last_edit) =
-        journal.as_ref().map_or_else(Default::default, |journal| (journal.database(), journal.last_edit()));
-    let parts = match journal {
-        Some(journal) => Parts::Writable(catalog, Box::new(journal)),
-        None => Parts::ReadOnly { catalog, pending: None },
-    };
-    Store { inner: Arc::new(assemble(options, database, last_edit, parts, report, lock)) }
+    held: (Routes, Option<DirectoryLock>),
+) -> Result<Store> {
+    let identity = (journal.database(), journal.last_edit());
+    let parts = Parts::Writable(catalog, Box::new(journal));
+    let store = Store { inner: Arc::new(assemble(options, identity, parts, report, held)) };
+    store.inner.start_routes()?;
+    Ok(store)
 }
 
 enum Parts {
@@ -265,11 +273,10 @@ enum Parts {
 
 fn assemble(
     options: StoreOptions,
-    database: FileUuid,
-    last_edit: EditIndex,
+    (database, last_edit): (FileUuid, EditIndex),
     parts: Parts,
     mut report: OpenReport,
-    lock: Option<DirectoryLock>,
+    (routes, lock): (Routes, Option<DirectoryLock>),
 ) -> StoreInner {
     let (Parts::Writable(catalog, _) | Parts::ReadOnly { catalog, .. }) = &parts;
     let exported: Vec<TableId> = catalog.exported().collect();
@@ -277,7 +284,8 @@ fn assemble(
         Parts::Writable(catalog, journal) => {
             let reserved = catalog.reserved_ids();
             report.describe(&catalog);
-            let installs = Installs::new(catalog, *journal, options.fs.clone(), options.path.clone());
+            let installs =
+                Installs::new(catalog, *journal, options.fs.clone(), folders_of(&options, &routes));
             (reserved, OnceLock::from(installs), None, None)
         }
         Parts::ReadOnly { catalog, pending } => {
@@ -300,6 +308,7 @@ fn assemble(
         trees: Mutex::new(BTreeMap::new()),
         is_closed: AtomicBool::new(false),
         pool: OnceLock::new(),
+        routes,
         space: SpaceGate::new(options.space),
         limiter: options
             .compaction_limiter
@@ -310,6 +319,11 @@ fn assemble(
         options,
         _lock: lock,
     }
+}
+
+/// The directories in which tables lie.
+pub(super) fn folders_of(options: &StoreOptions, routes: &Routes) -> Vec<PathBuf> {
+    routes.roots(&options.path).map(|(_, root)| root.to_path_buf()).collect()
 }
 
 fn journal_env(options: &StoreOptions) -> JournalEnv {

@@ -1,6 +1,7 @@
 //! What becomes of files of ours that no version names (D-54, D-55).
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     path::{Path, PathBuf},
 };
@@ -56,13 +57,17 @@ pub(super) fn sweep(survey: Survey, place: Place<'_>, policy: OrphanPolicy, sync
         (report.quarantined, report.kept) = (aside, left.into_iter().map(|(id, _)| id).collect());
         return report;
     }
-    for Stray { id, .. } in survey.strays {
-        let path = FileName::Table(id).path(place.root);
+    let mut changed = BTreeSet::new();
+    for Stray { id, route, .. } in survey.strays {
+        let path = place.table(FileName::Table(id), route);
         let is_gone = policy == OrphanPolicy::Delete && place.fs.remove_file(&path).is_ok();
+        if is_gone {
+            changed.insert(route);
+        }
         if is_gone { &mut report.deleted } else { &mut report.kept }.push(id);
     }
-    if !report.deleted.is_empty() {
-        let _ = place.fs.sync_dir(&Folder::Tables.path(place.root), sync);
+    for route in changed {
+        let _ = place.fs.sync_dir(&Folder::Tables.path(place.at(route).root), sync);
     }
     report
 }
@@ -73,14 +78,17 @@ type Left = Vec<(TableId, lsm_types::Error)>;
 fn set_aside(place: Place<'_>, strays: &[Stray], sync: SyncLevel) -> (Vec<TableId>, Left) {
     let (mut aside, mut left) = (Vec::new(), Vec::new());
     for stray in strays {
-        match move_one(place, stray.id, sync) {
+        match move_one(place.at(stray.route), stray.id, sync) {
             Ok(()) => aside.push(stray.id),
             Err(error) => left.push((stray.id, error)),
         }
     }
-    // The new name before the loss of the old one.
-    let _ = place.fs.sync_dir(&Folder::Quarantine.path(place.root), sync);
-    let _ = place.fs.sync_dir(&Folder::Tables.path(place.root), sync);
+    for route in strays.iter().map(|stray| stray.route).collect::<BTreeSet<_>>() {
+        let root = place.at(route).root;
+        // The new name before the loss of the old one.
+        let _ = place.fs.sync_dir(&Folder::Quarantine.path(root), sync);
+        let _ = place.fs.sync_dir(&Folder::Tables.path(root), sync);
+    }
     (aside, left)
 }
 

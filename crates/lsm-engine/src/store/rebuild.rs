@@ -21,8 +21,8 @@ use lsm_types::{
 };
 
 use super::{
-    Place,
-    files::Survey,
+    Place, Routes,
+    files::{Stray, Survey},
     lineage,
     lossy::{ID_LIMIT, Remains},
     open::orders,
@@ -80,11 +80,14 @@ pub(super) fn look(
     let Some(database) = database.map_or_else(|| owner(place), |known| Ok(Some(known)))? else {
         return Ok(None);
     };
+    let catalog = known.as_ref().map(Recovery::catalog).cloned().unwrap_or_default();
+    let routes = Routes::look(options, place.root, database, &catalog)?;
+    let place = Place { routes: &routes, ..place };
     // Every file is a stray: no version is believed.
     let survey = Survey::take(place, &Catalog::default(), database)?;
     let mut tables = BTreeMap::new();
     for stray in &survey.strays {
-        match read_stray(options, place, stray.id) {
+        match read_stray(options, place, stray) {
             Ok(table) => {
                 tables.insert(stray.id, table);
             }
@@ -102,18 +105,24 @@ pub(super) fn look(
         tables.remove(id);
     }
     report.adopted = tables.keys().copied().collect();
-    let catalog = catalog_of(options, &tables, &identities)?;
-    let remains = remains(known, database, catalog, survey, &report);
+    let named: Vec<_> =
+        catalog.routes().map(|(route, uuid)| DatabaseEdit::AddRoute { route, uuid }).collect();
+    let named = named.into_iter().chain(routes.edits());
+    let catalog = catalog_of(options, named, &tables, &identities)?;
+    let mut remains = remains(known, database, catalog, survey, &report);
+    remains.routes = routes;
     Ok(Some((remains, report)))
 }
 
 /// What a file of ours says about itself.
-pub(super) fn read_stray(options: &StoreOptions, place: Place<'_>, id: TableId) -> Result<FoundTable> {
-    let path = FileName::Table(id).path(place.root);
-    let table = read_table(place.fs, &path, &all_orders(options), options.encryption.as_ref())?;
+pub(super) fn read_stray(options: &StoreOptions, place: Place<'_>, stray: &Stray) -> Result<FoundTable> {
+    let id = stray.id;
+    let path = place.table(FileName::Table(id), stray.route);
+    let mut table = read_table(place.fs, &path, &all_orders(options), options.encryption.as_ref())?;
     if table.descriptor.id != id {
         return Err(EngineError::Misnamed { table: id }.into());
     }
+    table.descriptor.route = stray.route;
     let implausible = |what| EngineError::Implausible { table: id, what };
     if id.get() >= ID_LIMIT {
         return Err(implausible("number").into());
@@ -221,6 +230,7 @@ fn superseded(
 
 fn catalog_of(
     options: &StoreOptions,
+    routes: impl Iterator<Item = DatabaseEdit>,
     tables: &BTreeMap<TableId, FoundTable>,
     known: &BTreeMap<TreeId, TreeIdentity>,
 ) -> Result<Catalog> {
@@ -235,6 +245,7 @@ fn catalog_of(
     let mut edit = VersionEdit::default();
     edit.database
         .push(DatabaseEdit::ReserveIds(tables.keys().last().map_or(0, |id| id.get().saturating_add(1))));
+    edit.database.extend(routes);
     for (tree, identity) in trees {
         let order = options.comparator_named(&identity.comparator);
         let order =

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use lsm_types::{IoError, IoKind, Result};
 
-use super::{Place, StoreInner, open};
+use super::{StoreInner, open};
 use crate::EngineError;
 
 impl StoreInner {
@@ -16,8 +16,8 @@ impl StoreInner {
             return Ok(false); // it shows what could be saved, and that was looked for once
         }
         let mut known = read_only.lock();
-        let place = Place { fs: self.fs().as_ref(), root: &self.root };
-        let (recovery, _) = open::read_beside_writer(&self.options, place)?;
+        // A route that came since is not known here: its tables are missing until this is opened anew.
+        let (recovery, _, _) = open::read_beside_writer(&self.options, self.place())?;
         if recovery.database() != self.database {
             return Err(EngineError::NotFound.into());
         }

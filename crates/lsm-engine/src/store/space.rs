@@ -4,9 +4,12 @@
 //! share. What is used is known from the manifest, so no file is asked for its length; free bytes are asked of the
 //! volume before each merge.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lsm_compaction_planner::{
@@ -15,6 +18,7 @@ use lsm_compaction_planner::{
 use lsm_fs::Fs;
 use lsm_journal::Folder;
 use lsm_manifest::Catalog;
+use lsm_types::Level;
 use parking_lot::Mutex;
 
 use super::{Store, StoreInner, install::Installs};
@@ -148,7 +152,7 @@ impl StoreInner {
         let (plan, grant, is_narrowed) = if is_asked {
             // Measured under the lock of the ledger: what one merge was granted, another does not find free.
             let mut ledger = gate.ledger.lock();
-            let space = self.measure_space();
+            let space = self.measure_space(plan.output.dest);
             match admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, view)) {
                 Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),
                 Admission::Refused { shortage } => {
@@ -169,26 +173,26 @@ impl StoreInner {
         Ok((plan, Room { store: self.clone(), grant, is_narrowed }))
     }
 
-    /// What is used and what is free, without what running merges were granted.
-    fn measure_space(&self) -> Space {
+    /// What is used and what is free where tables of `level` go, without what running merges were granted.
+    fn measure_space(&self, level: Level) -> Space {
         let options = *self.space.options.lock();
         let used_bytes =
             self.installs().map_or_else(|| self.with_catalog(Catalog::file_bytes), Installs::file_bytes);
         let pending: u64 = self.open_trees().iter().map(|tree| tree.memtable_bytes()).sum();
-        let tables = volume(&**self.fs(), &Folder::Tables.path(self.root()));
+        let at = |root: &Path| volume(self.fs().as_ref(), &Folder::Tables.path(root));
         Space {
             limit_bytes: options.limit_bytes,
             used_bytes,
             // A memtable makes tables no longer than itself and an eighth.
             reserve_bytes: options.reserve_min_bytes.max(pending.saturating_add(pending / 8)),
-            tables,
-            values: tables,
+            tables: at(self.routes().root(self.root(), self.routes().of_level(level))),
+            values: at(self.root()),
         }
     }
 }
 
 /// A volume that cannot be asked counts as one with room: an error of the probe is not a full disk.
-fn volume(fs: &dyn Fs, folder: &std::path::Path) -> Volume {
+fn volume(fs: &dyn Fs, folder: &Path) -> Volume {
     Volume {
         id: fs.volume_id(folder).ok().flatten().map(|volume| volume.0),
         free_bytes: fs.available_space(folder).ok().flatten(),
@@ -201,7 +205,10 @@ impl Store {
     pub fn space(&self) -> SpaceReport {
         let gate = &self.inner.space;
         let options = *gate.options.lock();
-        let space = self.inner.measure_space();
+        let open = self.inner.open_trees();
+        let last = open.iter().map(|tree| tree.current.load().version.levels.count()).max();
+        // A full compaction goes to the last level.
+        let space = self.inner.measure_space(Level::new(last.unwrap_or_default().saturating_sub(1)));
         let ledger = gate.ledger.lock();
         let trees = self.inner.open_trees();
         let full_compaction_bytes =

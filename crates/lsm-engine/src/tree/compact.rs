@@ -7,7 +7,7 @@ use lsm_compaction_executor::{
     Job, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Standard, run_job,
 };
 use lsm_compaction_planner::{
-    CompactionStrategy, Inputs, Major, MergePlan, Plan, PlanView, TreeShape, is_covered, validate,
+    CompactionStrategy, Inputs, Major, MergePlan, MovePlan, Plan, PlanView, TreeShape, is_covered, validate,
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
@@ -108,7 +108,7 @@ impl TreeInner {
                 .at(self.store.clock().now())
                 .with_watermark(watermark);
             planning.deletes = deletes.as_ref();
-            let plan = strategy.plan(&planning);
+            let plan = self.rewritten_between_routes(strategy.plan(&planning));
             if plan.inputs().is_none() {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
                 let mut report = CompactionReport::nothing(outcome);
@@ -156,6 +156,18 @@ impl TreeInner {
             return Ok(report);
         }
         Ok(CompactionReport::nothing(Outcome::Busy))
+    }
+
+    /// A move makes no file: tables that lie elsewhere than those of the level they go to are merged instead.
+    fn rewritten_between_routes(&self, plan: Plan) -> Plan {
+        match plan {
+            Plan::Move(MovePlan { inputs, output, reason })
+                if inputs.tables().any(|table| table.route != self.env.routes.of_level(output.dest)) =>
+            {
+                Plan::Merge(MergePlan { inputs, output, reason })
+            }
+            plan => plan,
+        }
     }
 
     fn merge(

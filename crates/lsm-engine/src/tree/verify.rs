@@ -1,6 +1,5 @@
 //! Checking the tables of an open tree.
 
-use lsm_journal::Folder;
 use lsm_repair::{Depth, LiveTable, Scope, VerifyOptions, VerifyReport, verify};
 use lsm_types::Result;
 
@@ -27,16 +26,15 @@ impl Tree {
     pub fn verify_with(&self, depth: Depth, options: &VerifyOptions<'_>) -> Result<VerifyReport> {
         let pinned = self.inner.current.load_full();
         let env = &self.inner.env;
-        debug_assert_eq!(env.folder.file_name().and_then(|name| name.to_str()), Some(Folder::Tables.name()));
         let tables = pinned.version.levels.tables().map(|(level, descriptor)| LiveTable {
             tree: env.tree,
             level,
             descriptor: descriptor.clone(),
             order: self.inner.order.clone(),
             prefix_extractor: env.prefix_extractor.clone(),
+            root: self.inner.store.routes().root(self.inner.store.root(), descriptor.route).to_path_buf(),
         });
-        let root = env.folder.parent().unwrap_or(&env.folder);
-        let scope = Scope::Tables { fs: &env.fs, root, database: env.database, tables: tables.collect() };
+        let scope = Scope::Tables { fs: &env.fs, database: env.database, tables: tables.collect() };
         let mut options = options.clone();
         if options.encryption.is_none() {
             options.encryption.clone_from(&env.encryption);

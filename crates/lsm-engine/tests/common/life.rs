@@ -70,6 +70,13 @@ impl Place {
             options = options
                 .store(|store| store.space(SpaceOptions::default().admission(true).limit_bytes(Some(limit))));
         }
+        if axes.variant.is_multiple_of(5) {
+            // Which levels lie elsewhere differs from time to time.
+            let from = 1 + u8::try_from((axes.variant + self.opens) % 4).unwrap_or_default();
+            let cold = self.path.with_extension("cold");
+            let memory = self.memory.clone();
+            options = options.store(|store| store.level_route(from..=u8::MAX, cold, memory));
+        }
         if axes.variant.is_multiple_of(6) {
             options = options.store(|store| store.encryption(encryption()));
         }

@@ -25,6 +25,9 @@ use crate::common::{
 
 const ROOT: &str = "/data/db";
 const TABLES: &str = "/data/db/tables";
+/// Another directory for tables.
+const COLD: &str = "/data/cold";
+const COLD_TABLES: &str = "/data/cold/tables";
 /// Few keys, so that most writes hide older ones.
 const KEYS: u64 = 12;
 
@@ -38,6 +41,8 @@ pub(crate) struct TreeSubject {
     clock: Arc<TestClock>,
     random: Arc<SeededRandom>,
     encryption: Option<Encryption>,
+    /// The first level whose tables lie elsewhere.
+    cold_from: Option<u8>,
 }
 
 /// One operation.
@@ -95,12 +100,22 @@ impl TreeSubject {
             random: Arc::new(SeededRandom::new(dice.roll())),
             // Over all images of all power cuts of a workload, no nonce is spent twice.
             encryption: (dice.index(3) == 0).then(|| Arc::new(Audit::default()).over(Arc::new(chain()))),
+            cold_from: [None, None, None, Some(1)][dice.index(4)],
         }
+    }
+
+    /// The same with tables in two directories in any case.
+    pub(crate) fn routed(dice: &mut Dice) -> Self {
+        Self { cold_from: Some([0, 1, 4][dice.index(3)]), ..Self::new(dice) }
     }
 
     fn options(&self, fs: &SimFs) -> TreeOptions {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
         TreeOptions::new(ROOT)
+            .store(|store| match self.cold_from {
+                Some(level) => store.level_route(level..=9, COLD, fs.clone()),
+                None => store,
+            })
             .store(|store| {
                 let store = match &self.encryption {
                     Some(encryption) => store.encryption(encryption.clone()),
@@ -262,13 +277,15 @@ impl Subject for TreeSubject {
                 Err(_) => Vec::new(),
             }
         };
-        let is_stale = |name: &OsString| {
+        let is_stale = |folder: &str, name: &OsString| {
             let files = fs.files();
-            let bytes = files.get(&Path::new(TABLES).join(name)).map(Vec::as_slice).unwrap_or_default();
+            let bytes = files.get(&Path::new(folder).join(name)).map(Vec::as_slice).unwrap_or_default();
             bytes.first() == Some(&fs.config().stale_pattern)
         };
         // A file that shows another file's bytes where its head should be is nobody's: it is left alone.
-        let files: Vec<OsString> = names(TABLES).into_iter().filter(|name| !is_stale(name)).collect();
+        let ours =
+            |folder: &'static str| names(folder).into_iter().filter(move |name| !is_stale(folder, name));
+        let files: Vec<OsString> = ours(TABLES).chain(ours(COLD_TABLES)).collect();
         let tables = db.tree.stats().tables();
         if files.len() != tables {
             return Err(format!("{files:?} lie there for {tables} tables"));
@@ -278,7 +295,7 @@ impl Subject for TreeSubject {
     }
 
     fn is_named_once(&self, path: &Path) -> bool {
-        path.starts_with(TABLES)
+        path.starts_with(TABLES) || path.starts_with(COLD_TABLES)
     }
 
     fn random_op(&self, dice: &mut Dice) -> Op {

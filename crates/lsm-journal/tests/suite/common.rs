@@ -19,8 +19,8 @@ use lsm_manifest::{
 };
 use lsm_testkit::sim::{Choice, SimConfig, SimFs};
 use lsm_types::{
-    Clock, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, Random, RunId, SeqNo, TableId, TreeId,
-    UnixNanos,
+    Clock, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, Random, RouteId, RunId, SeqNo, TableId,
+    TreeId, UnixNanos,
 };
 
 pub(crate) const TREE: TreeId = TreeId::new(0);
@@ -120,6 +120,7 @@ pub(crate) fn add(id: u64, key_len: usize) -> VersionEdit {
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        route: RouteId::PRIMARY,
         tail_len: 0,
     };
     let mut edit = VersionEdit::default();

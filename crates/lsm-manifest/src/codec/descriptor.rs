@@ -22,10 +22,10 @@
 //! | 18 | `filter_kind`  | varint                                    | 0        |
 //! | 19 | `tail_len`     | varint                                    | 0        |
 //! | 20 | `global_seqno` | varint                                    | 0        |
-//! | 149 | references    | a list of references                      | none     |
+//! | 149 | references    | a list of references; must be understood  | none     |
+//! | 160 | route         | varint; must be understood                | 0        |
 //!
-//! References are laid out as in the table itself (`docs/format/vlog.md`, section 7); whoever does not know them must
-//! refuse.
+//! References are laid out as in the table itself (`docs/format/vlog.md`, section 7).
 //!
 //! A cut is one byte: 0 start, 1 before a key, 2 after a key (both followed by the key with its length), 3 end,
 //! 4 before the smallest entry, 5 after the largest entry. 4 and 5 stand for 1 and 2 wherever they can, because in
@@ -34,7 +34,7 @@
 use alloc::vec::Vec;
 
 use lsm_types::{
-    ByteReader, Cut, EditIndex, FileUuid, KeyRange, MAX_KEY_LEN, SeqNo, Slice, TableId, UnixNanos,
+    ByteReader, Cut, EditIndex, FileUuid, KeyRange, MAX_KEY_LEN, RouteId, SeqNo, Slice, TableId, UnixNanos,
     ValueReferences, varint,
 };
 
@@ -65,6 +65,8 @@ mod id {
     pub(super) const TAIL_LEN: u8 = 19;
     pub(super) const GLOBAL_SEQNO: u8 = 20;
     pub(super) const REFERENCES: u8 = MUST_UNDERSTAND | 0x15;
+    /// Who does not know it looks for the file in the wrong place.
+    pub(super) const ROUTE: u8 = 0x20 | super::MUST_UNDERSTAND;
 }
 
 impl TableDescriptor {
@@ -103,6 +105,7 @@ impl TableDescriptor {
         if !self.references.is_empty() {
             put(out, id::REFERENCES, |out| self.references.encode(out));
         }
+        put_nonzero(out, id::ROUTE, self.route.get().into());
     }
 
     /// The descriptor that is exactly `bytes`.
@@ -114,7 +117,7 @@ impl TableDescriptor {
         let mut draft = Draft::default();
         walk(bytes, "table field", |id, value| {
             draft.take(id, value)?;
-            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id) || id == id::REFERENCES)
+            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id) || [id::REFERENCES, id::ROUTE].contains(&id))
         })?;
         draft.finish()
     }
@@ -144,6 +147,7 @@ struct Draft {
     tail_len: u32,
     global_seqno: SeqNo,
     references: ValueReferences,
+    route: RouteId,
 }
 
 impl Draft {
@@ -189,6 +193,7 @@ impl Draft {
                 self.global_seqno = required(global, "global_seqno")?;
             }
             id::REFERENCES => self.references = value.read("references", decode_references)?,
+            id::ROUTE => self.route = RouteId::new(narrow(value.nonzero()?, "route")?),
             _ => {}
         }
         Ok(())
@@ -227,6 +232,7 @@ impl Draft {
             tail_len: self.tail_len,
             global_seqno: self.global_seqno,
             references: self.references,
+            route: self.route,
         })
     }
 }

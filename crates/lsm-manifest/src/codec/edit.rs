@@ -9,6 +9,7 @@
 //! | 0x03 | `WithoutSync` | nothing                                             |
 //! | 0x81 | `ReserveIds`  | bound varint                                        |
 //! | 0x82 | `CreateTree`  | tree varint, level count u8, name of the comparator |
+//! | 0x8A | `AddRoute`    | route varint, 16 bytes                              |
 //! | 0xA1 | `AddRun`      | tree varint, level u8, run varint, age varint       |
 //! | 0xA2 | `AddTable`    | tree varint, level u8, run varint, descriptor       |
 //! | 0xA3 | `RemoveTable` | tree varint, table varint                           |
@@ -28,7 +29,9 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use lsm_types::{ByteReader, Level, MAX_NAME_LEN, RunId, SeqNo, Slice, TableId, TreeId, VlogId, varint};
+use lsm_types::{
+    ByteReader, FileUuid, Level, MAX_NAME_LEN, RouteId, RunId, SeqNo, Slice, TableId, TreeId, VlogId, varint,
+};
 
 use super::fields::{MUST_UNDERSTAND, narrow, prefixed};
 use crate::{
@@ -41,6 +44,7 @@ mod tag {
     pub(super) const WITHOUT_SYNC: u8 = 0x03;
     pub(super) const RESERVE_IDS: u8 = 0x81;
     pub(super) const CREATE_TREE: u8 = 0x82;
+    pub(super) const ADD_ROUTE: u8 = 0x8A;
     pub(super) const ADD_RUN: u8 = 0xA1;
     pub(super) const ADD_TABLE: u8 = 0xA2;
     pub(super) const REMOVE_TABLE: u8 = 0xA3;
@@ -108,6 +112,13 @@ impl DatabaseEdit {
             Self::ReserveIds(bound) => {
                 out.push(tag::RESERVE_IDS);
                 prefixed(out, |out| varint::encode(*bound, out));
+            }
+            Self::AddRoute { route, uuid } => {
+                out.push(tag::ADD_ROUTE);
+                prefixed(out, |out| {
+                    varint::encode(route.get().into(), out);
+                    out.extend_from_slice(uuid.as_bytes());
+                });
             }
             Self::CreateTree { tree, identity } => {
                 out.push(tag::CREATE_TREE);
@@ -184,6 +195,10 @@ fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<Datab
     Ok(Some(match tag {
         tag::WITHOUT_SYNC => DatabaseEdit::WithoutSync,
         tag::RESERVE_IDS => DatabaseEdit::ReserveIds(payload.varint()?),
+        tag::ADD_ROUTE => {
+            let route = RouteId::new(narrow(payload.varint()?, "route")?);
+            DatabaseEdit::AddRoute { route, uuid: FileUuid::from_bytes(payload.array()?) }
+        }
         tag::CREATE_TREE => {
             let tree = tree_id(payload)?;
             DatabaseEdit::CreateTree { tree, identity: identity(payload)? }

@@ -8,8 +8,8 @@ use lsm_manifest::{
     SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos, ValueHandle,
-    ValueReferences, ValueUsage, VlogId,
+    Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
+    ValueHandle, ValueReferences, ValueUsage, VlogId,
 };
 use proptest::prelude::*;
 
@@ -125,6 +125,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                     tail_len: 0,
                     global_seqno: global_of(seqnos, rare.4),
                     references: references.clone(),
+                    route: RouteId::new(rare.1 % 3),
                     entries,
                     coverage_start: start,
                     coverage_end: end,
@@ -187,6 +188,10 @@ fn database_step() -> BoxedStrategy<DatabaseEdit> {
     prop_oneof![
         number().prop_map(DatabaseEdit::ReserveIds),
         Just(DatabaseEdit::WithoutSync),
+        (any::<u32>(), any::<[u8; 16]>()).prop_map(|(route, uuid)| DatabaseEdit::AddRoute {
+            route: RouteId::new(route),
+            uuid: FileUuid::from_bytes(uuid),
+        }),
         (any::<u32>().prop_map(TreeId::new), "[a-zü.]{1,40}", 2_u8..=255).prop_map(
             |(tree, comparator, levels)| DatabaseEdit::CreateTree {
                 tree,

@@ -7,7 +7,7 @@ use lsm_manifest::{
     TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
-    Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, TableId, TreeId,
+    Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId,
     UnixNanos, ValueHandle, ValueUsage, VlogId,
 };
 
@@ -63,6 +63,7 @@ pub(crate) fn table(id: u64, min: &[u8], max: &[u8]) -> TableDescriptor {
         filter_kind: 1,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        route: RouteId::PRIMARY,
         tail_len: 0,
     }
 }
@@ -149,6 +150,11 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
             if dice.below(8) == 0 {
                 edit.database.push(DatabaseEdit::WithoutSync);
             }
+            if dice.below(3) == 0 {
+                let route = u8::try_from(1 + dice.below(5)).unwrap();
+                let uuid = FileUuid::from_bytes([route; 16]);
+                edit.database.push(DatabaseEdit::AddRoute { route: RouteId::new(route.into()), uuid });
+            }
         }
         1 => edit.create_tree(tree, identity(tree)),
         2 => edit.push(tree, TreeEdit::AddRun { level, run, age: dice.below(6) }),
@@ -164,6 +170,9 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
                 (new.entries, new.point_seqnos) = (None, None);
             }
             separate(&mut new, catalog, tree, dice);
+            if dice.below(3) == 0 {
+                new.route = catalog.routes().last().map(|(route, _)| route).unwrap_or_default();
+            }
             edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(new) });
         }
         14 => {

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use crate::common::{identity, order, refer, table, vlog};
-use lsm_manifest::{Catalog, DatabaseEdit, Record, Replay, TreeEdit, VersionEdit, Watermark, write_snapshot};
+use lsm_manifest::{
+    Catalog, DatabaseEdit, Record, Replay, TableDescriptor, TreeEdit, VersionEdit, Watermark, write_snapshot,
+};
 use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyRange, Level, RunId, SeqNo, TableId, TreeId, UnixNanos, VlogId,
+    Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId, UnixNanos, VlogId,
 };
 
 const EDIT: &str = include_str!("../golden/edit-v1.txt");
 const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
 const CHANGES: &str = include_str!("../golden/changes-v1.txt");
 const VLOGS: &str = include_str!("../golden/vlogs-v1.txt");
+const ROUTE: &str = include_str!("../golden/route-v1.txt");
 const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
 
 /// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
@@ -77,6 +80,21 @@ fn operator() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(OPERATOR), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-27, D-36: the step that names a route, and a table that lies on it.
+#[test]
+fn route() {
+    let (route, uuid) = (RouteId::new(2), FileUuid::from_bytes([0xA7; 16]));
+    let mut edit = VersionEdit::default();
+    edit.database.push(DatabaseEdit::AddRoute { route, uuid });
+    let table = Arc::new(TableDescriptor { route, ..table(7, b"apple", b"melon") });
+    edit.push(TreeId::new(3), TreeEdit::AddTable { level: Level::new(6), run: RunId::new(3), table });
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(ROUTE), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::common::{Dice, draw_edit, identity, order, refer, table, vlog};
 use lsm_manifest::{
     Catalog, DatabaseEdit, LostEdits, ManifestError, Record, Replay, Replayed, SNAPSHOT_CHUNK_MAX, Salvage,
-    Salvaged, TreeEdit, VersionEdit, write_snapshot,
+    Salvaged, TableDescriptor, TreeEdit, VersionEdit, write_snapshot,
 };
-use lsm_types::{EditIndex, FileUuid, Level, RunId, TableId, TreeId, ValueUsage, VlogId};
+use lsm_types::{EditIndex, FileUuid, Level, RouteId, RunId, TableId, TreeId, ValueUsage, VlogId};
 use proptest::prelude::*;
 
 const DATABASE: FileUuid = FileUuid::from_bytes([7; 16]);
@@ -353,6 +353,37 @@ fn edits_that_break_rules_are_refused() {
     edit.database.push(DatabaseEdit::ReserveIds(99));
     let back = ManifestError::Regression { what: "reserved file numbers" };
     assert_eq!(small().preview(&edit).err(), Some(back));
+}
+
+/// Proves D-27: a table lies on a route that there is; two routes have neither number nor identity in common; and all
+/// of it can be brought to one place.
+#[test]
+fn tables_lie_on_routes_that_there_are() {
+    let (tree, route) = (TreeId::new(0), RouteId::new(2));
+    let on = |route: RouteId| {
+        let table = Arc::new(TableDescriptor { route, ..table(8, b"d", b"e") });
+        TreeEdit::AddTable { level: Level::new(0), run: RunId::new(1), table }
+    };
+    let add = |number: u32, uuid: u8| {
+        let mut edit = VersionEdit::default();
+        let (route, uuid) = (RouteId::new(number), FileUuid::from_bytes([uuid; 16]));
+        edit.database.push(DatabaseEdit::AddRoute { route, uuid });
+        edit
+    };
+    check_edit(vec![on(route)], Err(ManifestError::UnknownRoute { table: TableId::new(8), route }));
+    let mut edit = add(2, 7);
+    edit.push(tree, on(route));
+    let routed = small().apply(&edit).unwrap();
+    assert_eq!(routed.routes().collect::<Vec<_>>(), [(route, FileUuid::from_bytes([7; 16]))]);
+    for (number, uuid) in [(0, 9), (2, 9), (3, 7)] {
+        let refused = ManifestError::RouteExists { route: RouteId::new(number) };
+        assert_eq!(routed.preview(&add(number, uuid)).err(), Some(refused));
+    }
+    let flat = routed.without_routes().unwrap();
+    assert_eq!(flat.routes().count(), 0);
+    let mut edit = VersionEdit::default();
+    edit.push(tree, on(RouteId::PRIMARY));
+    assert_eq!(flat, small().apply(&edit).unwrap());
 }
 
 /// Proves D-50: a state read under another order than its own does not pass.

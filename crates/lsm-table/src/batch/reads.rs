@@ -22,9 +22,9 @@ impl BlockRead {
         self.table.descriptor.id
     }
 
-    /// Where its file lies.
+    /// Where its file lies, in the file system that was given for its level.
     pub fn path(&self) -> PathBuf {
-        self.table.env.path(self.table())
+        self.table.env.real_path(self.table(), self.table.descriptor.route)
     }
 
     /// The first byte.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
-use lsm_types::{Result, SeqNo, TableId, ValueHandle, VlogId};
+use lsm_types::{Result, RouteId, SeqNo, TableId, ValueHandle, VlogId};
 use lsm_vlog::{VlogBuilder, VlogOptions};
 
 use super::{StagedVlog, ValueLog, VlogEnv, VlogFacts};
@@ -111,8 +111,12 @@ impl VlogWriter {
         let (env, policy) = (&self.env.tables, &self.env.policy);
         let id = VlogId::new(env.ids.next()?.get());
         let (superblock, transforms) = self.env.begin(id)?;
-        let (file, output) =
-            NewFile::create_at(env, TableId::new(id.get()), self.env.path(id), self.throttle.clone())?;
+        let (file, output) = NewFile::create_at(
+            env,
+            (TableId::new(id.get()), RouteId::PRIMARY),
+            self.env.path(id),
+            self.throttle.clone(),
+        )?;
         let options = VlogOptions {
             compression: policy.compression,
             directory_every: policy.directory_every,
