@@ -73,12 +73,21 @@ impl Control {
     /// From now on syncs wait.
     pub(crate) fn hang(&self) {
         self.hanging.lock().on = true;
+        self.changed.notify_all();
     }
 
     /// Returns when a sync waits.
     pub(crate) fn wait_for_a_sync(&self) {
         let mut hanging = self.hanging.lock();
         while hanging.waiting == 0 {
+            self.changed.wait(&mut hanging);
+        }
+    }
+
+    /// Returns when a sync waits that was begun after [`Control::hang`], whoever calls that, and when.
+    pub(crate) fn wait_for_a_sync_while_hanging(&self) {
+        let mut hanging = self.hanging.lock();
+        while !hanging.on || hanging.waiting == 0 {
             self.changed.wait(&mut hanging);
         }
     }
