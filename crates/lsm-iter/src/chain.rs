@@ -97,6 +97,17 @@ impl Chain {
         self.operands.push((entry.seqno, piece));
     }
 
+    /// Takes an operand that stands nowhere else.
+    pub(crate) fn push_made(&mut self, seqno: SeqNo, operand: Slice) {
+        self.len += operand.len();
+        self.operands.push((seqno, Piece::Shared(operand)));
+    }
+
+    /// Takes a value that stands nowhere else as the base.
+    pub(crate) fn set_made_base(&mut self, value: Slice) {
+        self.base = Base::Value(Piece::Shared(value));
+    }
+
     /// Takes the value under the cursor as the base.
     pub(crate) fn set_base(&mut self, cursor: &impl EntryCursor) {
         self.base = Base::Value(self.piece(cursor));

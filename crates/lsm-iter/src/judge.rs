@@ -20,6 +20,8 @@ pub(crate) struct Judge<K, S> {
     pub(crate) floor: Option<SeqNo>,
     /// The highest number of an entry that went, or was written as something else, without a read missing it.
     pub(crate) altered: Option<SeqNo>,
+    /// The highest number of an entry that a filter changed.
+    pub(crate) filtered: Option<SeqNo>,
     /// The key in hand; `None` before the first.
     key: Option<Vec<u8>>,
     /// The newest range tombstone below W over the key.
@@ -31,7 +33,7 @@ pub(crate) struct Judge<K, S> {
 }
 
 /// What becomes of an entry.
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// Write it with this number.
     Keep(SeqNo),
     Drop,
@@ -39,6 +41,8 @@ pub(crate) enum Verdict {
     Pair(SeqNo),
     /// An operand that may fold with what lies below it.
     Fold,
+    /// The filter decides first.
+    Ask,
 }
 
 impl<K: KeyContext, S: DropSink> Judge<K, S> {
@@ -50,6 +54,7 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             folds: false,
             floor: None,
             altered: None,
+            filtered: None,
             key: None,
             covering: None,
             shadow: None,
@@ -70,8 +75,9 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
         }
     }
 
+    /// * `asks`: whether there is a filter.
     #[inline]
-    pub(crate) fn judge(&mut self, entry: EntryRef<'_>) -> Verdict {
+    pub(crate) fn judge(&mut self, entry: EntryRef<'_>, asks: bool) -> Decision {
         self.enter(entry.key);
         let watermark = self.retention.watermark();
         let deleted = hidden(entry.seqno, self.covering);
@@ -79,31 +85,85 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             return self.forget(DropReason::RangeDeleted, entry, watermark.saturating_prev());
         }
         if entry.kind == Kind::WeakTombstone {
-            return if entry.seqno < watermark {
-                Verdict::Pair(entry.seqno)
-            } else {
-                Verdict::Keep(entry.seqno)
-            };
+            return self.settle_weak(entry.seqno);
         }
         if let Some(shadow) = self.shadow
             && let Some(floor) = self.retention.floor_without(shadow, entry.seqno)
         {
             return self.forget(DropReason::Shadowed, entry, floor);
         }
+        if asks && self.is_asked_about(entry) {
+            return Decision::Ask;
+        }
+        self.settle(entry)
+    }
+
+    /// Whether the filter is asked about an entry of the key in hand that is not garbage.
+    pub(crate) fn is_asked_about(&self, entry: EntryRef<'_>) -> bool {
+        matches!(entry.kind, Kind::Put | Kind::MergeOperand)
+            && !self.is_deleted(entry.seqno)
+            && self.retention.may_filter(entry.seqno, self.shadow)
+    }
+
+    /// Decides about an entry of the key in hand that is neither garbage nor a weak tombstone.
+    #[inline]
+    pub(crate) fn settle(&mut self, entry: EntryRef<'_>) -> Decision {
         match entry.kind {
-            Kind::Put | Kind::Indirection => return Verdict::Keep(self.keep_value(entry)),
+            Kind::Put | Kind::Indirection => return Decision::Keep(self.keep_value(entry)),
             Kind::Tombstone => {
                 self.shadow = Some(entry.seqno);
-                if entry.seqno < watermark && self.at_bottom(entry.key, entry.seqno) {
+                if entry.seqno < self.retention.watermark() && self.at_bottom(entry.key, entry.seqno) {
                     self.altered = self.altered.max(Some(entry.seqno));
                     self.sink.dropped(DropReason::Evicted, entry);
-                    return Verdict::Drop;
+                    return Decision::Drop;
                 }
             }
-            Kind::MergeOperand if self.folds && entry.seqno < watermark && !deleted => return Verdict::Fold,
+            Kind::MergeOperand if self.folds && self.is_collectable(entry.seqno) => return Decision::Fold,
             _ => {}
         }
-        Verdict::Keep(entry.seqno)
+        Decision::Keep(entry.seqno)
+    }
+
+    /// Decides about a weak tombstone.
+    pub(crate) fn settle_weak(&self, seqno: SeqNo) -> Decision {
+        if seqno < self.retention.watermark() { Decision::Pair(seqno) } else { Decision::Keep(seqno) }
+    }
+
+    /// Whether an operand is seen by no reader as anything but history, and not hidden from it.
+    fn is_collectable(&self, seqno: SeqNo) -> bool {
+        seqno < self.retention.watermark() && !self.is_deleted(seqno)
+    }
+
+    /// Notes that a filter made an entry into something else.
+    pub(crate) fn filter(&mut self, seqno: SeqNo) {
+        self.filtered = self.filtered.max(Some(seqno));
+    }
+
+    /// Drops an entry that a filter destroyed.
+    pub(crate) fn destroy(&mut self, entry: EntryRef<'_>) {
+        self.sink.dropped(DropReason::Filtered, entry);
+    }
+
+    /// Drops, for a filter, what operands up to `newest` folded into; what lay below them is history all the same.
+    pub(crate) fn destroy_folded(&mut self, newest: SeqNo, value: &[u8]) {
+        self.shadow = Some(newest);
+        let key = self.key.as_deref().unwrap_or_default();
+        self.sink.dropped(DropReason::Filtered, EntryRef { key, seqno: newest, kind: Kind::Put, value });
+    }
+
+    /// Whether the filter is asked about what operands of the key in hand up to `newest` folded into.
+    pub(crate) fn is_asked_about_folded(&self, newest: SeqNo) -> bool {
+        self.retention.may_filter(newest, self.shadow)
+    }
+
+    /// Decides about a tombstone that a filter has put in the place of an entry of the key in hand.
+    pub(crate) fn settle_made(&mut self, seqno: SeqNo) -> Decision {
+        let key = core::mem::take(&mut self.key);
+        let entry =
+            EntryRef { key: key.as_deref().unwrap_or_default(), seqno, kind: Kind::Tombstone, value: &[] };
+        let decision = self.settle(entry);
+        self.key = key;
+        decision
     }
 
     /// The number with which a value is written.
@@ -152,11 +212,11 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
     /// They may when nothing outside the job comes in between: down to a value or a tombstone, down to the range
     /// tombstone that hides what follows, or, without either, down to nothing at all. A copy of the newest counts: it
     /// would be applied to the result again.
-    pub(crate) fn may_fold(&mut self, newest: SeqNo, next: Option<EntryRef<'_>>) -> bool {
+    pub(crate) fn may_fold(&mut self, newest: SeqNo, next: Option<(Kind, SeqNo)>) -> bool {
         let Self { context, key, covering, bottom, .. } = self;
         let Some(key) = key.as_deref() else { return false };
-        let next = next.filter(|next| !hidden(next.seqno, *covering));
-        match (next.map(|next| (next.kind, next.seqno)), *covering) {
+        let next = next.filter(|(_, seqno)| !hidden(*seqno, *covering));
+        match (next, *covering) {
             (Some((Kind::Put | Kind::Tombstone | Kind::WeakTombstone, seqno)), _) | (None, Some(seqno)) => {
                 context.adjacent(key, newest.next(), seqno)
             }
@@ -205,10 +265,10 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
     }
 
     /// Drops an entry that older reads could see.
-    fn forget(&mut self, reason: DropReason, entry: EntryRef<'_>, floor: SeqNo) -> Verdict {
+    fn forget(&mut self, reason: DropReason, entry: EntryRef<'_>, floor: SeqNo) -> Decision {
         self.floor = self.floor.max(Some(floor));
         self.sink.dropped(reason, entry);
-        Verdict::Drop
+        Decision::Drop
     }
 
     /// Takes `key` in hand.

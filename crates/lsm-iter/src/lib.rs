@@ -16,6 +16,7 @@ extern crate alloc;
 mod chain;
 mod coverage;
 mod error;
+mod filter;
 mod judge;
 mod merge;
 mod operands;
@@ -30,6 +31,7 @@ mod window;
 
 pub use coverage::{Coverage, NoCoverage};
 pub use error::IterError;
+pub use filter::{FilterStage, Unfiltered};
 pub use merge::Merge;
 pub use operands::{ChainResolver, Resolved};
 pub use resolve::{Candidate, PointResolver};

@@ -7,7 +7,7 @@ use lsm_types::{EntryRef, SeqNo};
 use crate::coverage::Coverage;
 
 /// Which history has to stay readable.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Retention {
     /// Versions hidden by one numbered below this may go. Never above a registered snapshot. At zero, the default,
     /// nothing is forgotten.
@@ -18,12 +18,21 @@ pub struct Retention {
     snapshots: Vec<SeqNo>,
     /// Numbers below this may be replaced by zero.
     zero_below: SeqNo,
+    /// A filter may change what is numbered below this.
+    filter_below: SeqNo,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::above(SeqNo::ZERO)
+    }
 }
 
 impl Retention {
     /// Keeps what a read at `watermark` or above sees.
     pub fn above(watermark: SeqNo) -> Self {
-        Self { watermark, callers: watermark, snapshots: Vec::new(), zero_below: watermark }
+        let (zero_below, filter_below) = (watermark, SeqNo::LATEST);
+        Self { watermark, callers: watermark, snapshots: Vec::new(), zero_below, filter_below }
     }
 
     /// Keeps what a read at `watermark` or above, or at one of `snapshots`, in any order, sees.
@@ -33,13 +42,22 @@ impl Retention {
         let mut snapshots = snapshots.to_vec();
         snapshots.sort_unstable();
         let oldest = snapshots.first().copied().unwrap_or(watermark).min(watermark);
-        Self { watermark: oldest, callers: watermark, snapshots, zero_below: oldest }
+        let filter_below = SeqNo::LATEST;
+        Self { watermark: oldest, callers: watermark, snapshots, zero_below: oldest, filter_below }
     }
 
     /// Leaves numbers at or above `limit` as they are: someone still follows changes from there.
     #[must_use]
     pub fn zeroing_below(mut self, limit: SeqNo) -> Self {
         self.zero_below = limit.min(self.watermark);
+        self
+    }
+
+    /// Keeps filters away from numbers at or above `limit`: someone still follows changes from there, or a log may give
+    /// them back.
+    #[must_use]
+    pub fn filtering_below(mut self, limit: SeqNo) -> Self {
+        self.filter_below = limit;
         self
     }
 
@@ -59,6 +77,15 @@ impl Retention {
             self.snapshots.get(from).is_some_and(|&snapshot| snapshot <= newer)
         };
         (newer < self.callers && !between()).then(|| self.callers.saturating_prev())
+    }
+
+    /// Whether a filter may change an entry: no snapshot sees it, and nobody is to get it as it is.
+    ///
+    /// * `shadow`: the next newer entry of the key that hides it.
+    pub(crate) fn may_filter(&self, seqno: SeqNo, shadow: Option<SeqNo>) -> bool {
+        let from = self.snapshots.partition_point(|&snapshot| snapshot <= seqno);
+        let is_seen = |snapshot: &SeqNo| shadow.is_none_or(|shadow| *snapshot <= shadow);
+        seqno < self.filter_below && !self.snapshots.get(from).is_some_and(is_seen)
     }
 
     pub(crate) fn may_zero(&self, seqno: SeqNo) -> bool {
@@ -94,9 +121,12 @@ pub enum DropReason {
     RangeDeleted,
     /// It went into the result of a merge operator, which is written in the place of a newer operand.
     Folded,
+    /// A filter destroyed it.
+    Filtered,
 }
 
-/// Hears of every entry that is not written, once, in internal order.
+/// Hears of every entry that is not written, once, in internal order but for what a filter takes out of a chain of
+/// operands. Of an entry that a filter made into another one it hears when that one is not written.
 pub trait DropSink {
     /// `entry` is dropped.
     fn dropped(&mut self, reason: DropReason, entry: EntryRef<'_>);

@@ -31,17 +31,28 @@
 //! | something else, or not known                        | one operand if the operator composes, else all of them |
 //!
 //! A value shadows what is left of the key; a fold that fails leaves the operands as they are.
+//!
+//! A filter is asked about a value or an operand after garbage and what a range tombstone below W hides have gone, and
+//! before anything else is decided: what it makes of the entry goes on through the table. It is asked about what a chain
+//! folded into, too. In a chain, and about the value below it, it is asked when these are collected: the verdict about
+//! an entry that ends the chain is kept until its turn.
+
+mod asking;
 
 use alloc::sync::Arc;
 use core::fmt;
 
-use lsm_types::{EntryCursor, EntryRef, Error, Kind, MergeOperator, Result, SeqNo, Slice, check_entry};
+use lsm_types::{
+    EntryCursor, EntryRef, Error, Kind, MergeOperator, Result, SeqNo, Slice, Verdict, check_entry,
+};
 
 use crate::{
     chain::{Chain, Met},
-    judge::{Judge, Verdict},
+    filter::{FilterStage, Unfiltered},
+    judge::{Decision, Judge},
     retention::{DropSink, KeyContext, Retention},
 };
+use asking::asked;
 
 /// Memory for the operands of one chain. What is left of a longer one makes a chain of its own, which is as right.
 const CHAIN_BYTES_MAX: usize = 64 << 20;
@@ -49,13 +60,17 @@ const CHAIN_BYTES_MAX: usize = 64 << 20;
 /// Walks the entries of `C` that have to be written, and tells the sink about the others.
 ///
 /// A key is never split over two of these: the cursor gives all versions the job holds of every key it gives.
-pub struct Survivors<C, K, S = ()> {
+pub struct Survivors<C, K, S = (), F = Unfiltered> {
     cursor: C,
     judge: Judge<K, S>,
+    filter: F,
+    /// What the filter said about the entry under the cursor, as long as nothing has come of it.
+    told: Option<Verdict>,
     stand: Stand,
     operator: Option<Arc<dyn MergeOperator>>,
     chain: Chain,
-    folded: Slice,
+    /// The value of [`Stand::Made`].
+    made: Slice,
     /// What ended the walk.
     error: Option<Error>,
     folds_failed: u64,
@@ -73,8 +88,8 @@ enum Stand {
     Weak(SeqNo),
     /// The operand at this position of the chain; the cursor has left it.
     Operand(usize),
-    /// In `folded`, what a chain became, in place of its newest operand.
-    Folded(SeqNo, Kind),
+    /// What an entry was made into, with its value in `made`; the cursor has left it.
+    Made(SeqNo, Kind),
     /// Nowhere for good.
     Failed,
 }
@@ -85,16 +100,39 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
         Self {
             cursor,
             judge: Judge::new(context, retention, sink),
+            filter: Unfiltered,
+            told: None,
             stand: Stand::Between,
             operator: None,
             chain: Chain::default(),
-            folded: Slice::empty(),
+            made: Slice::empty(),
             error: None,
             folds_failed: 0,
             weak_mismatches: 0,
         }
     }
 
+    /// Lets `filter` look at entries and change them.
+    pub fn filtered_by<F: FilterStage>(self, filter: F) -> Survivors<C, K, S, F> {
+        let Self { cursor, judge, told, stand, operator, chain, made, error, .. } = self;
+        let (folds_failed, weak_mismatches) = (self.folds_failed, self.weak_mismatches);
+        Survivors {
+            cursor,
+            judge,
+            filter,
+            told,
+            stand,
+            operator,
+            chain,
+            made,
+            error,
+            folds_failed,
+            weak_mismatches,
+        }
+    }
+}
+
+impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K, S, F> {
     /// Folds operands with `operator`; without one they stay as they are.
     #[must_use]
     pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
@@ -121,58 +159,96 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 self.stand = Stand::Operand(at + 1);
                 return Ok(true);
             }
-            Stand::Between | Stand::Weak(_) | Stand::Operand(_) | Stand::Folded(..) => {}
+            Stand::Between | Stand::Weak(_) | Stand::Operand(_) | Stand::Made(..) => {}
             Stand::Failed => return self.error.clone().map_or(Ok(false), Err),
         }
         while let Some(entry) = self.cursor.entry() {
-            match self.judge.judge(entry) {
-                Verdict::Keep(seqno) => {
-                    self.stand = Stand::Cursor(seqno);
-                    return Ok(true);
-                }
-                Verdict::Drop => self.cursor.next()?,
-                Verdict::Pair(seqno) => {
+            match self.judge.judge(entry, F::IS_ACTIVE) {
+                Decision::Keep(seqno) => self.stand = Stand::Cursor(seqno),
+                Decision::Drop => self.leave()?,
+                Decision::Pair(seqno) => {
                     self.cursor.next()?;
-                    if self.judge.annihilates(seqno, self.cursor.entry()) {
-                        self.leave_pair()?;
-                    } else if self.judge.keeps_weak(seqno) {
-                        self.stand = Stand::Weak(seqno);
-                        return Ok(true);
-                    }
+                    self.stand = self.pair(seqno)?;
                 }
-                Verdict::Fold => {
-                    self.collect()?;
-                    self.stand = self.fold()?;
-                    return Ok(true);
+                Decision::Fold => {
+                    self.chain.clear();
+                    self.stand = self.collect_and_fold()?;
                 }
+                Decision::Ask => self.stand = self.ask()?,
+            }
+            if !matches!(self.stand, Stand::Between) {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// Goes past the entry under the cursor.
+    #[inline]
+    fn leave(&mut self) -> Result<()> {
+        if F::IS_ACTIVE {
+            self.told = None;
+        }
+        self.cursor.next()
+    }
+
+    /// What becomes of the weak tombstone `seqno` below W, which the cursor has left.
+    fn pair(&mut self, seqno: SeqNo) -> Result<Stand> {
+        if self.judge.annihilates(seqno, self.cursor.entry()) {
+            self.leave_pair()?;
+            return Ok(Stand::Between);
+        }
+        Ok(if self.judge.keeps_weak(seqno) { Stand::Weak(seqno) } else { Stand::Between })
+    }
+
     /// Leaves the put of a weak pair. A value right below it means that the key was put twice before its weak delete:
     /// that value is what readers see from now on.
     fn leave_pair(&mut self) -> Result<()> {
-        self.cursor.next()?;
+        self.leave()?;
         let below = self.cursor.entry().filter(|entry| entry.key == self.judge.key());
         self.weak_mismatches += u64::from(below.is_some_and(|entry| entry.kind.is_value()));
         Ok(())
     }
 
-    /// Takes the operands from the one under the cursor down to the end of the chain.
+    /// Takes the operand under the cursor, or in its place `made`.
+    fn take_operand(&mut self, made: Option<Slice>) -> Result<()> {
+        match (made, self.cursor.entry()) {
+            (Some(made), Some(entry)) => self.chain.push_made(entry.seqno, made),
+            _ => self.chain.push(&self.cursor),
+        }
+        self.cursor.next()
+    }
+
     #[inline(never)] // keeps the loop over entries without operands tight
+    fn collect_and_fold(&mut self) -> Result<Stand> {
+        self.collect()?;
+        self.fold()
+    }
+
+    /// Takes the operands from the one under the cursor down to the end of the chain.
     fn collect(&mut self) -> Result<()> {
-        self.chain.clear();
-        while let Some(entry) = self.cursor.entry() {
-            let goes_on = entry.kind == Kind::MergeOperand
-                && entry.key == self.judge.key()
-                && !self.judge.is_deleted(entry.seqno)
-                && self.chain.weight() < CHAIN_BYTES_MAX;
-            if !goes_on {
-                break;
+        while let Some(entry) = self.cursor.entry().filter(|entry| entry.key == self.judge.key()) {
+            let is_asked_about = F::IS_ACTIVE && self.judge.is_asked_about(entry);
+            let is_operand = entry.kind == Kind::MergeOperand && !self.judge.is_deleted(entry.seqno);
+            if (!is_operand && !is_asked_about) || self.chain.weight() >= CHAIN_BYTES_MAX {
+                return Ok(());
             }
-            self.chain.push(&self.cursor);
-            self.cursor.next()?;
+            let verdict = if is_asked_about { asked(&mut self.filter, entry)? } else { Verdict::Keep };
+            if verdict != Verdict::Keep {
+                self.judge.filter(entry.seqno);
+            }
+            match verdict {
+                Verdict::Keep if is_operand => self.take_operand(None)?,
+                Verdict::Replace(made) if is_operand => self.take_operand(Some(made))?,
+                Verdict::Keep | Verdict::Replace(_) | Verdict::Remove | Verdict::RemoveWeak => {
+                    self.told = Some(verdict);
+                    return Ok(());
+                }
+                _ => {
+                    self.judge.destroy(entry);
+                    self.cursor.next()?;
+                }
+            }
         }
         Ok(())
     }
@@ -186,11 +262,13 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
         let (Some(((newest, _), (oldest, _))), Some(operator)) = (ends, self.operator.clone()) else {
             return Ok(kept);
         };
-        let next = self.cursor.entry().filter(|entry| entry.key == self.judge.key());
+        let next = self.below().map(|next| (next.kind, next.seqno));
         if self.judge.may_fold(newest, next) {
-            let base = next.is_some_and(|next| next.kind == Kind::Put && !self.judge.is_deleted(next.seqno));
-            if base {
-                self.chain.set_base(&self.cursor);
+            let base = next.is_some_and(|(kind, seqno)| kind == Kind::Put && !self.judge.is_deleted(seqno));
+            match &self.told {
+                Some(Verdict::Replace(value)) if base => self.chain.set_made_base(value.clone()),
+                _ if base => self.chain.set_base(&self.cursor),
+                _ => {}
             }
             let Ok(value) = self.chain.fold(operator.as_ref(), self.judge.key(), Met::NewestFirst) else {
                 self.folds_failed += 1;
@@ -201,11 +279,10 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 if let Some(put) = self.cursor.entry() {
                     self.judge.consume(put.seqno, put.kind, put.value);
                 }
-                self.cursor.next()?;
+                self.leave()?;
             }
-            self.folded = value;
             self.judge.alter(newest);
-            return Ok(Stand::Folded(self.judge.keep_folded(newest), Kind::Put));
+            return self.write_folded(newest, value);
         }
         if count < 2 || !self.judge.may_compose(newest, oldest) {
             return Ok(kept);
@@ -216,9 +293,9 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
             return Ok(kept);
         };
         self.consume_older();
-        self.folded = value;
+        self.made = value;
         self.judge.alter(newest);
-        Ok(Stand::Folded(newest, Kind::MergeOperand))
+        Ok(Stand::Made(newest, Kind::MergeOperand))
     }
 
     /// Reports all operands of the chain but the newest, in whose place the result is written.
@@ -243,7 +320,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
                 let (seqno, value) = self.chain.operand(at)?;
                 Some(EntryRef { key, seqno, kind: Kind::MergeOperand, value })
             }
-            Stand::Folded(seqno, kind) => Some(EntryRef { key, seqno, kind, value: &self.folded }),
+            Stand::Made(seqno, kind) => Some(EntryRef { key, seqno, kind, value: &self.made }),
             Stand::Cursor(_) | Stand::Between | Stand::Failed => None,
         }
     }
@@ -253,7 +330,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
         match self.stand {
             Stand::Cursor(_) => self.cursor.value(),
             Stand::Operand(at) => self.chain.operand_value(at),
-            Stand::Folded(..) => self.folded.clone(),
+            Stand::Made(..) => self.made.clone(),
             Stand::Weak(_) | Stand::Between | Stand::Failed => Slice::empty(),
         }
     }
@@ -268,6 +345,11 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     /// a tombstone with nothing left to hide, an operand in whose place a result stands. Whoever lists changes does.
     pub fn altered(&self) -> Option<SeqNo> {
         self.judge.altered
+    }
+
+    /// The highest number of an entry that the filter changed.
+    pub fn filtered(&self) -> Option<SeqNo> {
+        self.judge.filtered
     }
 
     /// How many chains the operator failed on; their operands were kept.
@@ -286,12 +368,12 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
     }
 
     /// What the walk was made of.
-    pub fn into_parts(self) -> (C, K, S) {
-        (self.cursor, self.judge.context, self.judge.sink)
+    pub fn into_parts(self) -> (C, K, S, F) {
+        (self.cursor, self.judge.context, self.judge.sink, self.filter)
     }
 }
 
-impl<C, K, S> fmt::Debug for Survivors<C, K, S> {
+impl<C, K, S, F> fmt::Debug for Survivors<C, K, S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Survivors").field("stand", &self.stand).finish_non_exhaustive()
     }

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+mod compaction_filter;
 mod comparator;
 mod cursor;
 mod cut;
@@ -41,6 +42,7 @@ pub mod operators;
 pub mod reader;
 pub mod varint;
 
+pub use compaction_filter::{CompactionFilter, CompactionFilterFactory, FilterContext, FilterEntry, Verdict};
 pub use comparator::{Bytewise, Comparator, KeyOrder, head_of};
 pub use cursor::{EntryCursor, EntryRef};
 pub use cut::{Cut, KeyRange};

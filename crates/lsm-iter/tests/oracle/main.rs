@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod filters;
 mod folds;
 mod history;
 mod merge;

@@ -1,6 +1,6 @@
 //! The decision table, row by row and by name.
 
-use lsm_iter::{Coverage, DropReason, KeyContext, Merge, Retention, Survivors};
+use lsm_iter::{Coverage, DropReason, FilterStage, KeyContext, Merge, Retention, Survivors, Unfiltered};
 use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, SeqNo};
 use std::sync::Arc;
 
@@ -77,6 +77,11 @@ impl Job {
     /// ` | F` and the floor.
     #[track_caller]
     pub(crate) fn check(self, input: &str, expected: &str) {
+        assert_eq!(self.run(Unfiltered, input).0, expected);
+    }
+
+    /// What [`Job::check`] compares, and the highest number that was filtered.
+    pub(crate) fn run(self, filter: impl FilterStage, input: &str) -> (String, Option<SeqNo>) {
         let mut out = String::new();
         let mut dropped = String::new();
         let mut cursor = Memory::new(&self.order, rows(input));
@@ -87,11 +92,14 @@ impl Job {
                 DropReason::Evicted => "evicted ",
                 DropReason::Annihilated => "pair ",
                 DropReason::Folded => "fold ",
+                DropReason::Filtered => "destroyed ",
                 _ => "range ",
             };
             dropped = format!("{dropped}{reason}{} ", text(&Row::from(entry)));
         };
-        let mut survivors = Survivors::new(cursor, self.retention, self.around, sink).folding(self.operator);
+        let mut survivors = Survivors::new(cursor, self.retention, self.around, sink)
+            .folding(self.operator)
+            .filtered_by(filter);
         while survivors.advance().unwrap() {
             let row = Row::from(survivors.entry().unwrap());
             assert_eq!(&survivors.value()[..], row.value);
@@ -100,14 +108,28 @@ impl Job {
         }
         assert!(survivors.entry().is_none() && !survivors.advance().unwrap());
         let floor = survivors.floor().map_or_else(String::new, |floor| format!("F{floor}"));
+        let filtered = survivors.filtered();
         drop(survivors);
-        assert_eq!(format!("{out}| {dropped}| {floor}").trim_end(), expected);
+        (format!("{out}| {dropped}| {floor}").trim_end().to_owned(), filtered)
+    }
+
+    /// With registered snapshots below the watermark of the caller.
+    pub(crate) fn holding(mut self, callers: u64, snapshots: &[u64]) -> Self {
+        let snapshots: Vec<SeqNo> = snapshots.iter().copied().map(at).collect();
+        self.retention = Retention::with_snapshots(at(callers), &snapshots);
+        self
+    }
+
+    /// With numbers that filters are kept away from.
+    pub(crate) fn filtering_below(mut self, limit: u64) -> Self {
+        self.retention = self.retention.filtering_below(at(limit));
+        self
     }
 }
 
 fn text(row: &Row) -> String {
     let text = format!("{row:?}");
-    if text.contains('+') {
+    if text.contains(['+', 'N']) {
         return text;
     }
     text.split_once('=').map_or(text.clone(), |(head, _)| head.to_owned())
