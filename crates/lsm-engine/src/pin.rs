@@ -262,7 +262,7 @@ fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catal
             }
         }
     }
-    edit.push(tree, TreeEdit::RaiseFloor(version.retention_floor));
+    edit.push(tree, TreeEdit::RefuseReads(version.retention_floor));
     edit.push(tree, TreeEdit::ChangesFrom(version.changes_from));
     edit.trees.extend(version.merge_operator.clone().map(|name| (tree, TreeEdit::MergeOperator(name))));
     if let Some(seqno) = version.max_seqno {

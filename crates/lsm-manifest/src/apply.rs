@@ -149,6 +149,11 @@ impl Draft<'_> {
                 version.changes_from = version.changes_from.max(Version::changes_above(*floor));
                 Ok(())
             }
+            TreeEdit::RefuseReads(floor) => {
+                let version = self.version(tree)?;
+                version.retention_floor = version.retention_floor.max(*floor);
+                Ok(())
+            }
             TreeEdit::LowerFloor(floor) => {
                 let version = self.version(tree)?;
                 version.retention_floor = version.retention_floor.min(*floor);

@@ -59,6 +59,9 @@ pub enum TreeEdit {
     },
     /// New reads at or below the bound are refused from now on, and changes up to it may be gone; never lowers.
     RaiseFloor(SeqNo),
+    /// New reads at or below the bound are refused from now on, because some entries are not as they were written;
+    /// [`TreeEdit::ChangesFrom`] says which. Never lowers.
+    RefuseReads(SeqNo),
     /// New reads above the bound are allowed again; never raises.
     LowerFloor(SeqNo),
     /// Changes numbered below the bound may be gone or altered; never lowers.

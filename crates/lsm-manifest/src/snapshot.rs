@@ -102,11 +102,12 @@ fn descriptor_len_max(table: &TableDescriptor) -> usize {
 
 /// The numbers and names of a tree that are not as in a new one.
 fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
-    let floor = version.retention_floor;
-    let floor = (floor > SeqNo::ZERO).then_some(TreeEdit::RaiseFloor(floor));
-    let changes = version.changes_from;
-    let changes =
-        (changes > Version::changes_above(version.retention_floor)).then_some(TreeEdit::ChangesFrom(changes));
+    let (floor, changes) = (version.retention_floor, version.changes_from);
+    let implied = Version::changes_above(floor);
+    let raises = if changes < implied { TreeEdit::RefuseReads } else { TreeEdit::RaiseFloor };
+    let is_told = changes > implied || (SeqNo::ZERO < changes && changes < implied);
+    let changes = is_told.then_some(TreeEdit::ChangesFrom(changes));
+    let floor = (floor > SeqNo::ZERO).then(|| raises(floor));
     let watermark = &version.watermark;
     let watermark = (*watermark != Watermark::default()).then(|| TreeEdit::Watermark(watermark.clone()));
     let operator = version.merge_operator.clone().map(TreeEdit::MergeOperator);

@@ -23,6 +23,7 @@
 //! | 0xB6 | `ChangesFrom` | tree varint, seqno varint                           |
 //! | 0xB7 | `AddVlog`     | tree varint, descriptor of the value log            |
 //! | 0xB8 | `RemoveVlog`  | tree varint, value log varint                       |
+//! | 0xB9 | `RefuseReads` | tree varint, seqno varint                           |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -58,6 +59,7 @@ mod tag {
     pub(super) const CHANGES_FROM: u8 = 0xB6;
     pub(super) const ADD_VLOG: u8 = 0xB7;
     pub(super) const REMOVE_VLOG: u8 = 0xB8;
+    pub(super) const REFUSE_READS: u8 = 0xB9;
 }
 
 impl VersionEdit {
@@ -157,7 +159,8 @@ impl TreeEdit {
                 Self::RaiseFloor(seqno)
                 | Self::LowerFloor(seqno)
                 | Self::MaxSeqNo(seqno)
-                | Self::ChangesFrom(seqno) => {
+                | Self::ChangesFrom(seqno)
+                | Self::RefuseReads(seqno) => {
                     varint::encode(seqno.get(), out);
                 }
                 Self::Watermark(watermark) => {
@@ -187,6 +190,7 @@ impl TreeEdit {
             Self::ChangesFrom(_) => tag::CHANGES_FROM,
             Self::AddVlog { .. } => tag::ADD_VLOG,
             Self::RemoveVlog { .. } => tag::REMOVE_VLOG,
+            Self::RefuseReads(_) => tag::REFUSE_READS,
         }
     }
 }
@@ -208,7 +212,14 @@ fn decode_database(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<Datab
 }
 
 fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, TreeEdit)>, ManifestError> {
-    let others = [tag::EXPORT_TABLE, tag::MERGE_OPERATOR, tag::CHANGES_FROM, tag::ADD_VLOG, tag::REMOVE_VLOG];
+    let others = [
+        tag::EXPORT_TABLE,
+        tag::MERGE_OPERATOR,
+        tag::CHANGES_FROM,
+        tag::ADD_VLOG,
+        tag::REMOVE_VLOG,
+        tag::REFUSE_READS,
+    ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
     }
@@ -235,6 +246,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),
         tag::CHANGES_FROM => TreeEdit::ChangesFrom(seqno(payload)?),
+        tag::REFUSE_READS => TreeEdit::RefuseReads(seqno(payload)?),
         tag::MERGE_OPERATOR => TreeEdit::MergeOperator(name(payload, "merge operator")?),
         _ => TreeEdit::Watermark(Watermark { seqno: seqno(payload)?, token: token(payload)? }),
     };

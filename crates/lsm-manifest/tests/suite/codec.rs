@@ -175,6 +175,7 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         (id(), level(), run()).prop_map(|(id, level, run)| TreeEdit::MoveTable { id, level, run }),
         seqno().prop_map(TreeEdit::RaiseFloor),
         seqno().prop_map(TreeEdit::ChangesFrom),
+        seqno().prop_map(TreeEdit::RefuseReads),
         seqno().prop_map(TreeEdit::LowerFloor),
         id().prop_map(|id| TreeEdit::ExportTable { id }),
         seqno().prop_map(TreeEdit::MaxSeqNo),

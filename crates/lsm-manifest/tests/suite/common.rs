@@ -144,7 +144,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
-    match dice.below(17) {
+    match dice.below(18) {
         0 => {
             edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
             if dice.below(8) == 0 {
@@ -188,6 +188,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
         8 if !tables.is_empty() => edit.push(tree, TreeEdit::MoveTable { id: pick(dice), level, run }),
         9 => edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(dice.below(100)).unwrap())),
         13 => edit.push(tree, TreeEdit::ChangesFrom(SeqNo::new(dice.below(100)).unwrap())),
+        17 => edit.push(tree, TreeEdit::RefuseReads(SeqNo::new(dice.below(100)).unwrap())),
         12 if !tables.is_empty() => edit.push(tree, TreeEdit::ExportTable { id: pick(dice) }),
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),

@@ -15,6 +15,7 @@ const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
 const CHANGES: &str = include_str!("../golden/changes-v1.txt");
 const VLOGS: &str = include_str!("../golden/vlogs-v1.txt");
 const ROUTE: &str = include_str!("../golden/route-v1.txt");
+const FILTERED: &str = include_str!("../golden/filtered-v1.txt");
 const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
 
 /// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
@@ -127,6 +128,19 @@ fn value_logs() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(VLOGS), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36: the step that refuses reads of what a filter has changed.
+#[test]
+fn filtered() {
+    let mut edit = VersionEdit::default();
+    edit.push(TreeId::new(3), TreeEdit::ChangesFrom(SeqNo::new(20).unwrap()));
+    edit.push(TreeId::new(3), TreeEdit::RefuseReads(SeqNo::new(300).unwrap()));
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(FILTERED), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 
