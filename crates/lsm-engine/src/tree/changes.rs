@@ -81,6 +81,7 @@ impl Tree {
         // Registered first: a job that asks later what it has to keep knows of it.
         self.inner.change_holds(since, |holds| id = holds.follow(since, lag_max));
         let follower = ChangeFollower { tree: self.inner.clone(), id };
+        // Asked for before what is installed: a job that ends in between stands there.
         let running = self.inner.holds.floor_of_jobs();
         let running = if running > SeqNo::ZERO { running.next() } else { SeqNo::ZERO };
         let earliest_complete = self.changes_from().max(running);

@@ -45,7 +45,9 @@ impl Tree {
         // forget shows in the floor when they have installed, and in the watermark while they run.
         self.inner.change_holds(before, |holds| holds.register(before));
         let guard = HoldGuard { tree: self.inner.clone(), before };
-        let floor = self.retention_floor().max(self.inner.holds.floor_of_jobs());
+        // In this order: a job that ends in between has left the list, and stands in the floor.
+        let running = self.inner.holds.floor_of_jobs();
+        let floor = self.retention_floor().max(running);
         if before != SeqNo::ZERO && before <= floor {
             return Err(EngineError::SnapshotBelowRetention { requested: before, floor }.into());
         }
