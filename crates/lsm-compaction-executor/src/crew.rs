@@ -115,7 +115,7 @@ impl Batch {
 }
 
 /// Runs a piece of a job; a panic in it becomes an error of the job.
-fn contained<T>(piece: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn contained<T>(piece: impl FnOnce() -> Result<T>) -> Result<T> {
     // Whatever the piece held is dropped by unwinding: its files are removed by their guards, and nothing of it is
     // looked at again.
     catch_unwind(AssertUnwindSafe(piece)).unwrap_or_else(|panic| {

@@ -12,8 +12,8 @@ use std::{
 use lsm_types::Result;
 
 use crate::{
-    Checkpoint, CompactionFlavour, DropCounts, ExecutorError, InstallError, InstallRequest, Installer, Job,
-    SegmentOutput, StagingArea,
+    Checkpoint, CompactionFlavour, DropCounts, ExecutorError, FilterCounts, InstallError, InstallRequest,
+    Installer, Job, SegmentFilter, SegmentOutput, StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
 };
@@ -33,6 +33,8 @@ pub struct JobOutput {
     pub entries: u64,
     /// Entries not written.
     pub dropped: DropCounts,
+    /// What filters said.
+    pub filtered: FilterCounts,
     /// Chains of operands that were kept because the merge operator failed on them.
     pub folds_failed: u64,
     /// Weak pairs with another value right below.
@@ -55,18 +57,24 @@ pub fn run_job(
     let mut run = flavour.start(job)?;
     let mut staged = StagingArea::new();
     let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
-    let (mut floor, mut altered) = (None, None);
+    let (mut floor, mut altered, mut filtered) = (None, None, None);
+    let mut filters = Vec::new();
     let mut remove = job.input_ids();
     loop {
         let batch = run.next_batch()?;
         let last = batch.is_empty();
         for segment in run_batch(batch, &job.parallelism, &job.cancel)? {
             floor = floor.max(segment.floor);
-            altered = altered.max(segment.altered);
+            // What a filter changed is not as it was written, whoever lists changes.
+            altered = altered.max(segment.altered).max(segment.filtered);
+            filtered = filtered.max(segment.filtered);
             output.count(&segment);
             staged.add(segment.tables);
+            filters.extend(segment.filter);
         }
         if last || flavour.checkpoint() == Checkpoint::EachBatch {
+            job.cancel.check()?;
+            filters.iter_mut().try_for_each(SegmentFilter::finish)?;
             staged.seal(&job.env, job.failpoints.as_ref())?;
             let request = InstallRequest {
                 remove: std::mem::take(&mut remove),
@@ -76,8 +84,9 @@ pub fn run_job(
                 placement: Placement::OfInputs,
                 floor,
                 altered,
+                filtered: filtered.and(job.filter.as_ref()).map(|filter| filter.floor),
             };
-            install(job, installer, request, &mut staged)?;
+            install(job, installer, request, &mut staged, &mut filters)?;
         }
         if last {
             return Ok(output);
@@ -99,6 +108,7 @@ fn install(
     installer: &dyn Installer,
     request: InstallRequest,
     staged: &mut StagingArea,
+    filters: &mut Vec<SegmentFilter>,
 ) -> Result<()> {
     job.cancel.check()?; // the last way out without effect
     job.failpoints.hit("install.before")?;
@@ -110,6 +120,7 @@ fn install(
     match outcome {
         Ok(()) => {
             staged.keep();
+            filters.drain(..).for_each(SegmentFilter::commit);
             job.failpoints.hit("install.after")?;
             Ok(())
         }
@@ -128,6 +139,7 @@ impl JobOutput {
         self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
         self.entries += segment.entries;
         self.dropped.add(&segment.dropped);
+        self.filtered.add(&segment.filter.as_ref().map_or_else(FilterCounts::default, SegmentFilter::counts));
         self.folds_failed += segment.folds_failed;
         self.weak_mismatches += segment.weak_mismatches;
     }

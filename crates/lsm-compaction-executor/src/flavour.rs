@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lsm_types::{Result, SeqNo};
 
-use crate::{DropCounts, Job};
+use crate::{DropCounts, Job, SegmentFilter};
 use lsm_table::StagedTable;
 
 /// When the outputs of a job become part of the tree.
@@ -61,4 +61,8 @@ pub struct SegmentOutput {
     pub floor: Option<SeqNo>,
     /// The highest number of a change that is gone or altered though no read misses it.
     pub altered: Option<SeqNo>,
+    /// The highest number of an entry that the filter changed.
+    pub filtered: Option<SeqNo>,
+    /// The filter of the segment, if there is one, when it has seen its last entry.
+    pub filter: Option<SegmentFilter>,
 }

@@ -33,6 +33,9 @@ pub struct InstallRequest {
     pub floor: Option<SeqNo>,
     /// The highest number of a change that is gone or altered though no read misses it.
     pub altered: Option<SeqNo>,
+    /// New reads at or below this bound might see what a filter has changed. Changes are complete above `altered` all the
+    /// same.
+    pub filtered: Option<SeqNo>,
 }
 
 /// Makes a change durable and visible: manifest edit, sync, publication.

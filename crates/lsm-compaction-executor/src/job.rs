@@ -10,7 +10,8 @@ use lsm_types::{
 };
 
 use crate::{
-    Cancel, Failpoints, Lease, OutsideContainer, Parallelism, RateLimiter, limiter::Toll, split::KeyStretch,
+    Cancel, Failpoints, JobFilter, Lease, OutsideContainer, Parallelism, RateLimiter, limiter::Toll,
+    split::KeyStretch,
 };
 
 /// A leased and validated merge.
@@ -25,6 +26,8 @@ pub struct Job {
     pub order: KeyOrder,
     /// Folds operands; without one they stay. Its panics end the job.
     pub operator: Option<Arc<dyn MergeOperator>>,
+    /// Looks at entries and changes them.
+    pub filter: Option<JobFilter>,
     /// Which history has to stay readable.
     pub retention: Retention,
     /// Lists what is not an input and may hold keys of the job.

@@ -3,6 +3,8 @@
 use lsm_compaction_planner::{Reason, Shortage};
 use lsm_types::Level;
 
+use crate::{DropCounts, FilterCounts};
+
 /// What became of a plan.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +51,10 @@ pub struct CompactionReport {
     pub entries_in: u64,
     /// Entries written.
     pub entries_out: u64,
+    /// Entries not written, by reason; together with those written they are those read.
+    pub dropped: DropCounts,
+    /// What filters said.
+    pub filtered: FilterCounts,
     /// Chains of operands that were kept because the merge operator failed on them.
     pub folds_failed: u64,
     /// Keys that were put more than once before a weak delete took the newest value away.
@@ -73,6 +79,8 @@ impl CompactionReport {
             bytes_out: 0,
             entries_in: 0,
             entries_out: 0,
+            dropped: DropCounts::default(),
+            filtered: FilterCounts::default(),
             folds_failed: 0,
             weak_mismatches: 0,
             nanos: 0,

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use lsm_compaction_planner::Cutter;
-use lsm_iter::{Merge, Survivors};
+use lsm_iter::{FilterStage, KeyContext, Merge, Survivors};
 use lsm_table::{MultiWriter, ReadMode, RunCursor};
-use lsm_types::{Cut, EntryCursor, RangeTombstone, Result, SeqNo, TombstoneIndex};
+use lsm_types::{Cut, EntryCursor, FilterContext, RangeTombstone, Result, SeqNo, TombstoneIndex};
 
 use crate::{
-    Checkpoint, CompactionFlavour, Deletes, DropCounts, FlavourRun, Job, Outside, SegmentOutput, SegmentTask,
-    Stoppable, StreamControl,
+    Checkpoint, CompactionFlavour, Deletes, DropCounts, FlavourRun, Job, Outside, SegmentFilter,
+    SegmentOutput, SegmentTask, Stoppable, StreamControl,
+    job::Unread,
     split::{KeyStretch, stretches},
     stream::write_survivors,
     until::Until,
@@ -97,22 +98,50 @@ impl SegmentTask for Segment {
         let gather = job.outside.clone();
         let outside = Outside::new(move || gather(), self.cover.clone(), order.clone());
         let survivors = Survivors::new(stream, job.retention.clone(), outside, DropCounts::default());
-        let mut survivors = survivors.folding(job.operator.clone());
-        let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
-            .dest(job.output.dest)
-            .replacing(job.input_ids())
-            .throttled(throttle.clone());
-        let mut cutter = Cutter::new(&job.output, order);
-        let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
-        let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
-        job.failpoints.hit("segment.seal")?;
-        let tables = writer.finish()?;
-        job.failpoints.hit("sync.file")?;
-        let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
-        let altered = survivors.altered().max(deletes.altered());
-        let (folds_failed, weak_mismatches) = (survivors.folds_failed(), survivors.weak_mismatches());
-        let (_, _, mut dropped) = survivors.into_parts();
-        dropped.range_deleted += unread.entries;
-        Ok(SegmentOutput { tables, entries, dropped, folds_failed, weak_mismatches, floor, altered })
+        let survivors = survivors.folding(job.operator.clone());
+        let Some(filter) = &job.filter else {
+            return Ok(write(job, survivors, &mut deletes, &unread)?.0);
+        };
+        let context = FilterContext::new(job.output.dest, job.level_count);
+        let filter = SegmentFilter::new(filter.factory.as_ref(), &context);
+        let (output, filter) = write(job, survivors.filtered_by(filter), &mut deletes, &unread)?;
+        Ok(SegmentOutput { filter: Some(filter), ..output })
     }
+}
+
+/// Writes what survives; gives back the filter.
+fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
+    job: &Job,
+    mut survivors: Survivors<C, K, DropCounts, F>,
+    deletes: &mut Deletes,
+    unread: &Unread,
+) -> Result<(SegmentOutput, F)> {
+    let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
+        .dest(job.output.dest)
+        .replacing(job.input_ids())
+        .throttled(job.throttle());
+    let mut cutter = Cutter::new(&job.output, &job.order);
+    let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
+    let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, deletes, control)?;
+    job.failpoints.hit("segment.seal")?;
+    let tables = writer.finish()?;
+    job.failpoints.hit("sync.file")?;
+    let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
+    let altered = survivors.altered().max(deletes.altered());
+    let filtered = survivors.filtered();
+    let (folds_failed, weak_mismatches) = (survivors.folds_failed(), survivors.weak_mismatches());
+    let (_, _, mut dropped, filter) = survivors.into_parts();
+    dropped.range_deleted += unread.entries;
+    let output = SegmentOutput {
+        tables,
+        entries,
+        dropped,
+        folds_failed,
+        weak_mismatches,
+        floor,
+        altered,
+        filtered,
+        filter: None,
+    };
+    Ok((output, filter))
 }

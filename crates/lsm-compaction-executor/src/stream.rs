@@ -1,7 +1,7 @@
 //! One segment: survivors of a merge, written into tables.
 
 use lsm_compaction_planner::Cutter;
-use lsm_iter::{DropReason, DropSink, KeyContext, Survivors};
+use lsm_iter::{DropReason, DropSink, FilterStage, KeyContext, Survivors};
 use lsm_table::MultiWriter;
 use lsm_types::{Cut, EntryCursor, EntryRef, Result};
 
@@ -23,6 +23,8 @@ pub struct DropCounts {
     pub range_deleted: u64,
     /// Gone into the result of a merge operator.
     pub folded: u64,
+    /// Destroyed by a filter.
+    pub filtered: u64,
 }
 
 impl DropCounts {
@@ -32,11 +34,12 @@ impl DropCounts {
         self.annihilated += other.annihilated;
         self.range_deleted += other.range_deleted;
         self.folded += other.folded;
+        self.filtered += other.filtered;
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.shadowed + self.evicted + self.annihilated + self.range_deleted + self.folded
+        self.shadowed + self.evicted + self.annihilated + self.range_deleted + self.folded + self.filtered
     }
 }
 
@@ -48,6 +51,7 @@ impl DropSink for DropCounts {
             DropReason::Annihilated => self.annihilated += 1,
             DropReason::RangeDeleted => self.range_deleted += 1,
             DropReason::Folded => self.folded += 1,
+            DropReason::Filtered => self.filtered += 1,
             _ => self.shadowed += 1,
         }
     }
@@ -68,8 +72,8 @@ pub struct StreamControl<'a> {
 /// # Errors
 /// `Cancelled` at most 1,024 entries after the flag was raised; errors of the inputs and of the writer. What was
 /// written so far belongs to the writer, which removes it when it is dropped.
-pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink>(
-    survivors: &mut Survivors<C, K, S>,
+pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage>(
+    survivors: &mut Survivors<C, K, S, F>,
     writer: &mut MultiWriter,
     cutter: &mut Cutter<'_>,
     deletes: &mut Deletes,

@@ -186,6 +186,16 @@ impl Holds {
     /// What a job that starts now has to keep. Of what is numbered at or above `limit` that is everything. Followers that
     /// lag too far behind `newest`, the bound above everything written, are left behind.
     pub(crate) fn start_job(&self, limit: SeqNo, newest: SeqNo) -> JobRetention<'_> {
+        self.start(limit, newest, false)
+    }
+
+    /// As [`Holds::start_job`], for a job with a filter: it changes nothing that a registered bound sees or a follower has
+    /// yet to read, and no read below `newest` may begin to be held until it ends.
+    pub(crate) fn start_filtering_job(&self, limit: SeqNo, newest: SeqNo) -> JobRetention<'_> {
+        self.start(limit, newest, true)
+    }
+
+    fn start(&self, limit: SeqNo, newest: SeqNo, filters: bool) -> JobRetention<'_> {
         let mut state = self.0.lock();
         for follower in state.followers.values_mut() {
             let lag = newest.get().saturating_sub(follower.position.get());
@@ -199,8 +209,11 @@ impl Holds {
         } else {
             Retention::with_snapshots(watermark, &snapshots)
         };
+        let followed = state.alive().map(|(_, follower)| follower.position).min();
+        let filter_below = followed.unwrap_or(SeqNo::LATEST).min(limit);
+        let retention = if filters { retention.filtering_below(filter_below) } else { retention };
         // The highest floor an install of the job can set, between snapshots included.
-        let floor = watermark.saturating_prev();
+        let floor = if filters { newest.max(watermark) } else { watermark }.saturating_prev();
         *state.jobs.entry(floor).or_default() += 1;
         JobRetention { holds: self, retention, floor }
     }

@@ -8,8 +8,8 @@ use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
 use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
 use lsm_types::{
-    Bytewise, Clock, Comparator, KeyDomains, MergeOperator, PrefixExtractor, Random, Result, Slice, Spawner,
-    check_name,
+    Bytewise, Clock, CompactionFilterFactory, Comparator, KeyDomains, MergeOperator, PrefixExtractor, Random,
+    Result, Slice, Spawner, check_name,
 };
 
 use crate::{
@@ -398,6 +398,7 @@ pub struct TreeOptions {
     pub(crate) table_target_bytes: u64,
     pub(crate) prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
     pub(crate) key_domains: Option<Arc<dyn KeyDomains>>,
+    pub(crate) compaction_filter: Option<Arc<dyn CompactionFilterFactory>>,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -422,6 +423,7 @@ impl TreeOptions {
             table_target_bytes: 64 << 20,
             prefix_extractor: None,
             key_domains: None,
+            compaction_filter: None,
         }
     }
 
@@ -489,6 +491,12 @@ impl TreeOptions {
         self
     }
 
+    /// Makes the filters that look at entries while they are compacted, and may change them. Default: none.
+    pub fn compaction_filter_factory(mut self, factory: Arc<dyn CompactionFilterFactory>) -> Self {
+        self.compaction_filter = Some(factory);
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let invalid = |option, problem| Err(EngineError::InvalidConfig { option, problem }.into());
         check_name(self.comparator.name())?;
@@ -496,6 +504,7 @@ impl TreeOptions {
         if let Some(extractor) = &self.prefix_extractor {
             check_name(extractor.name())?;
         }
+        self.compaction_filter.as_ref().map_or(Ok(()), |factory| check_name(factory.name()))?;
         if self.level_count.is_some_and(|count| count < 2) {
             return invalid("level_count", "must be 2 to 255");
         }

@@ -4,6 +4,7 @@
 //! * [`conformance`]: what every backend has to do, as one suite.
 //! * [`crash`]: workloads, power cuts at every moment, and a judge of what is left.
 //! * [`dice`]: chance that repeats.
+//! * [`filters`]: compaction filters that remember what they said.
 //! * [`laws`]: what a merge operator has to keep to.
 //! * [`oracle`]: the whole history of a tree, and what a read has to see of it.
 //! * [`ports`]: clock and chance that repeat.
@@ -15,6 +16,7 @@ pub mod comparators;
 pub mod conformance;
 pub mod crash;
 pub mod dice;
+pub mod filters;
 pub mod laws;
 pub mod operators;
 pub mod oracle;

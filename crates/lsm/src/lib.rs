@@ -88,8 +88,9 @@
 
 pub use lsm_types as types;
 pub use lsm_types::{
-    Bytewise, Comparator, DelimitedPrefix, Error, ErrorClass, ErrorKind, FixedPrefix, KeyDomains, KeyOrder,
-    Kind, Level, MergeOperator, PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId, operators,
+    Bytewise, CompactionFilter, CompactionFilterFactory, Comparator, DelimitedPrefix, Error, ErrorClass,
+    ErrorKind, FilterContext, FilterEntry, FixedPrefix, KeyDomains, KeyOrder, Kind, Level, MergeOperator,
+    PrefixExtractor, Result, SeqNo, Slice, TableId, TreeId, Verdict, operators,
 };
 
 #[cfg(feature = "block")]

@@ -221,6 +221,7 @@ impl TreeInner {
             placement: Placement::OfInputs,
             floor: Some(floor),
             altered: None,
+            filtered: None,
         };
         self.install(request, Vec::new()).map_err(InstallError::into_error)
     }

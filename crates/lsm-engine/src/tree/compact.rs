@@ -4,7 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
-    Job, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Standard, run_job,
+    Job, JobFilter, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Standard,
+    run_job,
 };
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, Major, MergePlan, MovePlan, Plan, PlanView, TreeShape, is_covered, validate,
@@ -179,7 +180,14 @@ impl TreeInner {
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
         let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
-        let kept = self.holds.start_job(self.compaction_limit(), self.visible_end());
+        let newest = self.visible_end();
+        let filter = self.compaction_filter.clone();
+        let filter = filter.map(|factory| JobFilter { factory, floor: newest.saturating_prev() });
+        let kept = if filter.is_some() {
+            self.holds.start_filtering_job(self.compaction_limit(), newest)
+        } else {
+            self.holds.start_job(self.compaction_limit(), newest)
+        };
         let mut output = plan.output;
         if let Some(target) = options.target_bytes {
             output.target_bytes = target;
@@ -189,6 +197,7 @@ impl TreeInner {
             level_count: view.version.levels.count(),
             order: self.order.clone(),
             operator: self.operator.clone(),
+            filter,
             retention: kept.retention.clone(),
             outside: Arc::new({
                 let (tree, inputs) = (self.clone(), plan.inputs.clone());
@@ -219,6 +228,8 @@ impl TreeInner {
         report.bytes_out = done.bytes;
         report.entries_in = job.input_entries();
         report.entries_out = done.entries;
+        report.dropped = done.dropped;
+        report.filtered = done.filtered;
         report.folds_failed = done.folds_failed;
         report.weak_mismatches = done.weak_mismatches;
         Ok(report)
@@ -277,6 +288,7 @@ impl TreeInner {
             placement: Placement::Newest,
             floor: None,
             altered: None,
+            filtered: None,
         };
         let outcome = self.install(request, Vec::new());
         drop(lease);
@@ -323,6 +335,9 @@ impl TreeInner {
             }
             if let Some(floor) = request.floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));
+            }
+            if let Some(floor) = request.filtered {
+                edit.push(tree, TreeEdit::RefuseReads(floor));
             }
             if let Some(newest) = request.altered.max(request.floor) {
                 edit.push(tree, TreeEdit::ChangesFrom(newest.next()));

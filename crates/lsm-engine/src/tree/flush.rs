@@ -119,7 +119,7 @@ impl TreeInner {
         let floor = survivors.floor().max(deletes.floor());
         let altered = survivors.altered().max(deletes.altered());
         let folds_failed = survivors.folds_failed();
-        let (_, _, dropped) = survivors.into_parts();
+        let (_, _, dropped, _) = survivors.into_parts();
         let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
         let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
         self.counters.flushed(raw, bytes);

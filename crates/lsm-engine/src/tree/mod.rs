@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
 use lsm_table::TableEnv;
-use lsm_types::{Comparator, KeyOrder, MergeOperator, Result, SeqNo, TreeId};
+use lsm_types::{CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TreeId};
 use parking_lot::{Mutex, RwLock};
 
 pub use changes::ChangeFollower;
@@ -70,6 +70,8 @@ pub(crate) struct TreeInner {
     pub(crate) comparator: Arc<dyn Comparator>,
     /// Folds merge operands; never panics.
     pub(crate) operator: Option<Arc<dyn MergeOperator>>,
+    /// Looks at what is compacted.
+    compaction_filter: Option<Arc<dyn CompactionFilterFactory>>,
     /// Weak deletes are written as ordinary ones.
     strict_weak_deletes: bool,
     pub(crate) env: Arc<TableEnv>,
@@ -146,7 +148,10 @@ impl Tree {
         let end = version.max_seqno.map_or(SeqNo::ZERO, SeqNo::next);
         let tickets = Arc::new(Tickets::after_recovery(version.watermark.seqno, end));
         // A number below the watermark would not be replayed: none is given out again.
-        let visible_end = end.max(version.watermark.seqno).get();
+        // One at or below the floor was there when a filter changed what reads up to it see.
+        let floor = version.retention_floor;
+        let past_floor = if floor > SeqNo::ZERO { floor.next() } else { floor };
+        let visible_end = end.max(version.watermark.seqno).max(past_floor).get();
         Self {
             inner: Arc::new(TreeInner {
                 id,
@@ -155,6 +160,7 @@ impl Tree {
                 order,
                 comparator: options.comparator.clone(),
                 operator,
+                compaction_filter: options.compaction_filter.clone(),
                 strict_weak_deletes: options.weak_deletes == WeakDeletes::Strict,
                 env,
                 table_target_bytes: options.table_target_bytes,
