@@ -1,6 +1,6 @@
 //! A tree in memory as the subject of random lives.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, LazyLeveling, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec,
@@ -13,11 +13,12 @@ use lsm_engine::{
 use lsm_fs::MemFs;
 use lsm_testkit::{
     dice::Dice,
+    filters::{Recorded, Said},
     ports::{SeededRandom, TestClock},
-    universe::{Axes, Life, Snapshot, Subject, Weak, Write},
+    universe::{Axes, Folding, Life, Snapshot, Subject, Weak, Write},
 };
 use lsm_types::{
-    DelimitedPrefix, ErrorKind, FixedPrefix, Level, PrefixExtractor, Result, SeqNo, Spawner, TableId,
+    DelimitedPrefix, ErrorKind, FixedPrefix, Level, PrefixExtractor, Result, SeqNo, Spawner, TableId, Verdict,
 };
 
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
 /// A tree that lives in memory.
 pub(crate) struct Living {
     tree: Tree,
+    filters: Option<Recorded>,
     place: Place,
 }
 
@@ -89,8 +91,12 @@ impl Place {
         if let Some(extractor) = self.extractor() {
             options = options.prefix_extractor(extractor);
         }
+        let filters = filters(&self.axes);
+        if let Some(filters) = filters.clone() {
+            options = options.compaction_filter_factory(Arc::new(filters));
+        }
         self.opens += 1;
-        Ok(Living { tree: Tree::open(options)?, place: self })
+        Ok(Living { tree: Tree::open(options)?, filters, place: self })
     }
 
     /// Changes with each opening.
@@ -120,6 +126,37 @@ impl Place {
             _ => Some(Arc::new(FixedPrefix::new(1))),
         }
     }
+}
+
+/// Filters of one life in three, unless weak deletes are misused. What they say shows in no other way than as if it had
+/// been written: an operand that may be composed of others is not replaced, and only what lies between two weak deletes
+/// goes without a delete.
+fn filters(axes: &Axes) -> Option<Recorded> {
+    if axes.weak == Weak::Misused || axes.variant % 3 != 1 {
+        return None;
+    }
+    let axes = *axes;
+    let weak = (0..axes.keys.count()).map(move |number| axes.keys.weak(number));
+    let weak: HashSet<Vec<u8>> = if axes.weak == Weak::Legal { weak.collect() } else { HashSet::new() };
+    Some(Recorded::new(move |entry| {
+        let value = entry.value()?;
+        let mut dice =
+            Dice::new(u64::from(axes.variant) << 32 ^ entry.seqno().get() << 10 ^ value.len() as u64);
+        if entry.seqno() == SeqNo::ZERO || value.first() == Some(&b'~') {
+            return Ok(Verdict::Keep);
+        }
+        let between_weak = weak.contains(entry.key());
+        let new = format!("~{}", entry.seqno());
+        Ok(match dice.below(12) {
+            0 => Verdict::Remove,
+            1 if !entry.is_operand() => Verdict::Replace(new.into()),
+            1 if axes.folding == Folding::SetEdit => Verdict::Replace("+~".into()),
+            1 if axes.folding != Folding::Compose => Verdict::Replace(new.into()),
+            2 if between_weak => Verdict::RemoveWeak,
+            3 if between_weak => Verdict::Destroy,
+            _ => Verdict::Keep,
+        })
+    }))
 }
 
 impl Living {
@@ -359,6 +396,10 @@ impl Subject for Living {
             Err(error) if may_be_refused && error.kind() == ErrorKind::InvalidArgument => Ok("refused"),
             Err(error) => Err(error),
         }
+    }
+
+    fn filtered(&self) -> Vec<Said> {
+        self.filters.as_ref().map_or_else(Vec::new, |filters| filters.take().committed)
     }
 
     fn view(&self) -> (View, SeqNo) {

@@ -78,7 +78,7 @@ fn possible<S: Subject>() -> Tally {
         "batch with one number",
         "batch with many numbers",
     ];
-    let groups: [(&'static str, &[&'static str]); 9] = [
+    let groups: [(&'static str, &[&'static str]); 10] = [
         ("operation", &Op::LABELS),
         ("form", &S::forms()),
         ("strategy", S::STRATEGIES),
@@ -88,6 +88,7 @@ fn possible<S: Subject>() -> Tally {
         ("keys", &["slashes", "single", "numbers", "edges", "shared", "wide"]),
         ("folding", &["off", "compose", "join", "set edit"]),
         ("weak", &["legal", "misused", "strict"]),
+        ("verdict", &["keep", "remove", "remove weakly", "replace", "destroy", "of a fold"]),
     ];
     for (group, names) in groups {
         for name in names {

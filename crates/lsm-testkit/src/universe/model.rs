@@ -109,14 +109,15 @@ impl Model {
     pub(super) fn written(&self, back: u8) -> Option<&(Write, SeqNo)> {
         let mut later = self.log.iter().rev().take(back.into());
         let written = self.log.iter().rev().nth(back.into())?;
-        let key_of = |write: &Write| match write {
-            Write::Put(key, _) | Write::Delete(key) | Write::Merge(key, _) => Some(key.clone()),
-            _ => None,
-        };
-        let key = key_of(&written.0)?;
-        let takes_place =
-            |(write, seqno): &(Write, SeqNo)| *seqno == written.1 && key_of(write).as_ref() == Some(&key);
+        let key = written.0.key().filter(|_| !matches!(written.0, Write::DeleteWeak(_)))?;
+        let takes_place = |(write, seqno): &(Write, SeqNo)| *seqno == written.1 && write.key() == Some(key);
         (!later.any(takes_place)).then_some(written)
+    }
+
+    /// What stands under a key and a number.
+    pub(super) fn standing(&self, key: &[u8], seqno: SeqNo) -> Option<&Write> {
+        let mut log = self.log.iter().rev();
+        log.find(|(write, number)| *number == seqno && write.key() == Some(key)).map(|(write, _)| write)
     }
 
     /// Whether the write of a key before `seqno`, or the one after it, in the order of numbers and apart from ordinary

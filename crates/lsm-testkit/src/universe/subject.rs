@@ -5,7 +5,7 @@ use std::ops::Bound;
 use lsm_types::{Result, SeqNo};
 
 use super::{axes::Axes, snapshot::Snapshot};
-use crate::dice::Dice;
+use crate::{dice::Dice, filters::Said};
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,16 @@ pub enum Write {
     DeleteRange(Bound<Vec<u8>>, Bound<Vec<u8>>),
     /// A delete of what starts so.
     DeletePrefix(Vec<u8>),
+}
+
+impl Write {
+    /// The key that is written; `None` for deletes of many keys.
+    pub fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) | Self::DeleteWeak(key) | Self::Merge(key, _) => Some(key),
+            Self::DeleteRange(..) | Self::DeletePrefix(_) => None,
+        }
+    }
 }
 
 /// What happens to a tree besides writes and reads.
@@ -84,6 +94,9 @@ pub trait Subject: Sized {
 
     /// One job of the strategy with this index; says what came of it.
     fn compact(&self, strategy: usize, seed: u32) -> Result<&'static str>;
+
+    /// What compaction filters said, in jobs that were committed, since this was last asked for.
+    fn filtered(&self) -> Vec<Said>;
 
     /// A view of the newest state, and its bound.
     fn view(&self) -> (Self::View, SeqNo);

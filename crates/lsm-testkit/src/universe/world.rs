@@ -1,5 +1,7 @@
 //! A subject beside its model: carries out operations, knows what must be refused, and compares.
 
+mod filtered;
+
 use std::{collections::BTreeSet, ops::Bound, rc::Rc};
 
 use lsm_types::{Error, ErrorKind, Result as Outcome, SeqNo};
@@ -32,6 +34,8 @@ pub(super) struct World<'t, S: Subject> {
     promised: u64,
     /// Reads at or below lost what they saw, held or not.
     cut: SeqNo,
+    /// Reads at or below, unless they are held, would see what a filter has changed.
+    changed: SeqNo,
     floor: SeqNo,
     holds: Vec<(SeqNo, S::Hold)>,
     views: Vec<Kept<S>>,
@@ -66,6 +70,7 @@ impl<'t, S: Subject> World<'t, S> {
             lowest: axes.first,
             promised: 0,
             cut: SeqNo::ZERO,
+            changed: SeqNo::ZERO,
             floor: SeqNo::ZERO,
             holds: Vec::new(),
             views: Vec::new(),
@@ -130,7 +135,9 @@ impl<'t, S: Subject> World<'t, S> {
             }
             Op::Compact { strategy, seed } => {
                 let wanted = usize::from(strategy) % S::STRATEGIES.len().max(1);
+                let newest = self.subject()?.view().1;
                 let outcome = self.subject()?.compact(wanted, seed).map_err(told)?;
+                self.judge_filters(newest)?;
                 self.tally.add("strategy", S::STRATEGIES.get(wanted).copied().unwrap_or_default());
                 self.tally.add("outcome", outcome);
             }
@@ -356,12 +363,7 @@ impl<'t, S: Subject> World<'t, S> {
 
     /// Whether the order of operations matters that all have one number.
     fn is_ambiguous(&self, writes: &[Write]) -> bool {
-        let key_of = |write: &Write| match write {
-            Write::Put(key, _) | Write::Delete(key) | Write::DeleteWeak(key) | Write::Merge(key, _) => {
-                Some(key.clone())
-            }
-            Write::DeleteRange(..) | Write::DeletePrefix(_) => None,
-        };
+        let key_of = |write: &Write| write.key().map(<[u8]>::to_vec);
         let deletes = |write: &Write, key: &[u8]| match write {
             Write::DeleteRange(lower, upper) => {
                 let single = (Bound::Included(key.to_vec()), Bound::Included(key.to_vec()));
@@ -505,8 +507,9 @@ impl<'t, S: Subject> World<'t, S> {
     fn judge_floor(&mut self) -> Judged {
         let floor = self.subject()?.floor();
         let ever_promised = self.promised.max(self.lowest);
-        let allowed = self.floor.max(self.cut).max(at(ever_promised.saturating_sub(1)));
-        if floor < self.floor || floor < self.cut || floor > allowed {
+        let required = self.floor.max(self.cut).max(self.changed);
+        let allowed = required.max(at(ever_promised.saturating_sub(1)));
+        if floor < required || floor > allowed {
             let (was, cut) = (self.floor, self.cut);
             return Err(format!("floor {floor} after {was}, cut off {cut}, allowed {allowed}"));
         }
