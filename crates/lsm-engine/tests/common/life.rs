@@ -128,11 +128,11 @@ impl Place {
     }
 }
 
-/// Filters of one life in three, unless weak deletes are misused. What they say shows in no other way than as if it had
+/// Filters of every other life, unless weak deletes are misused. What they say shows in no other way than as if it had
 /// been written: an operand that may be composed of others is not replaced, and only what lies between two weak deletes
 /// goes without a delete.
 fn filters(axes: &Axes) -> Option<Recorded> {
-    if axes.weak == Weak::Misused || axes.variant % 3 != 1 {
+    if axes.weak == Weak::Misused || axes.variant / 7 % 2 == 1 {
         return None;
     }
     let axes = *axes;
@@ -147,7 +147,7 @@ fn filters(axes: &Axes) -> Option<Recorded> {
         }
         let between_weak = weak.contains(entry.key());
         let new = format!("~{}", entry.seqno());
-        Ok(match dice.below(12) {
+        Ok(match dice.below(6) {
             0 => Verdict::Remove,
             1 if !entry.is_operand() => Verdict::Replace(new.into()),
             1 if axes.folding == Folding::SetEdit => Verdict::Replace("+~".into()),
