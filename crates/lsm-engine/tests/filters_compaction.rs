@@ -61,7 +61,7 @@ fn numbers(said: &[Said]) -> Vec<u64> {
     said.iter().map(|said| said.seqno.get()).collect()
 }
 
-/// Proves C-83, C-86, T-40, C-4: every verdict, each entry shown with its own number and once, the end of the job told.
+/// Proves C-83, C-86, C-4: every verdict, each entry shown with its own number and once, the end of the job told.
 #[test]
 fn verdicts_become_true() {
     let filters = by_letter();
@@ -110,7 +110,7 @@ fn the_level_is_told() {
     assert_eq!((made[0].dest, made[0].is_last_level), (Level::new(3), false));
 }
 
-/// Proves E-103, T-40, C-5: a held read keeps what it sees, though nothing may be collected; who reads now sees what the
+/// Proves E-103, C-5: a held read keeps what it sees, though nothing may be collected; who reads now sees what the
 /// filter made; a read in between is refused, also after a restart.
 #[test]
 fn held_reads_keep_what_they_see() {
@@ -209,7 +209,7 @@ fn deletes_of_ranges() {
     assert_eq!(numbers(&filters.take().committed), [1, 4]);
 }
 
-/// Proves C-85, T-40: operands and what they fold into are shown; a replaced operand still folds.
+/// Proves C-84: operands and what they fold into are shown; a replaced operand still folds.
 #[test]
 fn operands_are_shown() {
     let filters = Recorded::new(|entry| {
@@ -339,7 +339,7 @@ impl CompactionFilter for Failing {
     }
 }
 
-/// Proves C-86, C-87, C-145, I-2, I-9, T-42: whatever fails, by whatever means, with one segment or many: nothing has
+/// Proves C-86, C-87, C-145, I-2, I-9: whatever fails, by whatever means, with one segment or many: nothing has
 /// changed, nothing lies about, the filters hear of it, and the next job succeeds. Fault: compaction W-12, W-38.
 #[test]
 fn failures_leave_nothing() {
@@ -420,7 +420,7 @@ fn a_stopped_job() {
     assert_eq!(contents(&tree).unwrap().len(), 6_000);
 }
 
-/// Proves C-85, E-15: a value that is too long for an entry ends the job.
+/// Proves C-87, E-15: a value that is too long for an entry ends the job.
 #[test]
 fn a_value_may_be_too_long() {
     let tree =

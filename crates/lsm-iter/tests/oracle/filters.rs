@@ -58,7 +58,7 @@ fn check(job: Job, verdicts: &str, input: &str, asked: &str, expected: &str) {
     assert_eq!(filtered, highest.map(|(of, _)| at(of[1..].parse().unwrap())).max());
 }
 
-/// Proves C-83, C-84, T-5: each verdict, alone, without anything below W.
+/// Proves C-83, C-84: each verdict, alone, without anything below W.
 #[test]
 fn verdicts() {
     let all = "a:put@9 b:put@8 c:put@7";
@@ -149,7 +149,7 @@ fn what_snapshots_see() {
     );
 }
 
-/// Proves C-85, T-6: every operand is shown once, and stays one; so is what a chain folds into. Fault: compaction W-32.
+/// Proves C-84: every operand is shown once, and stays one; so is what a chain folds into. Fault: compaction W-32.
 #[test]
 fn operands() {
     let chain = "a:op@9 a:op@7 a:put@5 a:put@3";
@@ -226,7 +226,7 @@ fn operands() {
     );
 }
 
-/// Proves C-85: the verdict about a value below operands that do not fold is not lost, nor asked for again.
+/// Proves C-84: the verdict about a value below operands that do not fold is not lost, nor asked for again.
 #[test]
 fn values_below_failed_folds() {
     let chain = "a:op@14 a:op@12 a:put@5 b:put@1";
@@ -249,4 +249,27 @@ fn errors() {
     let fails = std::panic::catch_unwind(|| job(0).run(Says::default(), "a:put@14 b:put@13 c:put@1"));
     let told = *fails.unwrap_err().downcast::<String>().unwrap();
     assert!(told.contains("FilterFailed") && told.contains("thirteen"), "{told}");
+}
+
+/// Is no filter, and hears of it when it is taken for one.
+struct Never;
+
+impl FilterStage for Never {
+    const IS_ACTIVE: bool = false;
+
+    fn ask(&mut self, entry: EntryRef<'_>) -> Result<Verdict> {
+        panic!("asked about {entry:?}")
+    }
+}
+
+/// Proves C-88: without a filter nothing is asked.
+#[test]
+fn nobody_is_asked() {
+    let all = "a:op@9 a:op@7 a:put@5 b:put@4 c:weak@3 c:put@2 d:put@1";
+    for composes in [false, true] {
+        let (told, filtered) = job(20).joining(composes).run(Never, all);
+        let kept =
+            "a:put@9=5+7+9 b:put@4 d:put@1 | fold a:op@7 fold a:put@5 pair c:weak@3 pair c:put@2 | F19";
+        assert_eq!((told.as_str(), filtered), (kept, None));
+    }
 }
