@@ -423,8 +423,7 @@ fn a_stopped_job() {
 /// Proves C-87, E-15: a value that is too long for an entry ends the job.
 #[test]
 fn a_value_may_be_too_long() {
-    let tree =
-        open(Recorded::new(|_| Ok(Verdict::Replace(vec![0; lsm_types::MAX_VALUE_LEN as usize + 1].into()))));
+    let tree = open(Recorded::new(|_| Ok(Verdict::Replace(vec![0; lsm_types::MAX_VALUE_LEN + 1].into()))));
     tree.insert("a", "x", at(1)).unwrap();
     flush(&tree);
     let error = tree.major_compact(&CompactOptions::default()).unwrap_err();
