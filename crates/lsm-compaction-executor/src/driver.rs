@@ -35,6 +35,8 @@ pub struct JobOutput {
     pub dropped: DropCounts,
     /// What filters said.
     pub filtered: FilterCounts,
+    /// Deletes of ranges in the tables written.
+    pub range_tombstones: u64,
     /// Chains of operands that were kept because the merge operator failed on them.
     pub folds_failed: u64,
     /// Weak pairs with another value right below.
@@ -138,6 +140,8 @@ impl JobOutput {
         self.tables += segment.tables.len();
         self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
         self.entries += segment.entries;
+        let tables = segment.tables.iter();
+        self.range_tombstones += tables.map(|table| table.descriptor().counts.range_tombstones).sum::<u64>();
         self.dropped.add(&segment.dropped);
         self.filtered.add(&segment.filter.as_ref().map_or_else(FilterCounts::default, SegmentFilter::counts));
         self.folds_failed += segment.folds_failed;

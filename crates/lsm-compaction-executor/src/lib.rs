@@ -30,6 +30,7 @@ mod staging;
 mod standard;
 mod stoppable;
 mod stream;
+mod totals;
 mod until;
 
 pub use cancel::Cancel;
@@ -45,8 +46,9 @@ pub use lease::{BusyTables, Lease};
 pub use limiter::{Pause, RateLimiter};
 pub use outside::{Outside, OutsideContainer};
 pub use pool::{CompactionPool, Parallelism};
-pub use report::{CompactionReport, Outcome};
+pub use report::{CompactionReport, Outcome, StageNanos};
 pub use staging::StagingArea;
 pub use standard::Standard;
 pub use stoppable::Stoppable;
 pub use stream::{DropCounts, StreamControl, write_survivors};
+pub use totals::CompactionTotals;

@@ -55,12 +55,32 @@ pub struct CompactionReport {
     pub dropped: DropCounts,
     /// What filters said.
     pub filtered: FilterCounts,
+    /// Deletes of ranges in the tables taken; one that lies in several tables counts in each.
+    pub range_tombstones_in: u64,
+    /// Those in the tables written.
+    pub range_tombstones_out: u64,
     /// Chains of operands that were kept because the merge operator failed on them.
     pub folds_failed: u64,
     /// Keys that were put more than once before a weak delete took the newest value away.
     pub weak_mismatches: u64,
     /// Nanoseconds from plan to publication.
     pub nanos: u64,
+    /// Where they went, and the wait before them.
+    pub stages: StageNanos,
+}
+
+/// How long the stages of a call took.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StageNanos {
+    /// For calls that exclude each other to end.
+    pub wait: u64,
+    /// To plan, to make room and to get hold of the inputs.
+    pub plan: u64,
+    /// To read, merge and write.
+    pub write: u64,
+    /// To make the change durable and visible.
+    pub install: u64,
 }
 
 impl CompactionReport {
@@ -81,9 +101,12 @@ impl CompactionReport {
             entries_out: 0,
             dropped: DropCounts::default(),
             filtered: FilterCounts::default(),
+            range_tombstones_in: 0,
+            range_tombstones_out: 0,
             folds_failed: 0,
             weak_mismatches: 0,
             nanos: 0,
+            stages: StageNanos::default(),
         }
     }
 

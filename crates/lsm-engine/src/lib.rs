@@ -66,8 +66,8 @@ pub use entry::Entry;
 pub use error::EngineError;
 pub use keyring::Keyring;
 pub use lsm_compaction_executor::{
-    Cancel, CompactionReport, DropCounts, ExecutorError, Failpoints, FilterCounts, Outcome, POINTS, Pause,
-    RateLimiter,
+    Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts, Outcome,
+    POINTS, Pause, RateLimiter, StageNanos,
 };
 pub use lsm_crypto::{
     CryptoError, Encryption, FileContext, FileKey, KeyChain, KeyFileError, KeyId, KeyProvider, NewFileKey,

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use lsm::tree::CompactOptions;
+use lsm::tree::{CompactOptions, CompactionTotals};
 use lsm_fs::SystemClock;
 use lsm_types::Clock;
 use serde::Serialize;
@@ -47,9 +47,10 @@ impl Compact {
         };
         drop(progress);
         let after = Levels::of(&tree);
+        let entries = Entries::of(&tree.stats().compactions);
         tree.close()?;
         let nanos = clock.monotonic_nanos() - start;
-        output.show(&Report { jobs, before, after, seconds: text::seconds(nanos), nanos })?;
+        output.show(&Report { jobs, before, after, entries, seconds: text::seconds(nanos), nanos })?;
         Ok(Ending::Clean)
     }
 }
@@ -59,9 +60,62 @@ struct Report {
     jobs: u64,
     before: Levels,
     after: Levels,
+    entries: Entries,
     seconds: f64,
     #[serde(skip)]
     nanos: u64,
+}
+
+/// What became of entries in merges.
+#[derive(Debug, Serialize)]
+struct Entries {
+    read: u64,
+    written: u64,
+    shadowed: u64,
+    evicted: u64,
+    annihilated: u64,
+    range_deleted: u64,
+    folded: u64,
+    filtered: u64,
+    range_tombstones_read: u64,
+    range_tombstones_written: u64,
+}
+
+impl Entries {
+    fn of(totals: &CompactionTotals) -> Self {
+        let dropped = totals.entries_dropped;
+        Self {
+            read: totals.entries_in,
+            written: totals.entries_out,
+            shadowed: dropped.shadowed,
+            evicted: dropped.evicted,
+            annihilated: dropped.annihilated,
+            range_deleted: dropped.range_deleted,
+            folded: dropped.folded,
+            filtered: dropped.filtered,
+            range_tombstones_read: totals.range_tombstones_in,
+            range_tombstones_written: totals.range_tombstones_out,
+        }
+    }
+}
+
+impl fmt::Display for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} entries read, {} written", self.read, self.written)?;
+        let reasons = [
+            (self.shadowed, "hidden by newer ones"),
+            (self.evicted, "deletes with nothing left to hide"),
+            (self.annihilated, "of weak deletes and their values"),
+            (self.range_deleted, "deleted with their range"),
+            (self.folded, "folded into others"),
+            (self.filtered, "filtered"),
+        ];
+        reasons
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .try_for_each(|(count, why)| write!(f, ", {count} {why}"))?;
+        writeln!(f)
+    }
 }
 
 impl fmt::Display for Report {
@@ -70,6 +124,7 @@ impl fmt::Display for Report {
             return write!(f, "nothing to compact\n{}", self.after);
         }
         let jobs = text::counted(self.jobs, "job", "jobs");
-        write!(f, "before\n{}after {jobs} in {}\n{}", self.before, text::duration(self.nanos), self.after)
+        let Self { before, entries, after, .. } = self;
+        write!(f, "before\n{before}{entries}after {jobs} in {}\n{after}", text::duration(self.nanos))
     }
 }

@@ -1,6 +1,12 @@
 //! Asking a strategy, and carrying out what it wants.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
@@ -50,8 +56,12 @@ impl Tree {
         options: &CompactOptions,
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
+        let asked = self.inner.nanos();
         let _shared = self.inner.compacting.read();
-        self.inner.compact(strategy, options, failpoints)
+        let wait = self.inner.nanos().saturating_sub(asked);
+        let mut report = self.inner.compact(strategy, options, failpoints)?;
+        report.stages.wait = wait;
+        Ok(report)
     }
 
     /// Limits how fast the compactions of the store read and write; its rate may be changed at any time.
@@ -74,9 +84,13 @@ impl Tree {
     /// # Errors
     /// As [`Tree::compact`].
     pub fn major_compact(&self, options: &CompactOptions) -> Result<CompactionReport> {
+        let asked = self.inner.nanos();
         let _alone = self.inner.compacting.write();
+        let wait = self.inner.nanos().saturating_sub(asked);
         let target = options.target_bytes.unwrap_or(self.inner.table_target_bytes);
-        self.inner.compact(&Major { target_bytes: target }, options, &no_failpoints())
+        let mut report = self.inner.compact(&Major { target_bytes: target }, options, &no_failpoints())?;
+        report.stages.wait = wait;
+        Ok(report)
     }
 }
 
@@ -85,7 +99,23 @@ pub(super) fn no_failpoints() -> Arc<dyn Failpoints> {
 }
 
 impl TreeInner {
+    fn nanos(&self) -> u64 {
+        self.store.clock().monotonic_nanos()
+    }
+
+    /// Asks `strategy`, does what it wants, and counts it.
     pub(super) fn compact(
+        self: &Arc<Self>,
+        strategy: &dyn CompactionStrategy,
+        options: &CompactOptions,
+        failpoints: &Arc<dyn Failpoints>,
+    ) -> Result<CompactionReport> {
+        let call = self.plan_and_run(strategy, options, failpoints);
+        self.counters.compaction(&call);
+        call
+    }
+
+    fn plan_and_run(
         self: &Arc<Self>,
         strategy: &dyn CompactionStrategy,
         options: &CompactOptions,
@@ -93,7 +123,7 @@ impl TreeInner {
     ) -> Result<CompactionReport> {
         self.check_changeable()?;
         let cancel = self.stop.either(&options.cancel);
-        let started = self.store.clock().monotonic_nanos();
+        let started = self.nanos();
         let shape = TreeShape::new(self.order.clone());
         let covered = self.remove_covered()?;
         for _ in 0..PLANNING_ROUNDS {
@@ -132,6 +162,7 @@ impl TreeInner {
                 plan => (plan, None),
             };
             let Some(lease) = plan.inputs().and_then(|inputs| self.busy.lease(inputs)) else { continue };
+            let planned = self.nanos().saturating_sub(started);
             let mut report = match plan {
                 Plan::Idle => CompactionReport::nothing(Outcome::Idle),
                 Plan::Merge(plan) => self.merge(&view, plan, lease, options, failpoints)?,
@@ -153,7 +184,13 @@ impl TreeInner {
                 }
             };
             report.narrowed = room.is_some_and(|room| room.is_narrowed);
-            report.nanos = self.store.clock().monotonic_nanos().saturating_sub(started);
+            report.nanos = self.nanos().saturating_sub(started);
+            let carried_out = report.nanos.saturating_sub(planned);
+            report.stages.plan = planned;
+            if report.outcome != Outcome::Merged {
+                report.stages.install = carried_out;
+            }
+            report.stages.write = carried_out.saturating_sub(report.stages.install);
             return Ok(report);
         }
         Ok(CompactionReport::nothing(Outcome::Busy))
@@ -218,7 +255,9 @@ impl TreeInner {
         });
         self.set_filter_scene(view, Some(&plan.inputs), job.output.dest, 0);
         let flavours: [&dyn CompactionFlavour; 1] = [&Standard];
-        let done = run_job(&job, &flavours, &JobInstaller { tree: self, job: &job })?;
+        let installer = JobInstaller { tree: self, job: &job, nanos: AtomicU64::new(0) };
+        let done = run_job(&job, &flavours, &installer)?;
+        report.stages.install = installer.nanos.into_inner();
         self.counters.compacted(report.bytes_in, done.bytes);
         self.retire_reads(view, &plan.inputs, &job.inputs);
         report.dest = Some(job.output.dest);
@@ -230,6 +269,8 @@ impl TreeInner {
         report.entries_out = done.entries;
         report.dropped = done.dropped;
         report.filtered = done.filtered;
+        report.range_tombstones_in = plan.inputs.tables().map(|table| table.counts.range_tombstones).sum();
+        report.range_tombstones_out = done.range_tombstones;
         report.folds_failed = done.folds_failed;
         report.weak_mismatches = done.weak_mismatches;
         Ok(report)
@@ -371,13 +412,18 @@ fn age_of_inputs(request: &InstallRequest, levels: &Levels) -> Option<u64> {
 struct JobInstaller<'a> {
     tree: &'a Arc<TreeInner>,
     job: &'a Job,
+    /// How long installs took.
+    nanos: AtomicU64,
 }
 
 impl Installer for JobInstaller<'_> {
     fn install(&self, request: InstallRequest) -> Result<(), InstallError> {
         let env = &self.job.env;
         let added = request.add.iter().map(|descriptor| Table::new(env, descriptor.clone())).collect();
-        self.tree.install(request, added)
+        let begun = self.tree.nanos();
+        let outcome = self.tree.install(request, added);
+        self.nanos.fetch_add(self.tree.nanos().saturating_sub(begun), Ordering::Relaxed);
+        outcome
     }
 }
 

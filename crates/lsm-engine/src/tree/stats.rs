@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lsm_compaction_executor::{CompactionReport, CompactionTotals};
 use lsm_table::FilterStats;
-use lsm_types::{Level, SeqNo};
+use lsm_types::{Level, Result, SeqNo};
+use parking_lot::Mutex;
 
 use super::Tree;
 use crate::ReclaimStats;
@@ -15,12 +17,18 @@ pub(crate) struct Counters {
     flushed_bytes: AtomicU64,
     compacted_in: AtomicU64,
     compacted_out: AtomicU64,
+    compactions: Mutex<CompactionTotals>,
 }
 
 impl Counters {
     pub(crate) fn flushed(&self, memtable: u64, files: u64) {
         self.memtable_bytes.fetch_add(memtable, Ordering::Relaxed);
         self.flushed_bytes.fetch_add(files, Ordering::Relaxed);
+    }
+
+    /// Counts a call of a compaction.
+    pub(crate) fn compaction(&self, call: &Result<CompactionReport>) {
+        self.compactions.lock().add(call);
     }
 
     pub(crate) fn compacted(&self, bytes_in: u64, bytes_out: u64) {
@@ -108,6 +116,10 @@ pub struct TreeStats {
     pub bytes_compacted_in: u64,
     /// Bytes of files written by compactions since then.
     pub bytes_compacted_out: u64,
+    /// Compactions since then, by what came of them, and what they did to entries.
+    pub compactions: CompactionTotals,
+    /// Tables that compactions work on now.
+    pub tables_busy: usize,
     /// Filters that could not be built since then: their tables work without.
     pub filters_given_up: u64,
     /// Files of the directory that are not needed any more.
@@ -210,6 +222,8 @@ impl Tree {
             bytes_flushed: counters.flushed_bytes.load(Ordering::Relaxed),
             bytes_compacted_in: counters.compacted_in.load(Ordering::Relaxed),
             bytes_compacted_out: counters.compacted_out.load(Ordering::Relaxed),
+            compactions: *counters.compactions.lock(),
+            tables_busy: self.inner.busy.snapshot().len(),
             filters_given_up: self.inner.env.filters.given_up(),
             reclaim: self.inner.store.reclaimer().stats(),
         }
