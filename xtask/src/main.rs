@@ -55,7 +55,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "simulate",
-        help: "[--gib N] [--table-mib N] ..  strategies at sizes that no machine holds: a table, and plots",
+        help: "[agree | --gib N --table-mib N ..]  strategies at sizes that no machine holds: a table, and plots",
         run: simulate::run,
     },
     Task { name: "golden", help: "rewrites the golden files of the formats", run: golden::run },

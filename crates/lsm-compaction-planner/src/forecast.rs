@@ -21,6 +21,7 @@
 
 mod figures;
 mod keys;
+mod merger;
 mod population;
 
 pub use figures::Figures;
@@ -32,12 +33,13 @@ use lsm_manifest::TableDescriptor;
 use lsm_types::{KeyOrder, Level, TableId, UnixNanos};
 
 use crate::{
-    CompactionStrategy, Debt, MergePlan, Plan, PlanView,
+    CompactionStrategy, Debt, MergePlan, OutputSpec, Plan, PlanView,
     sim::{SimError, stage::Stage},
     validate,
 };
 use keys::Writes;
-use population::{Merger, Population};
+use merger::Merger;
+use population::Population;
 
 /// What carries jobs out.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -80,6 +82,7 @@ struct Running {
 pub struct Forecast<'a> {
     strategy: &'a dyn CompactionStrategy,
     machine: Machine,
+    table_bytes: u64,
     stage: Stage,
     populations: BTreeMap<TableId, Population>,
     writes: Writes,
@@ -95,7 +98,7 @@ impl<'a> Forecast<'a> {
     /// asked for.
     ///
     /// * `live_bytes`: what the keys come to. A workload that only grows starts with none of it.
-    /// * `table_bytes`: length of the tables to begin with.
+    /// * `table_bytes`: length at which a flush begins the next table, and of the tables to begin with.
     pub fn new(
         strategy: &'a dyn CompactionStrategy,
         workload: &Workload,
@@ -106,6 +109,7 @@ impl<'a> Forecast<'a> {
         let mut forecast = Self {
             strategy,
             machine,
+            table_bytes,
             stage: Stage::new(machine.level_count, KeyOrder::bytewise()),
             populations: BTreeMap::new(),
             writes: Writes::new(workload, live_bytes),
@@ -145,7 +149,10 @@ impl<'a> Forecast<'a> {
         self.set_clock();
         let tables = self.writes.next(self.machine.memtable_bytes, self.now_secs);
         self.figures.written_bytes += self.machine.memtable_bytes;
-        self.figures.flushed_bytes += tables.iter().map(Population::bytes).sum::<u64>();
+        // Written through the writer of all tables, which begins a new one at the target.
+        let output = OutputSpec::sized(Level::new(0), self.table_bytes);
+        let tables = Merger::new(&self.writes, &[tables], false).run(&output, self.stage.order());
+        self.figures.flushed_bytes += self.file_bytes(&tables);
         self.place(Level::new(0), tables, None)?;
         self.start_jobs()?;
         self.sample();
@@ -237,8 +244,8 @@ impl<'a> Forecast<'a> {
             }
             Plan::Merge(plan) => {
                 let stays = plan.inputs.parts().iter().all(|part| part.level == plan.output.dest);
-                let outputs = self.merge(&plan, read);
-                let written = outputs.iter().map(Population::bytes).sum::<u64>();
+                let outputs = self.merge(&plan, &read);
+                let written = self.file_bytes(&outputs);
                 self.figures.merged_bytes += written;
                 self.figures.merges += 1;
                 self.place(plan.output.dest, outputs, age.filter(|_| stays))?;
@@ -261,7 +268,7 @@ impl<'a> Forecast<'a> {
     }
 
     /// Called when the inputs have left.
-    fn merge(&self, plan: &MergePlan, read: Vec<Vec<Population>>) -> Vec<Population> {
+    fn merge(&self, plan: &MergePlan, read: &[Vec<Population>]) -> Vec<Population> {
         let output = &plan.output;
         let deeper = self.stage.levels.iter().filter(|(level, _)| *level > output.dest);
         let is_last = deeper.into_iter().all(|(_, runs)| runs.is_empty());
@@ -278,16 +285,22 @@ impl<'a> Forecast<'a> {
     }
 
     fn place(&mut self, level: Level, tables: Vec<Population>, age: Option<u64>) -> Result<(), SimError> {
+        let weights = self.writes.weights();
         let mut described: Vec<Arc<TableDescriptor>> = Vec::with_capacity(tables.len());
         for population in tables {
             let id = TableId::new(self.stage.next());
-            let Some(table) = population.describe(id, self.stage.now) else { continue };
+            let Some(table) = population.describe(id, self.stage.now, &weights) else { continue };
             self.bytes += table.file_len;
             self.populations.insert(id, population);
             described.push(Arc::new(table));
         }
         self.stage.place(level, described, age)?;
         Ok(())
+    }
+
+    fn file_bytes(&self, tables: &[Population]) -> u64 {
+        let weights = self.writes.weights();
+        tables.iter().map(|table| table.file_bytes(&weights)).sum()
     }
 
     fn set_clock(&mut self) {

@@ -2,7 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::{float, population::Population, whole};
+use super::{
+    float,
+    population::{Population, Strip, Weights},
+    whole,
+};
 
 /// Keys that are written equally often, spread evenly over all positions.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -26,8 +30,12 @@ pub struct Workload {
     pub classes: &'static [Class],
     /// Whether keys come in order, each once, with late ones among the newest hundredth.
     pub ascends: bool,
-    /// Bytes of an entry; a tombstone takes a fourth.
+    /// Bytes of an entry.
     pub entry_bytes: f64,
+    /// Bytes of a tombstone.
+    pub tombstone_bytes: f64,
+    /// Bytes that a table has however little is in it: the hole between both copies of its ends, and those.
+    pub table_bytes: f64,
 }
 
 /// Every key as often as any other.
@@ -37,6 +45,8 @@ pub const OVERWRITE: Workload = Workload {
     classes: &[Class { keys: 1.0, writes: 1.0, deletes: 0.0 }],
     ascends: false,
     entry_bytes: 116.0,
+    tombstone_bytes: 29.0,
+    table_bytes: 70_000.0,
 };
 
 /// Few keys often, and deletes.
@@ -49,6 +59,8 @@ pub const SKEWED: Workload = Workload {
     ],
     ascends: false,
     entry_bytes: 116.0,
+    tombstone_bytes: 29.0,
+    table_bytes: 70_000.0,
 };
 
 /// Measurements as they come.
@@ -58,6 +70,8 @@ pub const SERIES: Workload = Workload {
     classes: &[Class { keys: 1.0, writes: 1.0, deletes: 0.0 }],
     ascends: true,
     entry_bytes: 116.0,
+    tombstone_bytes: 29.0,
+    table_bytes: 70_000.0,
 };
 
 /// The positions of all keys of a workload that does not grow.
@@ -87,8 +101,10 @@ impl Writes {
         Self { workload: *workload, keys, live: [1.0; CLASSES], ascended: 0.0 }
     }
 
-    pub(super) fn entry_bytes(&self) -> f64 {
-        self.workload.entry_bytes
+    /// What tables come to.
+    pub(super) fn weights(&self) -> Weights {
+        let Workload { entry_bytes, tombstone_bytes, table_bytes, .. } = self.workload;
+        Weights { entry_bytes, tombstone_bytes, table_bytes }
     }
 
     /// Keys of a class for each position.
@@ -113,27 +129,28 @@ impl Writes {
         if self.workload.ascends {
             return Vec::new();
         }
-        let tables = whole(self.live_bytes() / float(table_bytes.max(1))).max(1);
+        let room = (float(table_bytes) - self.workload.table_bytes).max(self.workload.entry_bytes);
+        let tables = whole(self.live_bytes() / room).max(1);
         let width = POSITIONS / float(tables);
         let table = |nth: u64| {
             let (from, to) = (whole(float(nth) * width), whole(float(nth + 1) * width));
             let share = float(to - from) / POSITIONS;
-            let mut table = Population::new(from, to, self.entry_bytes());
+            let mut table = Strip::new(from, to);
             for (live, keys) in table.live.iter_mut().zip(&self.keys) {
                 *live = keys * share;
             }
-            table
+            table.into()
         };
         (0..tables).map(table).collect()
     }
 
-    /// The tables that a memtable of `bytes` is flushed to, in key order.
+    /// What a memtable of `bytes` holds, in key order.
     pub(super) fn next(&mut self, bytes: u64, now_secs: f64) -> Vec<Population> {
         let writes = float(bytes) / self.workload.entry_bytes;
         if self.workload.ascends {
             return self.next_ascending(writes);
         }
-        let mut table = Population::new(0, whole(POSITIONS), self.entry_bytes());
+        let mut table = Strip::new(0, whole(POSITIONS));
         for (at, class) in self.workload.classes.iter().enumerate() {
             let (Some(keys), Some(live)) = (self.keys.get(at), self.live.get_mut(at)) else { continue };
             // The part of the class that is hit at least once.
@@ -141,7 +158,7 @@ impl Writes {
             *live = *live * (1.0 - hit) + hit * (1.0 - class.deletes);
             table.add(at, keys * hit * (1.0 - class.deletes), keys * hit * class.deletes, now_secs);
         }
-        alloc::vec![table]
+        alloc::vec![table.into()]
     }
 
     /// What is late apart from what is new: spread evenly over both it would be neither.
@@ -152,14 +169,13 @@ impl Writes {
         let late = (writes * LATE).min(self.ascended - from);
         let mut tables = Vec::new();
         if late >= 1.0 {
-            let mut table = Population::new(whole(from), whole(self.ascended), self.entry_bytes());
+            let mut table = Strip::new(whole(from), whole(self.ascended));
             table.add(0, late, 0.0, 0.0);
-            tables.push(table);
+            tables.push(table.into());
         }
-        let mut table =
-            Population::new(whole(self.ascended), whole(self.ascended + fresh), self.entry_bytes());
+        let mut table = Strip::new(whole(self.ascended), whole(self.ascended + fresh));
         table.add(0, fresh, 0.0, 0.0);
-        tables.push(table);
+        tables.push(table.into());
         self.ascended += fresh;
         tables
     }

@@ -1,41 +1,45 @@
-//! What is in a table, as expected numbers, and what a merge makes of it.
+//! What is in a table, as expected numbers.
+//!
+//! A table is a row of strips in each of which entries are spread evenly: where a window went down, what is left above is
+//! thin, beside it it is dense, and which table is the cheapest to take next depends on that.
 
 use alloc::vec::Vec;
 
 use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
-use lsm_types::{Cut, EditIndex, FileUuid, KeyOrder, KeyRange, RouteId, SeqNo, Slice, TableId, UnixNanos};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, Slice, TableId, UnixNanos};
 
-use super::{
-    float,
-    keys::{CLASSES, Writes},
-    whole,
-};
-use crate::{Cutter, OutputSpec};
+use super::{float, keys::CLASSES, whole};
 
-/// An output is looked at this many times before it reaches its target.
-const LOOKS: f64 = 16.0;
-/// A tombstone takes this part of an entry.
-const TOMBSTONE: f64 = 0.25;
+/// Strips of a table, at most.
+const STRIPS_MAX: usize = 16;
+
+/// What a table and what is in it come to.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[expect(clippy::struct_field_names, reason = "the unit comes last")]
+pub(super) struct Weights {
+    pub(super) entry_bytes: f64,
+    pub(super) tombstone_bytes: f64,
+    pub(super) table_bytes: f64,
+}
 
 /// Expected numbers of the entries between two positions, spread evenly.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Population {
-    from: u64,
+pub(super) struct Strip {
+    pub(super) from: u64,
     /// Not included.
-    to: u64,
-    entry_bytes: f64,
+    pub(super) to: u64,
     /// Puts by class.
     pub(super) live: [f64; CLASSES],
     /// Tombstones by class.
-    tombstones: [f64; CLASSES],
+    pub(super) tombstones: [f64; CLASSES],
     /// The times at which the tombstones were written, summed up.
-    written_sum: f64,
+    pub(super) written_sum: f64,
 }
 
-impl Population {
-    pub(super) fn new(from: u64, to: u64, entry_bytes: f64) -> Self {
+impl Strip {
+    pub(super) fn new(from: u64, to: u64) -> Self {
         let (live, tombstones) = ([0.0; CLASSES], [0.0; CLASSES]);
-        Self { from, to: to.max(from + 1), entry_bytes, live, tombstones, written_sum: 0.0 }
+        Self { from, to: to.max(from + 1), live, tombstones, written_sum: 0.0 }
     }
 
     pub(super) fn add(&mut self, class: usize, live: f64, tombstones: f64, now_secs: f64) {
@@ -46,34 +50,104 @@ impl Population {
         }
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        let entries = self.live.iter().sum::<f64>() + self.tombstones.iter().sum::<f64>() * TOMBSTONE;
-        whole(entries * self.entry_bytes)
+    pub(super) fn width(&self) -> f64 {
+        float(self.to - self.from)
+    }
+
+    pub(super) fn tombstone_count(&self) -> f64 {
+        self.tombstones.iter().sum()
+    }
+
+    fn entry_count(&self) -> f64 {
+        self.live.iter().sum::<f64>() + self.tombstone_count()
+    }
+
+    pub(super) fn bytes(&self, weights: &Weights) -> f64 {
+        self.live.iter().sum::<f64>() * weights.entry_bytes + self.tombstone_count() * weights.tombstone_bytes
+    }
+
+    /// The part of it between two positions.
+    pub(super) fn part(&self, from: u64, to: u64) -> Self {
+        let part = float(to - from) / self.width();
+        let scaled = |counts: [f64; CLASSES]| counts.map(|count| count * part);
+        let (live, tombstones) = (scaled(self.live), scaled(self.tombstones));
+        Self { from, to, live, tombstones, written_sum: self.written_sum * part }
+    }
+
+    /// Both together, spread evenly from the start of this one to the end of the next.
+    fn join(&mut self, next: &Self) {
+        for (class, (live, tombstones)) in next.live.iter().zip(&next.tombstones).enumerate() {
+            self.add(class, *live, *tombstones, 0.0);
+        }
+        self.written_sum += next.written_sum;
+        self.to = next.to;
+    }
+
+    /// Whether both are about as dense: within an eighth.
+    fn is_like(&self, next: &Self) -> bool {
+        let alike = |a: f64, b: f64| {
+            let (a, b) = (a / self.width(), b / next.width());
+            (a - b).max(b - a) * 8.0 <= a.max(b)
+        };
+        let live = self.live.iter().zip(&next.live).all(|(a, b)| alike(*a, *b));
+        live && alike(self.tombstone_count(), next.tombstone_count())
+    }
+}
+
+/// What is in a table: strips in the order of positions.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Population {
+    strips: Vec<Strip>,
+}
+
+impl Population {
+    /// Adds what follows.
+    pub(super) fn push(&mut self, next: &Strip) {
+        let is_full = self.strips.len() >= STRIPS_MAX;
+        match self.strips.last_mut() {
+            Some(last) if is_full || last.is_like(next) => last.join(next),
+            _ => self.strips.push(*next),
+        }
+    }
+
+    /// Without strips at the end that hold less than an entry: a table ends with its last entry.
+    pub(super) fn trimmed(mut self) -> Self {
+        while self.strips.len() > 1 && self.strips.last().is_some_and(|strip| strip.entry_count() < 1.0) {
+            self.strips.pop();
+        }
+        self
+    }
+
+    pub(super) fn strips(&self) -> &[Strip] {
+        &self.strips
+    }
+
+    /// Length of a table with this in it.
+    pub(super) fn file_bytes(&self, weights: &Weights) -> u64 {
+        let entries = self.strips.iter().map(|strip| strip.bytes(weights));
+        whole(entries.sum::<f64>() + weights.table_bytes)
     }
 
     /// How many tombstones there are, and the sum of the times at which they were written.
     pub(super) fn tombstones(&self) -> (f64, f64) {
-        (self.tombstones.iter().sum(), self.written_sum)
-    }
-
-    fn width(&self) -> f64 {
-        float(self.to - self.from)
+        let each = self.strips.iter().map(|strip| (strip.tombstone_count(), strip.written_sum));
+        each.fold((0.0, 0.0), |sum, strip| (sum.0 + strip.0, sum.1 + strip.1))
     }
 
     /// As the manifest knows it; `None` when less than an entry is left.
-    pub(super) fn describe(&self, id: TableId, now: UnixNanos) -> Option<TableDescriptor> {
-        let tombstones = whole(self.tombstones.iter().sum());
-        let entries = whole(self.live.iter().sum::<f64>()) + tombstones;
+    pub(super) fn describe(&self, id: TableId, now: UnixNanos, weights: &Weights) -> Option<TableDescriptor> {
+        let tombstones = whole(self.tombstones().0);
+        let entries = whole(self.strips.iter().map(Strip::entry_count).sum());
         if entries == 0 {
             return None;
         }
-        let range = KeyRange { min: key(self.from), max: key(self.to - 1) };
+        let range = KeyRange { min: key(self.strips.first()?.from), max: key(self.strips.last()?.to - 1) };
         let seqno = SeqNo::new(id.get()).unwrap_or(SeqNo::MAX_WRITE);
         let seqnos = SeqNoRange { min: seqno, max: seqno };
         Some(TableDescriptor {
             id,
             uuid: FileUuid::default(),
-            file_len: self.bytes(),
+            file_len: self.file_bytes(weights),
             digest: 0,
             format: (1, 0),
             features: 0,
@@ -98,107 +172,12 @@ impl Population {
     }
 }
 
+impl From<Strip> for Population {
+    fn from(strip: Strip) -> Self {
+        Self { strips: alloc::vec![strip] }
+    }
+}
+
 fn key(position: u64) -> Slice {
     Slice::from(position.to_be_bytes().as_slice())
-}
-
-/// A merge of runs, newest first.
-pub(super) struct Merger<'a> {
-    writes: &'a Writes,
-    runs: Vec<Vec<Population>>,
-    drops_tombstones: bool,
-}
-
-impl<'a> Merger<'a> {
-    pub(super) fn new(writes: &'a Writes, runs: Vec<Vec<Population>>, drops_tombstones: bool) -> Self {
-        Self { writes, runs, drops_tombstones }
-    }
-
-    /// The outputs, cut as the engine cuts them.
-    pub(super) fn run(&self, output: &OutputSpec, order: &KeyOrder) -> Vec<Population> {
-        let mut borders: Vec<u64> =
-            self.runs.iter().flatten().flat_map(|table| [table.from, table.to]).collect();
-        // Where tables below end, so that outputs can end there too.
-        borders.extend(output.below.iter().filter_map(|below| position(&below.max)?.checked_add(1)));
-        borders.extend(output.cuts.iter().filter_map(|cut| position(cut.key()?)?.checked_add(1)));
-        borders.sort_unstable();
-        borders.dedup();
-        let mut places: Vec<usize> = self.runs.iter().map(|_| 0).collect();
-        let mut cutter = Cutter::new(output, order);
-        let mut outputs = Vec::new();
-        let mut open: Option<Population> = None;
-        for (from, to) in borders.iter().zip(borders.iter().skip(1)) {
-            let slice = self.slice(&mut places, *from, *to);
-            let looks = (float(slice.bytes()) * LOOKS / float(output.target_bytes.max(1))).min(4096.0);
-            let looks = whole(looks).clamp(1, to - from);
-            for look in 0..looks {
-                let (from, to) = (from + (to - from) / looks * look, from + (to - from) / looks * (look + 1));
-                let to = if look + 1 == looks { slice.to } else { to };
-                let part = slice.part(from, to);
-                let open_bytes = open.as_ref().map_or(0, Population::bytes);
-                if cutter.ends_before(&from.to_be_bytes(), open_bytes) {
-                    outputs.extend(open.take());
-                }
-                if part.bytes() > 0 || open.is_some() {
-                    open = Some(open.map_or(part, |open| open.joined(&part)));
-                }
-            }
-        }
-        outputs.extend(open);
-        outputs
-    }
-
-    /// What all runs come to between two positions at which no table ends.
-    fn slice(&self, places: &mut [usize], from: u64, to: u64) -> Population {
-        let mut merged = Population::new(from, to, self.writes.entry_bytes());
-        // The part of the keys that no newer run has, by class.
-        let mut open = [1.0_f64; CLASSES];
-        for (run, place) in self.runs.iter().zip(places.iter_mut()) {
-            while run.get(*place).is_some_and(|table| table.to <= from) {
-                *place += 1;
-            }
-            let Some(table) = run.get(*place).filter(|table| table.from <= from) else { continue };
-            let part = merged.width() / table.width();
-            let (tombstones, written) = table.tombstones();
-            let written_each = if tombstones > 0.0 { written / tombstones } else { 0.0 };
-            for (class, open) in open.iter_mut().enumerate() {
-                let keys = (self.writes.density(class) * merged.width()).max(f64::MIN_POSITIVE);
-                let share = |counts: &[f64; CLASSES]| counts.get(class).copied().unwrap_or(0.0) * part / keys;
-                let (live, deleted) = (share(&table.live).min(1.0), share(&table.tombstones).min(1.0));
-                let kept = if self.drops_tombstones { 0.0 } else { deleted * *open * keys };
-                merged.add(class, live * *open * keys, kept, written_each);
-                *open *= (1.0 - live - deleted).max(0.0);
-            }
-        }
-        merged
-    }
-}
-
-impl Population {
-    fn part(&self, from: u64, to: u64) -> Self {
-        let part = float(to - from) / self.width();
-        let scaled = |counts: [f64; CLASSES]| counts.map(|count| count * part);
-        Self {
-            from,
-            to,
-            live: scaled(self.live),
-            tombstones: scaled(self.tombstones),
-            written_sum: self.written_sum * part,
-            ..*self
-        }
-    }
-
-    /// Both together, from the start of this one to the end of the next.
-    fn joined(mut self, next: &Self) -> Self {
-        for (class, (live, tombstones)) in next.live.iter().zip(&next.tombstones).enumerate() {
-            self.add(class, *live, *tombstones, 0.0);
-        }
-        self.written_sum += next.written_sum;
-        self.to = next.to;
-        self
-    }
-}
-
-fn position(key: &Slice) -> Option<u64> {
-    key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
