@@ -1,6 +1,6 @@
 //! What a job did.
 
-use lsm_compaction_planner::{Reason, Shortage};
+use lsm_compaction_planner::{Obstacle, Reason, Shortage};
 use lsm_types::Level;
 
 use crate::{DropCounts, FilterCounts};
@@ -31,6 +31,8 @@ pub struct CompactionReport {
     pub outcome: Outcome,
     /// Why the strategy wanted it.
     pub reason: Option<Reason>,
+    /// What kept the strategy idle.
+    pub obstacle: Option<Obstacle>,
     /// Where the outputs went.
     pub dest: Option<Level>,
     /// Flavour that carried out a merge.
@@ -89,6 +91,7 @@ impl CompactionReport {
         Self {
             outcome,
             reason: None,
+            obstacle: None,
             dest: None,
             flavour: None,
             segments: 0,

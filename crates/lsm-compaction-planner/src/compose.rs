@@ -13,7 +13,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use crate::{CompactionStrategy, Debt, Plan, PlanView, Settings};
+use crate::{CompactionStrategy, Debt, Obstacle, Plan, PlanView, Settings};
 
 /// The first strategy, and the second when the first has nothing to do: it is idle and owes nothing.
 ///
@@ -34,6 +34,10 @@ impl<P: CompactionStrategy, S: CompactionStrategy> CompactionStrategy for Fallba
     fn plan(&self, view: &PlanView<'_>) -> Plan {
         let plan = self.0.plan(view);
         if plan.is_idle() && self.0.debt(view) == Debt::ZERO { self.1.plan(view) } else { plan }
+    }
+
+    fn obstacle(&self, view: &PlanView<'_>) -> Option<Obstacle> {
+        self.0.obstacle(view).or_else(|| self.1.obstacle(view))
     }
 
     fn debt(&self, view: &PlanView<'_>) -> Debt {
@@ -58,6 +62,10 @@ impl CompactionStrategy for PriorityList {
     fn plan(&self, view: &PlanView<'_>) -> Plan {
         let plans = self.0.iter().map(|one| one.plan(view));
         plans.into_iter().find(|plan| !plan.is_idle()).unwrap_or(Plan::Idle)
+    }
+
+    fn obstacle(&self, view: &PlanView<'_>) -> Option<Obstacle> {
+        self.0.iter().find_map(|one| one.obstacle(view))
     }
 
     fn debt(&self, view: &PlanView<'_>) -> Debt {

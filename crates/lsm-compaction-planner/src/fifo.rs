@@ -1,7 +1,10 @@
-//! The FIFO strategy: what is oldest leaves, nothing is rewritten.
+//! The FIFO strategy: what is oldest leaves, and next to nothing is rewritten.
 //!
 //! For data that comes in the order of its keys and is worth nothing after a while, such as logs and measurements.
-//! Tables leave unread, with everything in them: a write costs one byte per byte, and reads ask one run.
+//! Tables leave unread, with everything in them: a write costs one byte per byte, and reads ask one run. Where flushes
+//! are small, neighbours become one table as soon as they make a decent one, so that an entry is rewritten once.
+
+mod small;
 
 use alloc::{collections::BinaryHeap, sync::Arc, vec::Vec};
 use core::cmp::{Ordering, Reverse};
@@ -9,7 +12,9 @@ use core::cmp::{Ordering, Reverse};
 use lsm_manifest::{Run, TableDescriptor};
 use lsm_types::{Level, TableId, UnixNanos};
 
-use crate::{CompactionStrategy, Debt, DropPlan, Inputs, Plan, PlanView, Reason, RunPart, Settings};
+use crate::{
+    CompactionStrategy, Debt, DropPlan, Inputs, Obstacle, Plan, PlanView, Reason, RunPart, Settings,
+};
 
 const L0: Level = Level::new(0);
 
@@ -20,12 +25,17 @@ pub struct Fifo {
     pub limit_bytes: u64,
     /// Tables written longer ago than this leave whatever their size; 0 is taken for `None`.
     pub ttl_secs: Option<u64>,
+    /// Length of a table that small neighbours are merged into, in bytes; `None` leaves them as they are.
+    ///
+    /// Small is up to a quarter of it. A merged table counts as written when it was merged, so only tables of the last
+    /// eighth of `ttl_secs` are: nothing stays longer than the time and an eighth.
+    pub merge_target_bytes: Option<u64>,
 }
 
 impl Fifo {
-    /// Keeps `limit_bytes`, however old.
+    /// Keeps `limit_bytes`, however old, in tables of up to 64 MiB.
     pub fn new(limit_bytes: u64) -> Self {
-        Self { limit_bytes, ttl_secs: None }
+        Self { limit_bytes, ttl_secs: None, merge_target_bytes: Some(64 << 20) }
     }
 
     fn ttl(&self) -> Option<u64> {
@@ -43,6 +53,7 @@ impl CompactionStrategy for Fifo {
             .with("limit_bytes", self.limit_bytes)
             .with("ttl", self.ttl().is_some())
             .with("ttl_secs", self.ttl())
+            .with("merge_target_bytes", self.merge_target_bytes)
     }
 
     fn plan(&self, view: &PlanView<'_>) -> Plan {
@@ -62,7 +73,7 @@ impl CompactionStrategy for Fifo {
             gone.push(table.clone());
         }
         if gone.is_empty() {
-            return Plan::Idle;
+            return self.merge_small(view, run).unwrap_or(Plan::Idle);
         }
         // A plan lists them in key order; a table without entries is alone in its run.
         gone.sort_by(|a, b| match (&a.entries, &b.entries) {
@@ -71,6 +82,14 @@ impl CompactionStrategy for Fifo {
         });
         let inputs = Inputs::new([RunPart { level: L0, run: run.id, tables: gone }]);
         Plan::Drop(DropPlan { inputs, reason: Reason::Expired })
+    }
+
+    fn obstacle(&self, view: &PlanView<'_>) -> Option<Obstacle> {
+        match view.levels.level(L0).runs() {
+            [] => None,
+            [run] => view.busy.holds_of(run.id).then_some(Obstacle::Busy),
+            _ => Some(Obstacle::Overlap),
+        }
     }
 
     /// What exceeds the limit. Nothing has to be rewritten for it, but it has to go.

@@ -105,7 +105,7 @@ pub use overdue::Overdue;
 pub use plan::{DropPlan, Inputs, MergePlan, MovePlan, Plan, Reason, RunPart};
 pub use settings::{SettingValue, Settings};
 pub use space::{Admission, Demand, Grant, Ledger, Shortage, Space, Volume, admit};
-pub use strategy::{CompactionStrategy, Debt};
+pub use strategy::{CompactionStrategy, Debt, Obstacle};
 pub use tiered::SizeTiered;
 pub use validate::{Refusal, validate};
 pub use view::{LevelsView, PlanView, TreeShape};

@@ -123,6 +123,8 @@ pub enum Reason {
     NoOverlap,
     /// Small neighbouring runs of level 0 cost reads more than one run would.
     SmallRuns,
+    /// Small neighbouring tables of a run cost files.
+    SmallTables,
     /// Level 0 holds as many runs as it may.
     Level0Full,
     /// A level holds more bytes than it may.

@@ -16,11 +16,28 @@ pub trait CompactionStrategy: Send + Sync {
     /// The next step; [`Plan::Idle`] when the tree is in shape or what should be done is busy.
     fn plan(&self, view: &PlanView<'_>) -> Plan;
 
+    /// What keeps the strategy idle though there may be something to do; asked when its plan is [`Plan::Idle`]. Goes into
+    /// the report.
+    fn obstacle(&self, view: &PlanView<'_>) -> Option<Obstacle> {
+        let _ = view;
+        None
+    }
+
     /// How much is left to be done; slows writers down when it grows.
     fn debt(&self, view: &PlanView<'_>) -> Debt {
         let _ = view;
         Debt::ZERO
     }
+}
+
+/// What keeps a strategy from its work.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// Tables it would take belong to another job.
+    Busy,
+    /// Runs overlap, or may, where it needs one.
+    Overlap,
 }
 
 /// Work that is due.

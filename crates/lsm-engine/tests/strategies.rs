@@ -19,10 +19,10 @@ use std::{
 
 use common::{at, contents, flush, small_tables};
 use lsm_compaction_planner::{
-    CompactionStrategy, DropRange, Fallback, Fifo, Heal, LazyLeveling, Level, Leveled, Overdue, Plan,
-    PlanView, PriorityList, PullDown, Reason, SizeTiered,
+    CompactionStrategy, DropRange, Fallback, Fifo, Heal, LazyLeveling, Level, Leveled, Obstacle, Overdue,
+    Plan, PlanView, PriorityList, PullDown, Reason, SizeTiered,
 };
-use lsm_engine::{CompactOptions, Outcome, Tree, TreeOptions};
+use lsm_engine::{CompactOptions, Outcome, Reader, Tree, TreeOptions};
 use lsm_fs::MemFs;
 use lsm_testkit::{comparators::Reverse, dice::Dice, oracle::History};
 use lsm_types::{Bytewise, Clock, Comparator, ErrorKind, KeyOrder, TableId, UnixNanos};
@@ -298,7 +298,27 @@ fn fifo_forgets_and_says_so() {
     tree.insert("000", "x", at(9)).unwrap();
     tree.insert("999", "x", at(9)).unwrap();
     flush(&tree);
-    assert_eq!(compact(&tree, &Fifo::new(0)), Outcome::Idle);
+    let report = tree.compact(&Fifo::new(0), &CompactOptions::default()).unwrap();
+    assert_eq!((report.outcome, report.obstacle), (Outcome::Idle, Some(Obstacle::Overlap)));
+}
+
+/// Proves C-37: small flushes of ascending keys come to few tables, and every key stays.
+#[test]
+fn fifo_merges_what_small_flushes_leave() {
+    let (tree, _) = open();
+    let mut dice = Dice::new(3);
+    let strategy = Fifo { merge_target_bytes: Some(1 << 20), ..Fifo::new(u64::MAX) };
+    for number in 0..30_u64 {
+        tree.insert(format!("{number:03}"), noise(&mut dice), at(number)).unwrap();
+        flush(&tree);
+        if number % 7 == 3 {
+            while compact(&tree, &strategy) != Outcome::Idle {}
+        }
+    }
+    while compact(&tree, &strategy) != Outcome::Idle {}
+    let stats = tree.stats();
+    assert!(stats.levels[0].runs == 1 && stats.tables() < 15, "{stats:?}");
+    assert_eq!((tree.count().unwrap(), tree.verify().unwrap().is_clean()), (30, true));
 }
 
 /// Proves C-42. Fault: compaction W-34.

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod builder;
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod leveled;
+#[cfg(test)]
+mod purity;
 #[cfg(test)]
 mod random;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Strategies that look at what is in tables: ages, deletes, damage; and how strategies are put together.
 
 use lsm_compaction_planner::{
-    CompactionStrategy, DropRange, Fallback, Fifo, Heal, Leveled, Overdue, Plan, PlanView, PriorityList,
-    Reason, Refusal, SettingValue, SizeTiered, TableId, validate,
+    CompactionStrategy, DropRange, Fallback, Fifo, Heal, Leveled, Obstacle, Overdue, Plan, PlanView,
+    PriorityList, Reason, Refusal, SettingValue, SizeTiered, TableId, validate,
 };
 use lsm_types::{Cut, KeyOrder, RangeTombstone, SeqNo, TombstoneIndex, UnixNanos};
 
@@ -57,6 +57,49 @@ fn fifo_drops_the_oldest() {
     assert!(matches!(plan, Plan::Drop(plan) if plan.reason == Reason::Expired));
 }
 
+/// Proves C-37: small neighbours become a table that is not small, once.
+#[test]
+fn fifo_merges_small_tables() {
+    let keep = Fifo::new(u64::MAX);
+    assert_eq!(plan_at(&keep, "L0 1:[a..b]x10 2:[c..d]x10 3:[e..f]x10", 9), "idle", "not a decent table yet");
+    assert_eq!(plan_at(&keep, "L0 1:[a..b]x16 2:[c..d]x16", 9), "merge 1 2 -> L0");
+    // No more than that, and large ones part the small.
+    let row = "L0 1:[a..b]x16 2:[c..d]x17 3:[e..f]x16 4:[g..h]x15 5:[i..j]x1 6:[k..l]x1";
+    assert_eq!(plan_at(&keep, row, 9), "merge 3 4 5 -> L0");
+    // What has to go goes first.
+    let full = Fifo::new(20 * MIB);
+    assert_eq!(plan_at(&full, "L0 1:[a..b]x16@1 2:[c..d]x16@2", 9), "drop 1");
+    // A table counts as written when it is merged: only what is fresh is, so that nothing stays for long.
+    let ttl = Fifo { ttl_secs: Some(80), ..keep.clone() };
+    assert_eq!(plan_at(&ttl, "L0 1:[a..b]x16@91 2:[c..d]x16@95", 100), "merge 1 2 -> L0");
+    assert_eq!(plan_at(&ttl, "L0 1:[a..b]x16@90 2:[c..d]x16@95", 100), "idle");
+    // What may leave a run of range tombstones behind stays as it is.
+    assert_eq!(plan_at(&keep, "L0 1:[a..b]<a..b>x16 2:[c..d]x16", 9), "idle");
+    assert_eq!(plan_at(&keep, "L0 1*:[a..b]x16 2:[c..d]x16", 9), "idle");
+    let never = Fifo { merge_target_bytes: None, ..keep };
+    assert_eq!(plan_at(&never, "L0 1:[a..b]x16 2:[c..d]x16", 9), "idle");
+}
+
+/// Proves C-37: what keeps it idle is told. Fault: compaction W-16.
+#[test]
+fn fifo_tells_what_keeps_it_idle() {
+    let all = Fifo::new(0);
+    let obstacle =
+        |strategy: &dyn CompactionStrategy, levels: &str| strategy.obstacle(&Scene::parse(7, levels).view());
+    for (levels, expected) in [
+        ("", None),
+        ("L0 3:[a..b]", None),
+        ("L0 3:[a..c] 2:[b..d]", Some(Obstacle::Overlap)),
+        ("L0 3:[a..b] | 2:<c..d>", Some(Obstacle::Overlap)),
+        ("L0 3:[a..b] 2*:[c..d]", Some(Obstacle::Busy)),
+    ] {
+        assert_eq!(obstacle(&all, levels), expected, "{levels}");
+        assert_eq!(obstacle(&Fallback(Overdue::default(), all.clone()), levels), expected, "{levels}");
+        assert_eq!(obstacle(&PriorityList(vec![Box::new(all.clone())]), levels), expected, "{levels}");
+    }
+    assert_eq!(obstacle(&Leveled::default(), "L0 3*:[a..c] 2:[b..d]"), None);
+}
+
 /// Fault: compaction W-16.
 #[test]
 fn fifo_does_nothing_where_it_cannot_know_the_order() {
@@ -76,8 +119,10 @@ fn fifo_tells_debt_and_settings() {
         strategy.settings().iter().for_each(|(_, value)| value.encode(&mut bytes));
         bytes
     };
-    assert_eq!(encode(&Fifo::new(9)), [9, 0, 0, 0, 0, 0, 0, 0, 0]);
-    let ttl = Fifo { ttl_secs: Some(5), ..Fifo::new(9) };
+    let plain = Fifo { merge_target_bytes: None, ..Fifo::new(9) };
+    assert_eq!(encode(&plain), [9, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(encode(&Fifo::new(9)), [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    let ttl = Fifo { ttl_secs: Some(5), ..plain };
     assert_eq!(encode(&ttl), [9, 0, 0, 0, 0, 0, 0, 0, 1, 5, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(ttl.name(), "FifoCompaction");
     let debt = |limit| Fifo::new(limit).debt(&Scene::parse(7, "L0 3:[a..b] 2:[c..d]").view()).bytes;

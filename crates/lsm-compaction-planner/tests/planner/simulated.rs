@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use lsm_compaction_planner::{
-    CompactionStrategy, Debt, Fallback, Fifo, KeyOrder, LazyLeveling, Level, Leveled, Major, Overdue, Plan,
-    PlanView, Reason, Settings, SizeTiered, TableId,
+    CompactionStrategy, Debt, DropRange, Fallback, Fifo, Heal, KeyOrder, LazyLeveling, Level, Leveled, Major,
+    Overdue, Plan, PlanView, PriorityList, Reason, Settings, SizeTiered, TableId,
     contract::{Breach, Contract},
     sim::{Job, Sim, SimError},
 };
@@ -237,7 +237,16 @@ fn stock(table_target_bytes: u64) -> Vec<Box<dyn CompactionStrategy>> {
         }),
         Box::new(LazyLeveling { table_target_bytes, ..LazyLeveling::default() }),
         Box::new(LazyLeveling { merge_width: 2, last_ratio: 3, table_target_bytes }),
-        Box::new(Fallback(leveled, overdue)),
+        Box::new(Fallback(leveled.clone(), overdue.clone())),
+        // A list of what takes turns: nothing of it may undo what another did.
+        Box::new(PriorityList(vec![
+            Box::new(DropRange::default()),
+            Box::new(Heal { tables: vec![TableId::new(5), TableId::new(1)], table_target_bytes }),
+            Box::new(Fallback(leveled, overdue)),
+        ])),
+        Box::new(Fifo { merge_target_bytes: Some(table_target_bytes), ..Fifo::new(u64::MAX) }),
+        Box::new(DropRange::default()),
+        Box::new(Heal { tables: vec![TableId::new(3)], table_target_bytes }),
     ]
 }
 
@@ -249,7 +258,31 @@ fn stock_strategies_keep_the_contract() {
         assert_eq!(Contract::default().check(strategy.as_ref()), Ok(()), "{:?}", strategy.settings());
     }
     let forgetting = Contract { forgets: true, ..Contract::default() };
-    assert_eq!(forgetting.check(&Fifo { ttl_secs: Some(900), ..Fifo::new(u64::MAX) }), Ok(()));
+    let fifo = Fifo { ttl_secs: Some(900), ..Fifo::new(u64::MAX) };
+    assert_eq!(forgetting.check(&fifo), Ok(()));
+    let merging = Fifo { merge_target_bytes: Some(16_000), ..fifo };
+    assert_eq!(forgetting.check(&merging), Ok(()));
+}
+
+/// Proves C-37: of ascending keys in small flushes an entry is rewritten once, and nothing stays for longer than its time
+/// and an eighth.
+#[test]
+fn fifo_rewrites_an_entry_once() {
+    let mut sim = empty(7);
+    let strategy = Fifo { ttl_secs: Some(800), merge_target_bytes: Some(4 * TABLE), ..Fifo::new(u64::MAX) };
+    for flush in 0..600_u64 {
+        sim.advance(5);
+        sim.flush((0..TABLE / 4).map(|nth| key(flush * TABLE / 4 + nth)));
+        sim.settle(&strategy, 20).unwrap();
+        assert!(sim.merged_bytes() <= sim.flushed_bytes(), "{flush}");
+        let tables = sim.levels().level(Level::new(0)).table_count();
+        // Eight flushes make a decent table.
+        assert!(tables <= 160 * 9 / 8 / 8 + 9, "{flush}: {tables}");
+        let oldest = sim.levels().tables().find_map(|(_, table)| table.entries.as_ref()).unwrap();
+        let written = u64::from_be_bytes(oldest.min.as_ref().try_into().unwrap()) / (TABLE / 4);
+        assert!((flush - written) * 5 <= 900, "{flush} {written}");
+    }
+    assert!(sim.merged_bytes() * 10 > sim.flushed_bytes() * 9);
 }
 
 /// A strategy made of a function.

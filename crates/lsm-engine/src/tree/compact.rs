@@ -144,6 +144,7 @@ impl TreeInner {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
                 let mut report = CompactionReport::nothing(outcome);
                 report.tables_in = covered;
+                report.obstacle = strategy.obstacle(&planning);
                 return Ok(report);
             }
             validate(&plan, &planning).map_err(ExecutorError::Refused)?;
