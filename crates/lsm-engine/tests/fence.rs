@@ -182,7 +182,7 @@ fn a_pointer_that_cannot_be_switched_is_made_good() {
     check_site(IoOp::Rename, "*/CURRENT", FaultRule::fail_after);
 }
 
-/// Proves D-17: a torn append that cannot be cut back is in doubt, too.
+/// Proves D-17: a torn append that cannot be cut back is in doubt, too. Fault: compaction W-13.
 #[test]
 fn a_torn_append_that_cannot_be_cut_back_is_in_doubt() {
     let mut life = Life::new();

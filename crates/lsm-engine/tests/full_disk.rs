@@ -115,7 +115,7 @@ fn a_flush_on_a_disk_that_is_full_after_any_byte() {
     world.check(true);
 }
 
-/// Proves D-18, C-165. Fault: durability W-24.
+/// Proves D-18, C-165. Fault: durability W-24. Fault: compaction W-13.
 #[test]
 fn a_compaction_on_a_disk_that_is_full_after_any_byte() {
     let mut world = World::new();
