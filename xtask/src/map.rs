@@ -65,6 +65,7 @@ pub(crate) const ROOMS: &[Room] = &[
                                        "lsm-memtable", "lsm-iter", "lsm-block", "lsm-sst", "lsm-vlog", "lsm-manifest",
                                        "lsm-table", "lsm-journal", "lsm-compaction-planner",
                                        "lsm-compaction-executor", "lsm-repair"]),
+    room("lsm-merge-audit", 7, With, &["lsm-types", "lsm-compaction-executor"]),
     room("lsm-db",       7, With,    &["lsm-types", "lsm-fs", "lsm-codec", "lsm-crypto", "lsm-iter", "lsm-block",
                                        "lsm-manifest", "lsm-wal", "lsm-journal", "lsm-compaction-planner",
                                        "lsm-compaction-executor", "lsm-engine"]),

@@ -1,8 +1,8 @@
 //! What is chosen when a store or a tree is opened.
 
-use std::{ops::RangeInclusive, path::PathBuf, sync::Arc};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
-use lsm_compaction_executor::{Cancel, RateLimiter};
+use lsm_compaction_executor::{Cancel, CompactionFlavour, RateLimiter};
 use lsm_crypto::Encryption;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
@@ -533,6 +533,23 @@ pub struct CompactOptions {
     pub target_bytes: Option<u64>,
     /// Bytes of input per segment that make a split worth while. Default: [`DEFAULT_SEGMENT_MIN_BYTES`].
     pub segment_min_bytes: Option<u64>,
+    pub(crate) flavours: Flavours,
+}
+
+/// Ways of carrying out a merge, named when they are shown.
+#[derive(Clone, Default)]
+pub(crate) struct Flavours(Vec<Arc<dyn CompactionFlavour>>);
+
+impl Flavours {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn CompactionFlavour>> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for Flavours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|flavour| flavour.name())).finish()
+    }
 }
 
 impl CompactOptions {
@@ -545,6 +562,12 @@ impl CompactOptions {
     /// Bytes at which the next output table begins.
     pub fn target_bytes(mut self, bytes: u64) -> Self {
         self.target_bytes = Some(bytes);
+        self
+    }
+
+    /// A merge is carried out by `flavour`, when it applies: before those given later, and before the standard one.
+    pub fn flavour(mut self, flavour: Arc<dyn CompactionFlavour>) -> Self {
+        self.flavours.0.push(flavour);
         self
     }
 

@@ -255,7 +255,8 @@ impl TreeInner {
             lease,
         });
         self.set_filter_scene(view, Some(&plan.inputs), job.output.dest, 0);
-        let flavours: [&dyn CompactionFlavour; 1] = [&Standard];
+        let chosen = options.flavours.iter().map(|flavour| &**flavour);
+        let flavours: Vec<&dyn CompactionFlavour> = chosen.chain([&Standard as _]).collect();
         let installer = JobInstaller { tree: self, job: &job, nanos: AtomicU64::new(0) };
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
+use lsm_compaction_executor::{Checkpoint, CompactionFlavour, FlavourRun, Job, Standard};
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, LazyLeveling, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec,
     Plan, PlanView, PullDown, Reason, Settings, SizeTiered,
@@ -211,6 +212,27 @@ impl Spawner for Nobody {
     fn spawn(&self, _: Box<dyn FnOnce() + Send>) {}
 }
 
+/// The standard flavour under another name, for some merges.
+struct Other;
+
+impl CompactionFlavour for Other {
+    fn name(&self) -> &'static str {
+        "other"
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Standard.checkpoint()
+    }
+
+    fn applies(&self, job: &Job) -> Result<bool> {
+        Ok(job.input_ids().len().is_multiple_of(2))
+    }
+
+    fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
+        Standard.start(job)
+    }
+}
+
 /// Plans as the dice say; many of them break a rule, and are refused for it.
 struct Any {
     seed: u32,
@@ -373,6 +395,9 @@ impl Subject for Living {
         let mut options = CompactOptions::default();
         if !seed.is_multiple_of(3) {
             options = options.segment_min_bytes(0);
+        }
+        if seed.is_multiple_of(5) {
+            options = options.flavour(Arc::new(Other));
         }
         let is_major = Self::STRATEGIES[strategy] == "major";
         let report = if is_major && seed.is_multiple_of(2) {
