@@ -51,13 +51,14 @@ impl fmt::Display for AuditLine {
         write!(f, " ->")?;
         self.outputs.iter().try_for_each(|table| write!(f, " {table}"))?;
         write!(f, " in L{}, {} of {} entries kept", self.dest.get(), self.entries_out, self.entries_in)?;
-        let DropCounts { shadowed, evicted, annihilated, range_deleted, folded } = self.dropped;
+        let DropCounts { shadowed, evicted, annihilated, range_deleted, folded, filtered } = self.dropped;
         let reasons = [
             (shadowed, "shadowed"),
             (evicted, "evicted"),
             (annihilated, "annihilated"),
             (range_deleted, "range-deleted"),
             (folded, "folded"),
+            (filtered, "filtered"),
         ];
         let mut mark = "; dropped:";
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {

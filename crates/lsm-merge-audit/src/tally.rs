@@ -102,5 +102,6 @@ fn sum_of(a: DropCounts, b: DropCounts) -> DropCounts {
         annihilated: a.annihilated + b.annihilated,
         range_deleted: a.range_deleted + b.range_deleted,
         folded: a.folded + b.folded,
+        filtered: a.filtered + b.filtered,
     }
 }
