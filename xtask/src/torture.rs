@@ -1,6 +1,7 @@
 //! `cargo xtask torture NAME`: long runs, too long for tests, that try to prove the engine wrong. One file per
 //! torture.
 
+mod bits;
 mod crash;
 mod damage;
 mod filter;
@@ -15,6 +16,7 @@ use crate::trouble::Trouble;
 type Torture = (&'static str, fn(&Repo, &[String]) -> Result<(), Trouble>);
 
 const TORTURES: &[Torture] = &[
+    ("bits", bits::run),
     ("crash", crash::run),
     ("damage", damage::run),
     ("filter", filter::run),

@@ -40,11 +40,14 @@ fn spec(kind: BlockKind, ordinal: u32, compression: Compression) -> FrameSpec {
 
 /// One sealed frame at offset 512 of the file `id`, as bytes.
 fn frame(id: u8, ordinal: u32, payload: &[u8]) -> (Expect, Vec<u8>) {
+    frame_by(Compression::Lz4, id, ordinal, payload)
+}
+
+fn frame_by(compression: Compression, id: u8, ordinal: u32, payload: &[u8]) -> (Expect, Vec<u8>) {
     let head = head_of(identity(id), &encryption(1));
     let mut writer = FrameWriter::new(head.identity, head.transforms(Some(&encryption(1))).unwrap());
     let mut bytes = Vec::new();
-    let mark =
-        writer.append(spec(BlockKind::DATA, ordinal, Compression::Lz4), payload, 512, &mut bytes).unwrap();
+    let mark = writer.append(spec(BlockKind::DATA, ordinal, compression), payload, 512, &mut bytes).unwrap();
     (Expect { kind: BlockKind::DATA, ordinal: Some(ordinal), handle: mark.handle }, bytes)
 }
 
@@ -140,6 +143,31 @@ fn damage_and_tampering_are_told_apart() {
         let forged = restamp(&identity(1), 512, change, stored);
         assert_eq!(open(&reader(1), &expect, &forged).unwrap_err().kind(), ErrorKind::Tampered, "{name}");
     }
+}
+
+/// A seal binds place and shape whatever compressed the block, and when nothing did. Proves F-61.
+#[test]
+fn a_seal_depends_on_no_codec() {
+    let payload = text(3000);
+    let mut lens = Vec::new();
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd { level: 1 }] {
+        let (expect, bytes) = frame_by(compression, 1, 0, &payload);
+        assert_eq!(open(&reader(1), &expect, &bytes).unwrap(), payload);
+        lens.push(bytes.len());
+        let (_, other) = frame_by(compression, 1, 1, &payload);
+        let header = FrameHeader::decode(&identity(1), 512, BlockKind::DATA, &other).unwrap();
+        let codec = if header.codec == 1 { 2 } else { 1 };
+        let moved = FrameHeader { ordinal: 0, ..header };
+        let recoded = FrameHeader { codec, flags: header.flags | 1, ..header };
+        for (forged, ordinal) in [(moved, 0), (recoded, 1)] {
+            let forged = [&forged.encode(&identity(1), 512)[..], &other[FrameHeader::LEN..]].concat();
+            let expect = Expect { ordinal: Some(ordinal), ..expect };
+            let error = open(&reader(1), &expect, &forged).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Tampered, "{compression:?}, {error}");
+        }
+    }
+    assert_eq!(lens[0], FrameHeader::LEN + payload.len() + 16, "what is not compressed has its own length");
+    assert!(lens[1] < lens[0] && lens[2] < lens[0]);
 }
 
 /// Blocks of equal shape swapped inside a file, between files, and replayed from an older life of the file.

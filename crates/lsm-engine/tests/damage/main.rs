@@ -2,7 +2,7 @@
 //! database. Anything else than the outcome in the table fails, above all a read that differs.
 //!
 //! The default suite runs the table over one database with a bit flipped in every 64 bytes. `cargo xtask torture
-//! damage` runs it over several, with one flipped in every byte.
+//! damage` runs it over several, with one flipped in every byte; `cargo xtask torture bits` flips every bit.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,7 @@
     reason = "a test should fail where it fails"
 )]
 
+mod bits;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
@@ -22,6 +23,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bits::Which;
 use disk::{Database, Plan, edges, lies_in_filter};
 use outcome::{Kind, Outcome, judge};
 
@@ -268,6 +270,25 @@ fn without_any_manifest_nothing_opens_and_no_table_is_touched() {
         damaged.retain(|path, _| !is_manifest(path) && (keeps_pointer || !path.ends_with("CURRENT")));
         let outcome = judge(&database, &damaged, Path::new("/db/CURRENT"));
         assert_eq!(outcome, Ok(Outcome::Refused(Kind::Partial)));
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_any_field_is_an_error_or_is_reported() {
+    for is_sealed in [true, false] {
+        let count = bits::flip(Plan { is_sealed, ..PLAN }, Which::Fields);
+        println!("{count}");
+        assert!(count.bits() > 250, "{}", count.bits());
+    }
+}
+
+#[test]
+#[ignore = "takes many minutes; `cargo xtask torture bits` runs it"]
+fn every_bit() {
+    for is_sealed in [true, false] {
+        for has_mirror in [true, false] {
+            println!("{}", bits::flip(Plan { has_mirror, is_sealed, ..PLAN }, Which::All));
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn used(store: &Store) -> Vec<Option<u32>> {
 
 /// Opens in every mode of recovery, and holds the directory against what it was.
 #[track_caller]
-fn check_refused(fs: &Arc<dyn Fs>, encryption: Option<&Encryption>, kind: ErrorKind) {
+pub(crate) fn check_refused(fs: &Arc<dyn Fs>, encryption: Option<&Encryption>, kind: ErrorKind) {
     let before = files(fs.as_ref(), Path::new(ROOT));
     for mode in [
         RecoveryMode::Strict,

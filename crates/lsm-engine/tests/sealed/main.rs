@@ -14,6 +14,7 @@ mod hidden;
 mod keys;
 mod nonces;
 mod threats;
+mod wrapped;
 
 use std::{
     collections::BTreeMap,
