@@ -158,7 +158,7 @@ fn a_seal_depends_on_no_codec() {
         let header = FrameHeader::decode(&identity(1), 512, BlockKind::DATA, &other).unwrap();
         let codec = if header.codec == 1 { 2 } else { 1 };
         let moved = FrameHeader { ordinal: 0, ..header };
-        let recoded = FrameHeader { codec, flags: header.flags | 1, ..header };
+        let recoded = FrameHeader { codec, flags: header.flags | 1, logical_len: 5000, ..header };
         for (forged, ordinal) in [(moved, 0), (recoded, 1)] {
             let forged = [&forged.encode(&identity(1), 512)[..], &other[FrameHeader::LEN..]].concat();
             let expect = Expect { ordinal: Some(ordinal), ..expect };

@@ -1,5 +1,5 @@
 //! `cargo xtask torture bits`: every single bit of small databases, sealed and plain, is flipped, one at a time, and all
-//! of the database is read. A test of the engine flips one in each field in the default suite.
+//! of the database is read. A test of the default suite flips some in each part of each kind of file.
 
 use crate::repo::Repo;
 use crate::trouble::Trouble;

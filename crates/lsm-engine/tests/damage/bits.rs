@@ -67,16 +67,19 @@ impl Parts {
         self.0.iter().find(|(end, _)| byte < *end).map_or("nowhere", |(_, name)| name)
     }
 
-    /// Bytes that stand for all of a file: in every second word of the superblock and of a header, and in the middle and
-    /// at the end of each part, the first of its name.
-    fn fields(&self) -> BTreeSet<usize> {
+    /// Bytes that stand for all of a file: in each word of a header, each sixteen bytes of what is no longer than a
+    /// superblock, and at the start, in the middle and at the end of the rest; of each name the first part.
+    fn samples(&self) -> BTreeSet<usize> {
         let mut bytes = BTreeSet::new();
         let (mut start, mut seen) = (0, BTreeSet::new());
         for &(end, name) in &self.0 {
             if start < end && seen.insert(name) {
-                let words = if end - start <= Superblock::LEN { 16 } else { (end - start) / 2 };
-                let words = if name == "frame header" { 4 } else { words };
-                bytes.extend((start..end).step_by(words.max(1)).take(Superblock::LEN / 16));
+                let step = match name {
+                    "frame header" => 4,
+                    _ if end - start <= Superblock::LEN => 16,
+                    _ => (end - start) / 2,
+                };
+                bytes.extend((start..end).step_by(step));
                 bytes.insert(end - 1);
             }
             start = start.max(end);
@@ -131,8 +134,8 @@ impl fmt::Display for Count {
 pub(crate) enum Which {
     /// All of them; of padding, one in 64 bytes.
     All,
-    /// One in each field of every kind of file and frame.
-    Fields,
+    /// Some in each part of each kind of file.
+    Samples,
 }
 
 /// Flips bits of a database, by as many threads as there are cores. Fails at the first that is answered wrongly.
@@ -156,9 +159,9 @@ pub(crate) fn flip(plan: Plan, which: Which) -> Count {
                         parts[path].at(byte) != PADDING || usize::from(bit) == byte / 64 % 8
                     }),
             ),
-            Which::Fields if !rows.insert(Row::of(path, &database)) => {}
-            Which::Fields => {
-                work.extend(parts[path].fields().into_iter().map(|byte| (path, byte, byte as u8 % 8)))
+            Which::Samples if !rows.insert(Row::of(path, &database)) => {}
+            Which::Samples => {
+                work.extend(parts[path].samples().into_iter().map(|byte| (path, byte, byte as u8 % 8)))
             }
         }
     }
