@@ -161,7 +161,7 @@ pub(crate) fn flip(plan: Plan, which: Which) -> Count {
             ),
             Which::Samples if !rows.insert(Row::of(path, &database)) => {}
             Which::Samples => {
-                work.extend(parts[path].samples().into_iter().map(|byte| (path, byte, byte as u8 % 8)))
+                work.extend(parts[path].samples().into_iter().map(|byte| (path, byte, byte as u8 % 8)));
             }
         }
     }
@@ -215,7 +215,7 @@ fn fate(database: &Database, path: &Path, byte: usize, bit: u8) -> Result<Fate, 
     let scope = Scope::Directory { fs: &fs, root: Path::new(ROOT) };
     let is_reported = match verify(&scope, Depth::Manifest, &options) {
         Ok(report) => report.findings.iter().any(|finding| path.ends_with(&finding.file)),
-        Err(error) => typed(&error.into())?,
+        Err(error) => typed(&error)?,
     };
     let tree = match Tree::open(database.plan.options(&fs)) {
         Ok(tree) => tree,
