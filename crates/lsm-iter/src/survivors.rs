@@ -163,7 +163,12 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
             Stand::Failed => return self.error.clone().map_or(Ok(false), Err),
         }
         while let Some(entry) = self.cursor.entry() {
-            match self.judge.judge(entry, F::IS_ACTIVE) {
+            // A weak tombstone in the place of the entry under the cursor is no garbage, as the entry may be.
+            let decision = match self.told {
+                Some(Verdict::RemoveWeak) if F::IS_ACTIVE => Decision::Ask,
+                _ => self.judge.judge(entry, F::IS_ACTIVE),
+            };
+            match decision {
                 Decision::Keep(seqno) => self.stand = Stand::Cursor(seqno),
                 Decision::Drop => self.leave()?,
                 Decision::Pair(seqno) => {

@@ -197,14 +197,20 @@ fn operands() {
         "o9 o7 v5 v9",
         "a:put@9=5+9 | destroyed a:op@7 fold a:put@5 a:put@3 | F19",
     );
-    check(job(20).joining(true), "o7=remove", chain, "o9 o7 v9", "a:put@9 | a:del@7 a:put@5 a:put@3 | F19");
-    check(job(20).joining(true), "o7=weak", chain, "o9 o7 v9", "a:put@9 a:weak@7 | a:put@5 a:put@3 | F19");
+    check(job(20).joining(true), "o7=remove", chain, "o9 o7 v9", "a:put@9 | a:op@7 a:put@5 a:put@3 | F19");
+    check(
+        job(20).joining(true),
+        "o7=weak",
+        chain,
+        "o9 o7 v9",
+        "a:put@9 | pair a:weak@7 pair a:put@5 a:put@3 | F19",
+    );
     check(
         job(20).joining(true),
         "v5=remove",
         chain,
         "o9 o7 v5 v9",
-        "a:put@9=7+9 | fold a:op@7 a:del@5 a:put@3 | F19",
+        "a:put@9=7+9 | fold a:op@7 a:put@5 a:put@3 | F19",
     );
     check(
         job(20).joining(true),
@@ -212,6 +218,20 @@ fn operands() {
         chain,
         "o9 o7 v5 v3 v9",
         "a:put@9=3+7+9 | destroyed a:put@5 fold a:op@7 fold a:put@3 | F19",
+    );
+    check(
+        job(20).joining(true),
+        "v5=weak",
+        chain,
+        "o9 o7 v5 v9",
+        "a:put@9=7+9 | fold a:op@7 pair a:weak@5 pair a:put@3 | F19",
+    );
+    check(
+        job(20).joining(true),
+        "o7=weak",
+        "a:op@9 a:op@7 b:put@1",
+        "o9 o7 v9 v1",
+        "a:put@9 a:weak@7 b:put@1 | |",
     );
     // A chain without a base: composed, or not.
     check(job(20).joining(true), "o7=N", "a:op@9 a:op@7", "o9 o7", "a:op@9=N+9 | fold a:op@7=N | F19");
