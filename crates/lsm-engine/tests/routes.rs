@@ -8,8 +8,8 @@ use std::{path::Path, sync::Arc};
 use common::{Pairs, at, contents, flush, small_tables};
 use lsm_compaction_planner::{Leveled, MoveDown};
 use lsm_engine::{
-    CheckpointOptions, CompactOptions, OpenMode, Outcome, Reader, RecoveryMode, StoreOptions, Tree,
-    TreeOptions,
+    CheckpointOptions, CompactOptions, OpenMode, Outcome, Reader, RecoveryMode, SpaceOptions, StoreOptions,
+    Tree, TreeOptions,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_types::{ErrorKind, Level};
@@ -151,6 +151,28 @@ fn a_move_to_another_directory_rewrites() {
     assert_eq!(down(&tree, 5, 6), Outcome::Merged);
     assert_eq!(disks.counts(), (0, 1));
     assert_eq!(contents(&tree).unwrap(), before);
+}
+
+/// Proves C-48: what would have been a move asks for room as every merge does; a move asks for none.
+#[test]
+fn a_move_to_another_directory_asks_for_room() {
+    let disks = Disks::new();
+    let full = SpaceOptions::default().admission(true).limit_bytes(Some(1));
+    let tree = open(disks.routed(3).space(full));
+    write(&tree, 0, 50);
+    let down = |tree: &Tree, from: u8, to: u8| {
+        let strategy = MoveDown { from: Level::new(from), to: Level::new(to) };
+        tree.compact(&strategy, &CompactOptions::default()).unwrap().outcome
+    };
+    assert_eq!(down(&tree, 0, 2), Outcome::Moved);
+    let files = disks.tables();
+    let outcome = down(&tree, 2, 3);
+    assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    assert_eq!(disks.tables(), files);
+    tree.close().unwrap();
+    let tree = open(disks.routed(3));
+    assert_eq!(down(&tree, 2, 3), Outcome::Merged);
+    assert_eq!(disks.counts(), (0, 1));
 }
 
 /// Proves E-6, D-27: a directory that is gone, not given, or another one, is explained, and nothing is changed.
