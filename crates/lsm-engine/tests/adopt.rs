@@ -298,7 +298,8 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     unfit(&Alone { local: 1, ..Alone::puts("bc") }, ErrorKind::Unsupported, "numbers of their own");
     let numbered = Alone { local: 1, ..Alone::new(KeyOrder::bytewise()).range("b", "c") };
     unfit(&numbered, ErrorKind::Unsupported, "numbers of their own");
-    let indirect = Alone::puts("b").row("c", Kind::Indirection, "x".repeat(28).as_str());
+    let handle = ["\0".repeat(16).as_str(), "\x01", "\0".repeat(11).as_str()].concat();
+    let indirect = Alone::puts("b").row("c", Kind::Indirection, &handle);
     unfit(&indirect, ErrorKind::Unsupported, "value logs");
     unfit(&Alone::new(KeyOrder::bytewise()), ErrorKind::Unsupported, "holds nothing");
     refused(&fs, &tree, &write(&*fs, "x", &[7; 3_000]), ErrorKind::NotOurs, "");

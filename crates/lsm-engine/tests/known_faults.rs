@@ -366,3 +366,49 @@ fn the_highest_number_wins_wherever_it_lies() {
         }
     }
 }
+
+/// Byte order that counts.
+#[derive(Default)]
+struct Counting(AtomicU32);
+
+impl Comparator for Counting {
+    fn name(&self) -> &'static str {
+        "test.counting"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        a.cmp(b)
+    }
+}
+
+/// Proves C-90: what a compaction has to know of range tombstones is kept from one to the next, and a job takes those that
+/// reach its keys. Fault: compaction W-27.
+#[test]
+fn planning_does_not_gather_all_range_tombstones_anew() {
+    let order = Arc::new(Counting::default());
+    let tree = open(options().comparator(order.clone()).table_target_bytes(4_000));
+    for number in 0..2_000 {
+        let key = |plus: u64| format!("{:06}", 10 * number + plus);
+        tree.insert(key(0), [7; 20], at(3 * number)).unwrap();
+        tree.remove_range(key(3)..key(5), at(3 * number + 1)).unwrap();
+    }
+    flush(&tree);
+    leveled(&tree);
+    let one_more = |number: u64| {
+        tree.insert("000000", [7; 20], at(number)).unwrap();
+        flush(&tree);
+        let before = order.0.load(Ordering::Relaxed);
+        let report = tree.compact(&Leveled { l0_threshold: 9, ..Leveled::default() }, &CompactOptions::default());
+        assert!(!report.unwrap().did_work());
+        order.0.load(Ordering::Relaxed) - before
+    };
+    one_more(10_000);
+    let comparisons = one_more(10_001);
+    assert!(comparisons < 400, "{comparisons} for a tree with 2,000 range tombstones, of which none changed");
+    let before = order.0.load(Ordering::Relaxed);
+    let report = tree.compact(&PullDown { from: Level::new(0), to: Level::new(1) }, &CompactOptions::default());
+    assert!(report.unwrap().did_work());
+    let comparisons = order.0.load(Ordering::Relaxed) - before;
+    assert!(comparisons < 4_000, "{comparisons} for a job that few of them reach");
+}

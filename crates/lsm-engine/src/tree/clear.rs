@@ -10,6 +10,7 @@ use std::{ops::RangeBounds, sync::Arc};
 use lsm_compaction_executor::{InstallError, InstallRequest, Placement};
 use lsm_compaction_planner::{CompactionStrategy, DropRange, Plan, PlanView, TreeShape};
 use lsm_manifest::{Catalog, TreeEdit, VersionEdit};
+use lsm_table::Table;
 use lsm_types::{Cut, ErrorKind, Level, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex};
 use parking_lot::Mutex;
 
@@ -171,22 +172,29 @@ impl TreeInner {
         if std::mem::replace(&mut *self.looked_for_covered.lock(), looked) == looked {
             return Ok(0);
         }
-        let Some(cover) = self.deletes_below(&view, watermark)? else { return Ok(0) };
+        let Some(cover) = self.deletes_of_tables(&view)? else { return Ok(0) };
         self.remove_tables(&cover, watermark, watermark.saturating_prev())
     }
 
-    /// The range tombstones of tables that every read sees; `None` when there are none.
-    pub(super) fn deletes_below(
-        &self,
-        view: &SuperVersion,
-        watermark: SeqNo,
-    ) -> Result<Option<TombstoneIndex>> {
-        let mut tombstones = Vec::new();
-        for table in view.deletes.iter().flat_map(RunDeletes::tables) {
-            let index = table.tombstones()?.into_iter().flat_map(|index| index.tombstones());
-            tombstones.extend(index.filter(|tombstone| tombstone.seqno < watermark).cloned());
+    /// The range tombstones of all tables; `None` when there are none. Put together anew only when other tables than the
+    /// last time hold some.
+    pub(super) fn deletes_of_tables(&self, view: &SuperVersion) -> Result<Option<Arc<TombstoneIndex>>> {
+        let tables = || view.deletes.iter().flat_map(RunDeletes::tables);
+        if view.deletes.is_empty() {
+            return Ok(None);
         }
-        Ok((!tombstones.is_empty()).then(|| TombstoneIndex::new(tombstones, self.order.clone())))
+        if let Some((of, index)) = &*self.deletes_of_tables.lock()
+            && of.iter().copied().eq(tables().map(Table::id))
+        {
+            return Ok(Some(index.clone()));
+        }
+        let mut tombstones = Vec::new();
+        for table in tables() {
+            tombstones.extend(table.tombstones()?.into_iter().flat_map(|index| index.tombstones()).cloned());
+        }
+        let index = Arc::new(TombstoneIndex::new(tombstones, self.order.clone()));
+        *self.deletes_of_tables.lock() = Some((tables().map(Table::id).collect(), index.clone()));
+        Ok(Some(index))
     }
 
     /// Removes idle tables all of whose entries and range tombstones lie under newer ones of `cover`, numbered below

@@ -134,11 +134,11 @@ impl TreeInner {
             // As a job, so that nobody starts to hold what a drop is about to take.
             let kept = self.holds.start_job(self.compaction_limit(), self.visible_end());
             let watermark = kept.retention.watermark();
-            let deletes = self.deletes_below(&view, watermark)?;
+            let deletes = self.deletes_of_tables(&view)?;
             let mut planning = PlanView::new(&view.version.levels, &busy, &shape)
                 .at(self.store.clock().now())
                 .with_watermark(watermark);
-            planning.deletes = deletes.as_ref();
+            planning.deletes = deletes.as_deref();
             let plan = self.rewritten_between_routes(strategy.plan(&planning));
             if plan.inputs().is_none() {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };

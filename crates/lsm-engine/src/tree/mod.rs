@@ -25,7 +25,9 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
 use lsm_table::TableEnv;
-use lsm_types::{CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TreeId};
+use lsm_types::{
+    CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TableId, TombstoneIndex, TreeId,
+};
 use parking_lot::{Mutex, RwLock};
 
 pub use changes::ChangeFollower;
@@ -95,6 +97,8 @@ pub(crate) struct TreeInner {
     /// The watermark, and the address of the version, when tables were last looked for that lie under range tombstones.
     /// An address that is used again costs a look that is put off to the next change, nothing else.
     looked_for_covered: Mutex<Option<(SeqNo, usize)>>,
+    /// The range tombstones of these tables, those of all that held some when a compaction was last planned.
+    deletes_of_tables: Mutex<Option<(Vec<TableId>, Arc<TombstoneIndex>)>>,
     /// Compactions hold it shared, exclusive operations alone.
     compacting: RwLock<()>,
     /// Ingestions hold it shared while they become part of the tree, a clear alone.
@@ -174,6 +178,7 @@ impl Tree {
                 busy: BusyTables::default(),
                 flushing: Mutex::new(()),
                 looked_for_covered: Mutex::new(None),
+                deletes_of_tables: Mutex::new(None),
                 compacting: RwLock::new(()),
                 ingesting: RwLock::new(()),
                 stop: Cancel::new(),
