@@ -380,7 +380,7 @@ fn memory_is_bounded_by_a_partition() {
     }
 }
 
-/// Proves C-101: a filter that cannot be finished is left out, and said so.
+/// Proves C-101: a filter that cannot be finished is left out, and said so. Fault: compaction W-14.
 #[test]
 fn a_filter_that_cannot_be_built_does_not_fail_the_table() {
     // A partition for each key, and more of them than a root can list.

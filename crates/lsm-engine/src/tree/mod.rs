@@ -26,7 +26,8 @@ use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
 use lsm_table::TableEnv;
 use lsm_types::{
-    CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TableId, TombstoneIndex, TreeId,
+    CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TableId, TombstoneIndex,
+    TreeId,
 };
 use parking_lot::{Mutex, RwLock};
 
