@@ -17,6 +17,9 @@ pub(crate) enum Codec {
     None,
     /// LZ4 at its fast level.
     Lz4,
+    /// Zstandard at level 1; engines without it are left out.
+    #[value(name = "zstd-1")]
+    Zstd1,
 }
 
 /// What is equal for all engines of a run.
@@ -51,6 +54,8 @@ pub(crate) enum Direction {
 pub(crate) trait Engine: Sized + Sync {
     /// Name in the table.
     const NAME: &'static str;
+    /// Whether it knows Zstandard.
+    const HAS_ZSTD: bool;
 
     /// A value that owns or shares its bytes, as the engine hands it out.
     type Value: AsRef<[u8]>;

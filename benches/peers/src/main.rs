@@ -21,7 +21,12 @@ use std::{
 
 use clap::Parser;
 
-use crate::{engine::Outcome, engines::Entry, plan::Plan, report::Measured};
+use crate::{
+    engine::{Codec, Outcome},
+    engines::Entry,
+    plan::Plan,
+    report::Measured,
+};
 
 fn main() -> ExitCode {
     let plan = Plan::parse();
@@ -104,7 +109,11 @@ fn chosen(plan: &Plan) -> Outcome<Vec<Entry>> {
     }
     let wanted =
         |engine: &Entry| plan.engines.is_empty() || plan.engines.iter().any(|name| name == engine.name);
-    let chosen: Vec<Entry> = all.into_iter().filter(wanted).collect();
+    let (chosen, without): (Vec<Entry>, Vec<Entry>) =
+        all.into_iter().filter(wanted).partition(|engine| plan.codec != Codec::Zstd1 || engine.has_zstd);
+    for engine in without {
+        println!("peers: {} has no Zstandard and is left out", engine.name);
+    }
     if chosen.is_empty() {
         Err("this build holds no engine; see the cargo features".into())
     } else {

@@ -37,6 +37,15 @@ pub(crate) struct Plan {
     /// Bytes of keys and values, in MiB, after which a memtable is sealed.
     #[arg(long, default_value_t = 64)]
     pub(crate) memtable_mib: u64,
+    /// Bytes of a table, in MiB.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) table_mib: u64,
+    /// How many times as many writes as there are keys go over the first ones.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) overwrites: u32,
+    /// Lets compaction come to rest after each memtable, so that write amplification does not hang on who is faster.
+    #[arg(long)]
+    pub(crate) settle: bool,
     /// Repetitions of each engine.
     #[arg(long, default_value_t = 3)]
     pub(crate) repeat: u32,
@@ -98,7 +107,7 @@ impl Plan {
             cache_bytes,
             codec: self.codec,
             block_bytes: 4096,
-            table_bytes: 64 << 20,
+            table_bytes: self.table_mib << 20,
             l0_runs: 4,
             filter_bits: self.filter_bits,
         }

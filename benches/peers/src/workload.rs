@@ -57,7 +57,8 @@ impl Bench<'_> {
         self.measured.fact("disk / user bytes, random fill", self.disk_ratio(dir)?);
         let count = self.plan.key_count();
         let mut dice = Dice::new(self.plan.seed + 1);
-        self.fill(&engine, "overwrite", 1, (0..count).map(|_| dice.below(u64::from(count))))?;
+        let writes = (count as usize).saturating_mul(self.plan.overwrites as usize);
+        self.fill(&engine, "overwrite", 1, (0..writes).map(|_| dice.below(u64::from(count))))?;
         self.measured.fact("disk / user bytes, overwritten", self.disk_ratio(dir)?);
         self.digest(&engine, "after overwriting")?;
         engine.close()?;
@@ -96,6 +97,9 @@ impl Bench<'_> {
                     if unsealed >= seal_at {
                         engine.seal()?;
                         background.sealed();
+                        if self.plan.settle {
+                            background.wait_until_quiet();
+                        }
                         unsealed = 0;
                     }
                 }

@@ -5,7 +5,10 @@ use std::{path::Path, sync::Arc};
 use ::coordinode::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter, Slice,
     compaction::Leveled,
-    config::{BloomConstructionPolicy, BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, LocatorPolicy},
+    config::{
+        BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+        LocatorPolicy,
+    },
 };
 
 use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
@@ -32,6 +35,7 @@ impl Coordinode {
 
 impl Engine for Coordinode {
     const NAME: &'static str = "coordinode";
+    const HAS_ZSTD: bool = true;
 
     type Value = Slice;
 
@@ -40,11 +44,14 @@ impl Engine for Coordinode {
         let visible = SequenceNumberCounter::default();
         let filters = match settings.filter_bits {
             0 => FilterPolicy::disabled(),
-            bits => FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into()))),
+            bits => {
+                FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into())))
+            }
         };
         let codec = match settings.codec {
             Codec::None => CompressionType::None,
             Codec::Lz4 => CompressionType::Lz4,
+            Codec::Zstd1 => CompressionType::Zstd(1),
         };
         let tree = Config::new(dir, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(settings.cache_bytes)))

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use ::lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter, Slice,
     compaction::Leveled,
-    config::{BloomConstructionPolicy, BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry},
+    config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry},
 };
 
 use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
@@ -32,6 +32,7 @@ impl LsmTree {
 
 impl Engine for LsmTree {
     const NAME: &'static str = "lsm-tree";
+    const HAS_ZSTD: bool = false;
 
     type Value = Slice;
 
@@ -40,11 +41,14 @@ impl Engine for LsmTree {
         let visible = SequenceNumberCounter::default();
         let filters = match settings.filter_bits {
             0 => FilterPolicy::disabled(),
-            bits => FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into()))),
+            bits => {
+                FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into())))
+            }
         };
         let codec = match settings.codec {
             Codec::None => CompressionType::None,
             Codec::Lz4 => CompressionType::Lz4,
+            Codec::Zstd1 => return Err("this engine has no Zstandard".into()),
         };
         let tree = Config::new(dir, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(settings.cache_bytes)))

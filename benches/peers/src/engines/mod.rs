@@ -15,6 +15,8 @@ use crate::{engine::Outcome, plan::Plan, report::Measured, workload};
 pub(crate) struct Entry {
     /// Name in the table and on the command line.
     pub(crate) name: &'static str,
+    /// Whether it knows Zstandard.
+    pub(crate) has_zstd: bool,
     /// Runs all workloads in an empty directory.
     pub(crate) run: fn(&Plan, &Path) -> Outcome<Measured>,
 }
@@ -33,5 +35,5 @@ pub(crate) fn all() -> Vec<Entry> {
 
 #[allow(dead_code, reason = "a build without any engine has no use for it")]
 fn entry<E: crate::engine::Engine>() -> Entry {
-    Entry { name: E::NAME, run: workload::run::<E> }
+    Entry { name: E::NAME, has_zstd: E::HAS_ZSTD, run: workload::run::<E> }
 }

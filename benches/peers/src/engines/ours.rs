@@ -38,6 +38,7 @@ const NO_NUMBERS: &str = "no sequence numbers are left";
 
 impl Engine for Ours {
     const NAME: &'static str = "ours";
+    const HAS_ZSTD: bool = true;
 
     type Value = Slice;
 
@@ -45,6 +46,7 @@ impl Engine for Ours {
         let compression = match settings.codec {
             Codec::None => Compression::None,
             Codec::Lz4 => Compression::Lz4,
+            Codec::Zstd1 => Compression::Zstd { level: 1 },
         };
         let tables = TablePolicy { index_compression: vec![Compression::None], ..TablePolicy::default() }
             .compression(compression)
