@@ -4,11 +4,11 @@
 //! DIR, which must not exist. Wall time, since
 //! that is what threads are for: run it on a machine that has nothing else to do.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use lsm_engine::{BlockCache, CompactOptions, FlushOptions, StoreOptions, Tree, TreeOptions};
-use lsm_fs::MemFs;
-use lsm_types::{Result, SeqNo};
+use lsm_fs::{MemFs, SystemClock};
+use lsm_types::{Clock, Result, SeqNo};
 
 const RUNS: u64 = 4;
 const VALUE_BYTES: usize = 100;
@@ -66,14 +66,15 @@ fn merge(bytes: u64, threads: usize, dir: Option<&str>) -> Result<(f64, usize)> 
         tree.seal(None);
         tree.flush(&FlushOptions::default())?;
     }
-    let started = Instant::now();
+    let clock = SystemClock::new();
+    let started = clock.monotonic_nanos();
     let report = tree.major_compact(&CompactOptions::default().segment_min_bytes(SEGMENT_MIN_BYTES))?;
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = Duration::from_nanos(clock.monotonic_nanos() - started).as_secs_f64();
     tree.close()?;
-    if let Some(dir) = dir {
-        if let Err(error) = std::fs::remove_dir_all(dir) {
-            eprintln!("{dir} stays: {error}");
-        }
+    if let Some(dir) = dir
+        && let Err(error) = std::fs::remove_dir_all(dir)
+    {
+        eprintln!("{dir} stays: {error}");
     }
     Ok((seconds, report.segments))
 }
