@@ -11,8 +11,8 @@ use std::{
     },
 };
 
-use common::{LengthFirst, Reverse, ReverseByPrefix, at, contents, flush, small_tables};
-use lsm_compaction_planner::{CompactionStrategy, Leveled, Plan, PlanView, PullDown, Settings};
+use common::{LengthFirst, Rest, Reverse, ReverseByPrefix, at, contents, flush, small_tables};
+use lsm_compaction_planner::{Leveled, PullDown};
 use lsm_engine::{Cancel, CompactOptions, ExecutorError, Failpoints, Reader, Tree, TreeBatch, TreeOptions};
 use lsm_fs::MemFs;
 use lsm_testkit::operators::Join;
@@ -382,23 +382,6 @@ impl Comparator for Counting {
     }
 }
 
-/// Wants nothing.
-struct Idle;
-
-impl CompactionStrategy for Idle {
-    fn name(&self) -> &'static str {
-        "test.idle"
-    }
-
-    fn settings(&self) -> Settings {
-        Settings::new()
-    }
-
-    fn plan(&self, _: &PlanView<'_>) -> Plan {
-        Plan::Idle
-    }
-}
-
 /// Proves C-90: what a compaction has to know of range tombstones is kept from one to the next, and a job takes those that
 /// reach its keys. Fault: compaction W-27.
 #[test]
@@ -416,7 +399,7 @@ fn planning_does_not_gather_all_range_tombstones_anew() {
         tree.insert("000000", [7; 20], at(number)).unwrap();
         flush(&tree);
         let before = order.0.load(Ordering::Relaxed);
-        assert!(!tree.compact(&Idle, &CompactOptions::default()).unwrap().did_work());
+        assert!(!tree.compact(&Rest, &CompactOptions::default()).unwrap().did_work());
         order.0.load(Ordering::Relaxed) - before
     };
     one_more(10_000);

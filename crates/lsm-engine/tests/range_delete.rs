@@ -12,8 +12,8 @@ use std::{
     },
 };
 
-use common::{LengthFirst, Reverse, at, small_tables};
-use lsm_compaction_planner::{CompactionStrategy, Leveled, MoveDown, Plan, PlanView, PullDown, Settings};
+use common::{LengthFirst, Rest, Reverse, at, small_tables};
+use lsm_compaction_planner::{Leveled, MoveDown, PullDown};
 use lsm_engine::{CompactOptions, FlushOptions, Outcome, Reader, Tree, TreeBatch, TreeOptions};
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_types::{Bytewise, Comparator, ErrorKind, KeyOrder, Level, SeqNo};
@@ -388,23 +388,6 @@ fn a_number_becomes_zero_only_where_no_tombstone_covers_the_key() {
     flush(&tree);
     major(&tree);
     assert_eq!(tree.get("k").unwrap().unwrap(), b"later");
-}
-
-/// Has nothing to do.
-struct Rest;
-
-impl CompactionStrategy for Rest {
-    fn name(&self) -> &'static str {
-        "test.rest"
-    }
-
-    fn settings(&self) -> Settings {
-        Settings::new()
-    }
-
-    fn plan(&self, _: &PlanView<'_>) -> Plan {
-        Plan::Idle
-    }
 }
 
 /// Proves E-37, E-129.

@@ -8,6 +8,7 @@
 
 pub(crate) mod sealed;
 
+use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
 use lsm_engine::{FlushOptions, Reader, TablePolicy, Tree};
 pub(crate) use lsm_testkit::comparators::{LengthFirst, Reverse, ReverseByPrefix};
 use lsm_types::{Error, SeqNo, Slice};
@@ -41,4 +42,21 @@ pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 pub(crate) fn flush(tree: &Tree) {
     tree.seal(None);
     tree.flush(&FlushOptions::default()).unwrap();
+}
+
+/// A strategy that has nothing to do.
+pub(crate) struct Rest;
+
+impl CompactionStrategy for Rest {
+    fn name(&self) -> &'static str {
+        "test.rest"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new()
+    }
+
+    fn plan(&self, _: &PlanView<'_>) -> Plan {
+        Plan::Idle
+    }
 }
