@@ -21,7 +21,7 @@ use lsm_compaction_planner::PullDown;
 use lsm_engine::{CompactOptions, Reader, Tree, TreeOptions};
 use lsm_fs::MemFs;
 use lsm_testkit::universe::{
-    Axes, Keys,
+    self, Axes, Folding, Keys,
     Op::{self, *},
     replay,
 };
@@ -115,4 +115,25 @@ fn a_life_with_a_segment_of_range_tombstones() {
         Compact { strategy: 39, seed: 3_703_555_811 },
     ];
     check(&Axes { keys: Keys::Edges, ..Axes::PLAIN }, &ops);
+}
+
+/// A write was made again below the durable watermark and is in memory, while a filter takes its copy in a table.
+#[test]
+fn what_a_filter_takes_does_not_come_back_from_memory() {
+    let ops = [
+        Weak { key: 1, what: 8, late: 0 },
+        Weak { key: 12, what: 7, late: 0 },
+        Merge { key: 9, late: 0, refused: false },
+        Merge { key: 5, late: 2, refused: false },
+        Ingest { len: 8, seed: 1_222_636_321 },
+        Crossed { key: 2, cut: 3 },
+        Replay { back: 10 },
+        Compact { strategy: 134, seed: 45_946_904 },
+    ];
+    let axes =
+        Axes { keys: Keys::Slashes, folding: Folding::Off, weak: universe::Weak::Legal, ..Axes::PLAIN };
+    check(
+        &Axes { levels: 7, cache_bytes: 1 << 20, rotate_bytes: 1 << 20, variant: 2_077_599_819, ..axes },
+        &ops,
+    );
 }

@@ -222,7 +222,7 @@ impl TreeInner {
         let filter = self.compaction_filter.clone();
         let filter = filter.map(|factory| JobFilter { factory, floor: newest.saturating_prev() });
         let kept = if filter.is_some() {
-            self.holds.start_filtering_job(self.compaction_limit(), newest)
+            self.holds.start_filtering_job(self.filter_limit(), newest)
         } else {
             self.holds.start_job(self.compaction_limit(), newest)
         };

@@ -154,6 +154,15 @@ impl TreeInner {
         if Some(durable) > highest { SeqNo::LATEST } else { durable.max(pinned.version.watermark.seqno) }
     }
 
+    /// From which number on a compaction with filters that starts now has to keep everything: a memtable may hold the very same entry
+    /// again, written a second time, and would give back what they take.
+    pub(super) fn filter_limit(&self) -> SeqNo {
+        let pinned = self.current.load();
+        let sealed = pinned.sealed.iter().map(|sealed| sealed.seqnos());
+        let in_memory = sealed.chain([pinned.active.seqnos()]).flatten().map(|(min, _)| min);
+        in_memory.fold(self.compaction_limit(), SeqNo::min)
+    }
+
     /// From which number on a compaction that starts now has to keep everything.
     pub(super) fn compaction_limit(&self) -> SeqNo {
         let pinned = self.current.load();
