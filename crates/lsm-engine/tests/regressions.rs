@@ -137,3 +137,22 @@ fn what_a_filter_takes_does_not_come_back_from_memory() {
         &ops,
     );
 }
+
+/// A purge takes a table with the base of a chain; a filter is shown what is left of the chain, and nobody reads it.
+#[test]
+fn a_filter_may_be_shown_what_a_purge_left() {
+    let ops = [
+        Ingest { len: 8, seed: 2_474_404_982 },
+        Merge { key: 1, late: 0, refused: false },
+        Delete { key: 2, late: 0 },
+        Batch { len: 5, shared: false, seed: 2_427_737_762 },
+        Weak { key: 9, what: 1, late: 0 },
+        Put { key: 11, len: 21, late: 4 },
+        Watermark { back: 11 },
+        PurgeRange { from: 1, to: 11 },
+        Compact { strategy: 222, seed: 1_276_664_406 },
+    ];
+    let axes =
+        Axes { keys: Keys::Single, folding: Folding::SetEdit, weak: universe::Weak::Legal, ..Axes::PLAIN };
+    check(&Axes { levels: 7, cache_bytes: 1 << 20, rotate_bytes: 1 << 20, variant: 0, ..axes }, &ops);
+}
