@@ -72,15 +72,17 @@ pub fn run_job(
             filtered = filtered.max(segment.filtered);
             output.count(&segment);
             staged.add(segment.tables);
+            staged.add_vlogs(segment.vlogs);
             filters.extend(segment.filter);
         }
         if last || flavour.checkpoint() == Checkpoint::EachBatch {
             job.cancel.check()?;
             filters.iter_mut().try_for_each(SegmentFilter::finish)?;
-            staged.seal(&job.env, job.failpoints.as_ref())?;
+            staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
             let request = InstallRequest {
                 remove: std::mem::take(&mut remove),
                 add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
+                vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
                 relocate: Vec::new(),
                 dest: job.output.dest,
                 placement: Placement::OfInputs,
@@ -139,6 +141,7 @@ impl JobOutput {
         self.segments += 1;
         self.tables += segment.tables.len();
         self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
+        self.bytes += segment.vlogs.iter().map(|vlog| vlog.descriptor().file_len).sum::<u64>();
         self.entries += segment.entries;
         let tables = segment.tables.iter();
         self.range_tombstones += tables.map(|table| table.descriptor().counts.range_tombstones).sum::<u64>();

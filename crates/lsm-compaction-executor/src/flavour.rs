@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lsm_types::{Result, SeqNo};
 
 use crate::{DropCounts, Job, SegmentFilter};
-use lsm_table::StagedTable;
+use lsm_table::{StagedTable, StagedVlog};
 
 /// When the outputs of a job become part of the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,8 @@ pub trait SegmentTask: Send {
 pub struct SegmentOutput {
     /// Finished, synced files in key order.
     pub tables: Vec<StagedTable>,
+    /// Finished, synced value logs that some of these lead to.
+    pub vlogs: Vec<StagedVlog>,
     /// Entries written.
     pub entries: u64,
     /// Entries not written.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_manifest::TableDescriptor;
+use lsm_manifest::{TableDescriptor, VlogDescriptor};
 use lsm_types::{Level, SeqNo, TableId};
 
 use crate::InstallError;
@@ -23,6 +23,8 @@ pub struct InstallRequest {
     pub remove: Vec<TableId>,
     /// Tables that come, disjoint and in key order.
     pub add: Vec<Arc<TableDescriptor>>,
+    /// Value logs that come, and that some of these refer to.
+    pub vlogs: Vec<Arc<VlogDescriptor>>,
     /// Tables that change their level as they are, run by run, newest first.
     pub relocate: Vec<Vec<TableId>>,
     /// Where added and relocated tables go.

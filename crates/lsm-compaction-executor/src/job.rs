@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use lsm_compaction_planner::OutputSpec;
 use lsm_iter::Retention;
-use lsm_table::{Table, TableEnv, Throttle};
+use lsm_table::{Table, TableEnv, Throttle, VlogEnv};
 use lsm_types::{
-    Cut, KeyOrder, KeyRange, MergeOperator, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex,
+    Cut, KeyOrder, KeyRange, MergeOperator, RangeTombstone, Result, SeparatedValues, SeqNo, TableId,
+    TombstoneIndex,
 };
 
 use crate::{
@@ -36,6 +37,10 @@ pub struct Job {
     pub tombstones: Vec<RangeTombstone>,
     /// Where tables are written and read.
     pub env: Arc<TableEnv>,
+    /// Where long values go; `None` for a tree that keeps them in tables.
+    pub vlogs: Option<Arc<VlogEnv>>,
+    /// Fetches separated values of the inputs, and keeps their files.
+    pub values: Option<Arc<dyn SeparatedValues>>,
     /// How segments are shared out.
     pub parallelism: Parallelism,
     /// Stops the job. The job raises it itself when one of its segments fails: it stops nothing else.

@@ -1,6 +1,6 @@
 //! Outputs of a job that no version knows yet.
 
-use lsm_table::{StagedTable, TableEnv};
+use lsm_table::{StagedTable, StagedVlog, TableEnv, VlogEnv};
 use lsm_types::Result;
 
 use crate::Failpoints;
@@ -9,6 +9,7 @@ use crate::Failpoints;
 #[derive(Default)]
 pub struct StagingArea {
     tables: Vec<StagedTable>,
+    vlogs: Vec<StagedVlog>,
 }
 
 impl StagingArea {
@@ -22,14 +23,34 @@ impl StagingArea {
         self.tables.extend(tables);
     }
 
-    /// The staged files.
+    /// Takes over finished, synced value logs.
+    pub fn add_vlogs(&mut self, vlogs: Vec<StagedVlog>) {
+        self.vlogs.extend(vlogs);
+    }
+
+    /// The staged value logs.
+    pub fn vlogs(&self) -> &[StagedVlog] {
+        &self.vlogs
+    }
+
+    /// The staged tables.
     pub fn tables(&self) -> &[StagedTable] {
         &self.tables
     }
 
     /// Makes the names of the staged files durable. The files themselves were synced when they were finished.
-    pub fn seal(&self, env: &TableEnv, failpoints: &dyn Failpoints) -> Result<()> {
+    ///
+    /// * `vlogs`: where value logs lie, if the tree has any.
+    pub fn seal(
+        &self,
+        env: &TableEnv,
+        vlogs: Option<&VlogEnv>,
+        failpoints: &dyn Failpoints,
+    ) -> Result<()> {
         failpoints.hit("sync.dir")?;
+        if let Some(vlogs) = vlogs.filter(|_| !self.vlogs.is_empty()) {
+            vlogs.sync_directory()?;
+        }
         env.sync_folders(self.tables.iter().map(|table| table.descriptor().route))
     }
 
@@ -37,6 +58,9 @@ impl StagingArea {
     pub fn keep(&mut self) {
         for table in self.tables.drain(..) {
             table.keep();
+        }
+        for vlog in self.vlogs.drain(..) {
+            vlog.keep();
         }
     }
 }

@@ -98,7 +98,7 @@ impl SegmentTask for Segment {
         let gather = job.outside.clone();
         let outside = Outside::new(move || gather(), self.cover.clone(), order.clone());
         let survivors = Survivors::new(stream, job.retention.clone(), outside, DropCounts::default());
-        let survivors = survivors.folding(job.operator.clone());
+        let survivors = survivors.folding(job.operator.clone()).fetching(job.values.clone());
         let Some(filter) = &job.filter else {
             return Ok(write(job, survivors, &mut deletes, &unread)?.0);
         };
@@ -119,12 +119,13 @@ fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
     let mut writer = MultiWriter::new(&job.env, job.output.canonical, job.level_count)
         .dest(job.output.dest)
         .replacing(job.input_ids())
-        .throttled(job.throttle());
+        .throttled(job.throttle())
+        .separating(job.vlogs.as_ref());
     let mut cutter = Cutter::new(&job.output, &job.order);
     let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
     let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, deletes, control)?;
     job.failpoints.hit("segment.seal")?;
-    let tables = writer.finish()?;
+    let (tables, vlogs) = writer.finish()?;
     job.failpoints.hit("sync.file")?;
     let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
     let altered = survivors.altered().max(deletes.altered());
@@ -134,6 +135,7 @@ fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
     dropped.range_deleted += unread.entries;
     let output = SegmentOutput {
         tables,
+        vlogs,
         entries,
         dropped,
         folds_failed,

@@ -1,10 +1,12 @@
 //! One position among the entries of a view, which jumps and steps both ways.
 
-use lsm_types::{Error, Result, Slice};
+use lsm_table::CacheUse;
+use lsm_types::{Error, Kind, Result, Slice};
 
 use crate::{
     Entry, View,
     prefix_scan::{Bounds, SharedPrefix},
+    separated::value_len,
     walk::{self, Walk},
 };
 
@@ -46,6 +48,8 @@ pub struct Cursor {
     walk: Option<Box<Walk>>,
     /// Why the operands of the key under the walk could not be folded.
     failed: Option<Error>,
+    /// The separated value at the position, once it was asked for.
+    fetched: Option<Slice>,
     /// Once the entry after the position was peeked at, the walk stands there.
     peeked: Option<Peeked>,
     /// The position then.
@@ -61,19 +65,24 @@ struct Peeked {
 }
 
 /// An entry that the walk has left.
-#[derive(Default)]
 struct Here {
     key: Vec<u8>,
+    kind: Kind,
     /// The value, unless it is shared.
     copied: Vec<u8>,
     shared: Option<Slice>,
 }
 
 impl Here {
+    const fn nothing() -> Self {
+        Self { key: Vec::new(), kind: Kind::Put, copied: Vec::new(), shared: None }
+    }
+
     fn take(&mut self, walk: &Walk) {
         self.key.clear();
         self.key.extend_from_slice(walk.key().unwrap_or_default());
         self.copied.clear();
+        self.kind = walk.entry().map_or(Kind::Put, |entry| entry.kind);
         let value = walk.entry().map(|entry| entry.value).unwrap_or_default();
         self.shared = (value.len() > COPY_MAX).then(|| walk.value());
         if self.shared.is_none() {
@@ -96,7 +105,7 @@ enum Jump<'k> {
 
 impl Cursor {
     pub(crate) fn new(view: View, bounds: Bounds) -> Self {
-        Self { view, bounds, walk: None, failed: None, peeked: None, here: Here::default() }
+        Self { view, bounds, walk: None, failed: None, fetched: None, peeked: None, here: Here::nothing() }
     }
 
     /// Moves to the first entry at or after `key`; `false` when there is none.
@@ -137,6 +146,7 @@ impl Cursor {
     /// As [`Cursor::seek`].
     #[inline]
     pub fn move_next(&mut self) -> Result<bool> {
+        self.fetched = None;
         if self.peeked.is_some() {
             return self.move_to_peeked();
         }
@@ -151,6 +161,7 @@ impl Cursor {
     /// As [`Cursor::seek`].
     #[inline]
     pub fn move_prev(&mut self) -> Result<bool> {
+        self.fetched = None;
         let Some(walk) = &mut self.walk else { return Ok(false) };
         let moved = match self.peeked.take() {
             None => walk.move_prev(),
@@ -168,23 +179,38 @@ impl Cursor {
         }
     }
 
-    /// The value at the position; valid until the cursor moves.
+    /// The value at the position; valid until the cursor moves. A separated one is fetched now.
     ///
     /// # Errors
-    /// `MergeFailed` when the operands of this key could not be folded; other keys are not concerned.
+    /// `MergeFailed` when the operands of this key could not be folded, what fetching its value found; other keys are not
+    /// concerned.
     #[inline]
     pub fn value(&mut self) -> Result<Option<&[u8]>> {
         self.check_folded()?;
-        Ok(self.inline_value())
+        if self.stored().is_some_and(|(kind, _)| kind == Kind::Indirection) {
+            return self.separated_value();
+        }
+        Ok(self.stored().map(|(_, value)| value))
     }
 
-    /// Length of the value at the position, in bytes.
+    #[cold]
+    fn separated_value(&mut self) -> Result<Option<&[u8]>> {
+        if self.fetched.is_none()
+            && let (Some(key), Some((_, stored))) = (self.key(), self.stored())
+        {
+            self.fetched = Some(self.view.pinned.vlogs.value(key, stored, CacheUse::Fill)?);
+        }
+        Ok(self.fetched.as_deref())
+    }
+
+    /// Length of the value at the position, in bytes; fetches nothing.
     ///
     /// # Errors
     /// As [`Cursor::value`].
     pub fn size(&self) -> Result<Option<usize>> {
         self.check_folded()?;
-        Ok(self.inline_value().map(<[u8]>::len))
+        let (Some(key), Some((kind, stored))) = (self.key(), self.stored()) else { return Ok(None) };
+        value_len(key, kind, stored).map(Some)
     }
 
     /// The key after the position, without moving; `None` at the last entry, or without a position.
@@ -215,7 +241,7 @@ impl Cursor {
     /// As [`Cursor::value`].
     pub(crate) fn entry(&self) -> Result<Option<Entry>> {
         self.check_folded()?;
-        Ok(self.walk.as_ref().and_then(|walk| Entry::of_walk(walk)))
+        Ok(self.walk.as_ref().and_then(|walk| Entry::of_walk(walk, &self.view.pinned.vlogs)))
     }
 
     /// Goes over to other bounds, inside those the cursor was made with; it stands on no entry then.
@@ -223,7 +249,7 @@ impl Cursor {
     /// # Errors
     /// What setting up the walk found.
     pub(crate) fn set_bounds(&mut self, bounds: Bounds) -> Result<()> {
-        (self.peeked, self.failed) = (None, None);
+        (self.peeked, self.failed, self.fetched) = (None, None, None);
         self.walk()?.set_bounds(bounds);
         Ok(())
     }
@@ -238,7 +264,7 @@ impl Cursor {
     }
 
     fn jump(&mut self, jump: &Jump<'_>) -> Result<bool> {
-        (self.peeked, self.failed) = (None, None);
+        (self.peeked, self.failed, self.fetched) = (None, None, None);
         let walk = self.walk()?;
         let moved = match jump {
             Jump::First => walk.seek_first(),
@@ -279,12 +305,12 @@ impl Cursor {
         failed.as_ref().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// The value, as it lies beside its key.
+    /// What is stored beside the key, and as what.
     #[inline]
-    fn inline_value(&self) -> Option<&[u8]> {
+    fn stored(&self) -> Option<(Kind, &[u8])> {
         match self.peeked {
-            None => self.walk.as_ref()?.entry().map(|entry| entry.value),
-            Some(_) => Some(self.here.value()),
+            None => self.walk.as_ref()?.entry().map(|entry| (entry.kind, entry.value)),
+            Some(_) => Some((self.here.kind, self.here.value())),
         }
     }
 }

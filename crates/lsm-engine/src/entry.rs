@@ -1,25 +1,49 @@
 //! What scans yield.
 
-use lsm_types::{Result, SeqNo, Slice};
+use lsm_types::{Kind, Result, SeqNo, Slice};
 
-use crate::walk::Walk;
+use crate::{
+    separated::{ValueLogs, value_len},
+    walk::Walk,
+};
 
 /// An entry of a scan, whose value is fetched when it is asked for.
 ///
-/// The key is at hand. So is a value that lies beside its key: then asking for it shares the block it lies in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The key is at hand. So is a value that lies beside its key: then asking for it shares the block it lies in. A
+/// separated value is fetched by asking for it, each time; until then the entry keeps its file.
+///
+/// Entries are equal when they are stored alike: of a value that was moved meanwhile they are not.
+#[derive(Clone, Debug)]
 pub struct Entry {
     key: Slice,
+    /// As it is stored.
     value: Slice,
     seqno: SeqNo,
+    /// Where a separated value lies.
+    logs: Option<ValueLogs>,
 }
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { key, value, seqno, logs } = self;
+        (key, value, seqno, logs.is_some()) == (&other.key, &other.value, &other.seqno, other.logs.is_some())
+    }
+}
+
+impl Eq for Entry {}
 
 impl Entry {
     /// The entry on which `walk` stands.
     #[inline]
-    pub(crate) fn of_walk(walk: &Walk) -> Option<Self> {
+    pub(crate) fn of_walk(walk: &Walk, logs: &ValueLogs) -> Option<Self> {
         let entry = walk.entry()?;
-        Some(Self { key: Slice::copy_from(entry.key), value: walk.value(), seqno: entry.seqno })
+        let logs = (entry.kind == Kind::Indirection).then(|| logs.clone());
+        Some(Self { key: Slice::copy_from(entry.key), value: walk.value(), seqno: entry.seqno, logs })
+    }
+
+    /// What kind of entry it is, as far as that matters for where its value is.
+    fn kind(&self) -> Kind {
+        if self.logs.is_some() { Kind::Indirection } else { Kind::Put }
     }
 
     /// The key.
@@ -30,9 +54,13 @@ impl Entry {
     /// The value, shared with its block where there is one.
     ///
     /// # Errors
-    /// None for values that lie beside their key, as all do that are not separated.
+    /// None for values that lie beside their key. For separated ones what fetching them finds: damage, what the system
+    /// says, `DanglingValue`.
     pub fn value(&self) -> Result<Slice> {
-        Ok(self.value.clone())
+        match &self.logs {
+            Some(logs) => logs.resolve(&self.key, Kind::Indirection, self.value.clone()),
+            None => Ok(self.value.clone()),
+        }
     }
 
     /// Length of the value in bytes; tells it without fetching the value.
@@ -40,7 +68,7 @@ impl Entry {
     /// # Errors
     /// As [`Entry::value`].
     pub fn size(&self) -> Result<usize> {
-        Ok(self.value.len())
+        value_len(&self.key, self.kind(), &self.value)
     }
 
     /// Number of the write.
@@ -53,7 +81,8 @@ impl Entry {
     /// # Errors
     /// As [`Entry::value`].
     pub fn into_pair(self) -> Result<(Slice, Slice)> {
-        Ok((self.key, self.value))
+        let value = self.value()?;
+        Ok((self.key, value))
     }
 
     /// The key, and the value if `wanted` says so of the key.

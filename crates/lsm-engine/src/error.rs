@@ -133,6 +133,29 @@ pub enum EngineError {
         /// Name of the operator given, if one was.
         supplied: Option<String>,
     },
+    /// The tree keeps long values in value logs and was opened as one that does not, or the other way round.
+    #[error(
+        "the tree was created {} separated values, but opened as one {}",
+        if *.stored { "with" } else { "without" },
+        if *.supplied { "with" } else { "without" }
+    )]
+    TreeTypeMismatch {
+        /// Whether it was created with separated values.
+        stored: bool,
+        /// Whether they were asked for now.
+        supplied: bool,
+    },
+    /// An entry leads to a value that is not there.
+    #[error("the value of the key {key:?} is not where {handle:?} leads")]
+    DanglingValue {
+        /// The key.
+        key: Slice,
+        /// What the entry holds in place of the value.
+        handle: Slice,
+    },
+    /// A database with separated values was to be recovered in a mode that gives something up.
+    #[error("recovering databases with separated values in a mode that gives something up is not built")]
+    SeparatedRecovery,
     /// The tree was created with another option.
     #[error(
         "option `{option}` is {stored} in this tree, but {supplied} was given; leave it out to take what is stored"
@@ -302,7 +325,9 @@ impl Fault for EngineError {
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
             Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
-            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } => ErrorKind::OptionMismatch,
+            Self::DanglingValue { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
+            Self::SeparatedRecovery => ErrorKind::Unsupported,
+            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } | Self::TreeTypeMismatch { .. } => ErrorKind::OptionMismatch,
             Self::AlreadyExists | Self::TreeInUse { .. } | Self::TargetExists | Self::TargetBusy => {
                 ErrorKind::AlreadyExists
             }

@@ -58,7 +58,7 @@ pub(crate) fn fold<'a>(
             read.table(table)?;
         }
     }
-    let found = read.chain.finish(key, operator)?;
+    let found = read.chain.finish(key, operator, Some(&view.vlogs))?;
     Ok(found.map(|found| match found {
         Resolved::Plain(found) => found,
         Resolved::Folded { seqno, value } => {

@@ -1,6 +1,7 @@
 //! Point reads: the first decisive entry by sequence number, whatever container holds it.
 
 use lsm_iter::{Candidate, PointResolver};
+use lsm_table::CacheUse;
 use lsm_types::{KeyHash, KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
 use crate::{fold::fold, super_version::SuperVersion};
@@ -11,7 +12,7 @@ pub(crate) enum FoundValue<'a> {
     Memory(&'a [u8]),
     /// In a block of a table, shared.
     Table(Slice),
-    /// Made for this read, by a merge operator or as a copy.
+    /// Made for this read, by a merge operator, as a copy, or fetched.
     Folded(Slice),
 }
 
@@ -52,18 +53,29 @@ impl AsRef<[u8]> for FoundValue<'_> {
 }
 
 /// The value of `key` for a read that sees numbers below `before`, operands folded by `operator`.
+///
+/// * `fetch`: a separated value is fetched; otherwise its handle stands for it, and its kind says so.
 pub(crate) fn resolve<'a>(
     view: &'a SuperVersion,
     key: &[u8],
     before: SeqNo,
     order: &KeyOrder,
     operator: Option<&dyn MergeOperator>,
+    fetch: bool,
 ) -> Result<Option<Candidate<FoundValue<'a>>>> {
-    match (find(view, key, before, order)?, operator) {
+    let found = match (find(view, key, before, order)?, operator) {
         (Some(newest), Some(operator)) if newest.kind == Kind::MergeOperand => {
-            fold(view, key, before, order, operator)
+            fold(view, key, before, order, operator)?
         }
-        (found, _) => Ok(found),
+        (found, _) => found,
+    };
+    match found {
+        Some(found) if found.kind == Kind::Indirection && fetch => {
+            let value = view.vlogs.value(key, found.value.as_bytes(), CacheUse::Fill)?;
+            let value = FoundValue::Folded(value);
+            Ok(Some(Candidate { seqno: found.seqno, kind: Kind::Put, value }))
+        }
+        found => Ok(found),
     }
 }
 

@@ -50,6 +50,7 @@ mod prefix_scan;
 mod range;
 mod ranges;
 mod reader;
+mod separated;
 mod store;
 mod super_version;
 mod tickets;
@@ -77,6 +78,7 @@ pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
 pub use lsm_repair::{Depth as VerifyDepth, VerifyOptions, VerifyReport};
 pub use lsm_table::{
     BlockCache, BlockRead, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
+    VlogPolicy,
 };
 pub use multi_get::MultiGet;
 pub use options::{

@@ -6,7 +6,7 @@ use lsm_compaction_executor::{Cancel, CompactionFlavour, RateLimiter};
 use lsm_crypto::Encryption;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
-use lsm_table::{BlockCache, DescriptorCache, TablePolicy};
+use lsm_table::{BlockCache, DescriptorCache, TablePolicy, VlogPolicy};
 use lsm_types::{
     Bytewise, Clock, CompactionFilterFactory, Comparator, KeyDomains, MergeOperator, PrefixExtractor, Random,
     Result, Slice, Spawner, check_name,
@@ -399,6 +399,7 @@ pub struct TreeOptions {
     pub(crate) prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
     pub(crate) key_domains: Option<Arc<dyn KeyDomains>>,
     pub(crate) compaction_filter: Option<Arc<dyn CompactionFilterFactory>>,
+    pub(crate) separation: Option<VlogPolicy>,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -424,6 +425,7 @@ impl TreeOptions {
             prefix_extractor: None,
             key_domains: None,
             compaction_filter: None,
+            separation: None,
         }
     }
 
@@ -491,6 +493,14 @@ impl TreeOptions {
         self
     }
 
+    /// Keeps long values apart from their keys, in value logs, so that compactions do not write them again and again.
+    /// Whether a tree does so is fixed when it is created; how it does may change, and holds for new files. Reads, and
+    /// everything else, answer as without. Default: all values lie beside their keys.
+    pub fn separation(mut self, policy: VlogPolicy) -> Self {
+        self.separation = Some(policy);
+        self
+    }
+
     /// Makes the filters that look at entries while they are compacted, and may change them. Default: none.
     pub fn compaction_filter_factory(mut self, factory: Arc<dyn CompactionFilterFactory>) -> Self {
         self.compaction_filter = Some(factory);
@@ -510,6 +520,17 @@ impl TreeOptions {
         }
         if self.table_target_bytes == 0 {
             return invalid("table_target_bytes", "must be at least 1");
+        }
+        if let Some(policy) = &self.separation {
+            if policy.thresholds.is_empty() || policy.thresholds.contains(&0) {
+                return invalid("separation.thresholds", "has to hold lengths of at least 1");
+            }
+            if policy.target_bytes == 0 {
+                return invalid("separation.target_bytes", "must be at least 1");
+            }
+            if policy.directory_every == 0 {
+                return invalid("separation.directory_every", "must be at least 1");
+            }
         }
         self.tables.validate()
     }

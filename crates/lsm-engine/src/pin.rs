@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder, Journal};
 use lsm_manifest::{Catalog, DatabaseEdit, TableDescriptor, TreeEdit, Version, VersionEdit};
-use lsm_table::Table;
+use lsm_table::{Table, ValueLog};
 use lsm_types::{
     EntryCursor, FileUuid, KeyOrder, Level, RangeTombstone, Result, RouteId, SeqNo, Slice, TableId, TreeId,
 };
@@ -144,7 +144,7 @@ impl PinnedFiles {
 
     /// Bytes of the files held.
     pub fn file_bytes(&self) -> u64 {
-        self.pinned.version.levels.iter().map(|(_, level)| level.file_bytes()).sum()
+        self.pinned.pinned_bytes().0
     }
 
     /// Every write numbered below it that had returned when the pin was made is in the pin.
@@ -183,7 +183,16 @@ impl PinnedFiles {
             let to = name.path(staging.path());
             let root = store.routes().root(store.root(), table.table.descriptor().route);
             means.transfer(&name.path(root), &to, &options.cancel)?;
-            check_len(fs.as_ref(), &to, table.table.descriptor())?;
+            check_len(fs.as_ref(), &to, (table.id(), table.file_len()))?;
+        }
+        fs.sync_dir(&folder, sync.directory)?;
+        let folder = Folder::Blobs.path(staging.path());
+        fs.create_dir(&folder)?;
+        for log in self.pinned.vlogs.iter().map(ValueLog::descriptor) {
+            let name = FileName::ValueLog(log.id);
+            let to = name.path(staging.path());
+            means.transfer(&name.path(store.root()), &to, &options.cancel)?;
+            check_len(fs.as_ref(), &to, (TableId::new(log.id.get()), log.file_len))?;
         }
         fs.sync_dir(&folder, sync.directory)?;
         self.write_manifest(&fs, staging.path())?;
@@ -223,6 +232,10 @@ impl PinnedFiles {
             Some(operator) => how.merge_operator(operator.clone()),
             None => how,
         };
+        let how = match &self.tree.vlogs {
+            Some(vlogs) => how.separation(vlogs.policy.clone()),
+            None => how,
+        };
         let copy = crate::Store::open(store)?;
         let tree = copy.tree(self.tree.id, &how)?;
         tree.inner.adopt(self.pinned.sealed.clone());
@@ -246,9 +259,12 @@ impl std::fmt::Debug for PinnedFiles {
 fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catalog> {
     let mut edit = VersionEdit::default();
     let tables = || version.levels.tables().map(|(_, table)| table);
-    let bound = tables().map(|table: &Arc<TableDescriptor>| table.id.get() + 1).max().unwrap_or(0);
+    let tables = tables().map(|table: &Arc<TableDescriptor>| table.id.get() + 1);
+    let bound = tables.chain(version.vlogs.iter().map(|log| log.vlog.id.get() + 1)).max().unwrap_or(0);
     edit.database.push(DatabaseEdit::ReserveIds(bound));
     edit.create_tree(tree, version.identity.clone());
+    edit.trees.extend(version.separates.then_some((tree, TreeEdit::Separate)));
+    edit.trees.extend(version.vlogs.iter().map(|log| (tree, TreeEdit::AddVlog { vlog: log.vlog.clone() })));
     for (level, runs) in version.levels.iter() {
         for run in runs.runs() {
             edit.push(tree, TreeEdit::AddRun { level, run: run.id, age: run.age });

@@ -2,11 +2,13 @@
 
 use std::{iter::FusedIterator, ops::Bound};
 
-use lsm_types::{EntryRef, Error, KeyOrder, Result, Slice};
+use lsm_table::CacheUse;
+use lsm_types::{EntryRef, Error, KeyOrder, Kind, Result, Slice};
 
 use crate::{
     Entry, View,
     prefix_scan::{Bounds, SharedPrefix},
+    separated::ValueLogs,
     walk::{self, Walk},
 };
 
@@ -17,6 +19,8 @@ struct End {
     started: bool,
     /// Why the operands of the key under the walk could not be folded, until that is told.
     failed: Option<Error>,
+    /// The separated value of the entry that was lent last.
+    fetched: Slice,
 }
 
 impl End {
@@ -47,15 +51,15 @@ impl End {
             return Ok(end);
         }
         let walk = walk::open(view, bounds, shared, keys_only)?;
-        Ok(slot.insert(Box::new(Self { walk, started: false, failed: None })))
+        Ok(slot.insert(Box::new(Self { walk, started: false, failed: None, fetched: Slice::empty() })))
     }
 }
 
 /// Entries of a range of keys, each key once, from either end.
 ///
 /// The iterator owns its view: it may outlive the tree's handle and move to another thread, and nothing that
-/// happens meanwhile changes what it yields. After an error it is finished, unless a key's operands could not be folded:
-/// that is an error of this key, yielded once.
+/// happens meanwhile changes what it yields. After an error it is finished, unless a key's operands could not be folded, or
+/// its separated value not be fetched: that is an error of this key, yielded once.
 pub struct Range {
     view: View,
     /// Whether nobody looks at values: then no operand is folded.
@@ -138,11 +142,20 @@ impl Range {
     /// could not be folded; the next step goes on behind it.
     #[inline]
     pub fn advance(&mut self) -> Result<Option<EntryRef<'_>>> {
+        if !self.move_front()? {
+            return Ok(None);
+        }
+        Self::lend(self.front.as_deref_mut(), &self.view.pinned.vlogs, self.keys_only)
+    }
+
+    /// Steps forward, and fetches nothing; whether there is an entry.
+    #[inline]
+    fn move_front(&mut self) -> Result<bool> {
         loop {
             let stepped = !self.finished && self.step_front().inspect_err(|_| self.finished = true)?;
             if !stepped {
                 self.finished = true;
-                return Ok(None);
+                return Ok(false);
             }
             if self.filter.is_none() || self.passes(self.front.as_deref()) {
                 return Self::outcome(self.front.as_deref_mut());
@@ -156,11 +169,20 @@ impl Range {
     /// As [`Range::advance`].
     #[inline]
     pub fn advance_back(&mut self) -> Result<Option<EntryRef<'_>>> {
+        if !self.move_back()? {
+            return Ok(None);
+        }
+        Self::lend(self.back.as_deref_mut(), &self.view.pinned.vlogs, self.keys_only)
+    }
+
+    /// Steps back, and fetches nothing; whether there is an entry.
+    #[inline]
+    fn move_back(&mut self) -> Result<bool> {
         loop {
             let stepped = !self.finished && self.step_back().inspect_err(|_| self.finished = true)?;
             if !stepped {
                 self.finished = true;
-                return Ok(None);
+                return Ok(false);
             }
             if self.filter.is_none() || self.passes(self.back.as_deref()) {
                 return Self::outcome(self.back.as_deref_mut());
@@ -168,13 +190,29 @@ impl Range {
         }
     }
 
-    /// The entry at an end that has just stepped, or why it could not be folded.
+    /// Whether an end that has just stepped has an entry, or why it could not be folded.
     #[inline]
-    fn outcome(end: Option<&mut End>) -> Result<Option<EntryRef<'_>>> {
-        let Some(end) = end else { return Ok(None) };
-        match end.failed.take() {
+    fn outcome(end: Option<&mut End>) -> Result<bool> {
+        match end.and_then(|end| end.failed.take()) {
             Some(error) => Err(error),
-            None => Ok(end.walk.entry()),
+            None => Ok(true),
+        }
+    }
+
+    /// The entry at an end, with its value wherever that lies.
+    #[inline]
+    fn lend<'a>(
+        end: Option<&'a mut End>,
+        logs: &ValueLogs,
+        keys_only: bool,
+    ) -> Result<Option<EntryRef<'a>>> {
+        let Some(end) = end else { return Ok(None) };
+        match end.walk.entry() {
+            Some(entry) if entry.kind == Kind::Indirection && !keys_only => {
+                end.fetched = logs.value(entry.key, entry.value, CacheUse::Fill)?;
+                Ok(end.walk.entry().map(|entry| EntryRef { kind: Kind::Put, value: &end.fetched, ..entry }))
+            }
+            entry => Ok(entry),
         }
     }
 
@@ -212,8 +250,8 @@ impl Range {
     }
 }
 
-fn owned(end: Option<&End>) -> Option<Entry> {
-    Entry::of_walk(&end?.walk)
+fn owned(end: Option<&End>, logs: &ValueLogs) -> Option<Entry> {
+    Entry::of_walk(&end?.walk, logs)
 }
 
 /// The keys of a range.
@@ -242,9 +280,9 @@ impl Iterator for Range {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.advance() {
-            Ok(None) => None,
-            Ok(Some(_)) => owned(self.front.as_deref()).map(Ok),
+        match self.move_front() {
+            Ok(false) => None,
+            Ok(true) => owned(self.front.as_deref(), &self.view.pinned.vlogs).map(Ok),
             Err(error) => Some(Err(error)),
         }
     }
@@ -253,9 +291,9 @@ impl Iterator for Range {
 impl DoubleEndedIterator for Range {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        match self.advance_back() {
-            Ok(None) => None,
-            Ok(Some(_)) => owned(self.back.as_deref()).map(Ok),
+        match self.move_back() {
+            Ok(false) => None,
+            Ok(true) => owned(self.back.as_deref(), &self.view.pinned.vlogs).map(Ok),
             Err(error) => Some(Err(error)),
         }
     }

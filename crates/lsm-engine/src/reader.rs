@@ -10,6 +10,7 @@ use crate::{
     get::{self, FoundValue},
     multi_get,
     prefix_scan::owned_bounds,
+    separated::value_len,
     super_version::SuperVersion,
     tree::TreeInner,
 };
@@ -24,12 +25,14 @@ pub struct ReadPoint<'a> {
     pub(crate) newest: Option<&'a TreeInner>,
     /// Folds operands; without one the newest operand is the value.
     pub(crate) operator: Option<&'a dyn MergeOperator>,
+    /// Whether separated values are fetched; otherwise their handles stand for them.
+    pub(crate) fetches: bool,
 }
 
 impl<'a> ReadPoint<'a> {
     /// The value of `key`.
     fn find(&self, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
-        let found = get::resolve(self.view, key, self.before, self.order, self.operator)?;
+        let found = get::resolve(self.view, key, self.before, self.order, self.operator, self.fetches)?;
         match self.newest {
             // A range tombstone or an ingestion came meanwhile, which what was pinned does not show, and perhaps a newer
             // entry after it, which the memtable does show.
@@ -42,7 +45,7 @@ impl<'a> ReadPoint<'a> {
     fn find_again(&self, tree: &TreeInner, key: &[u8]) -> Result<Option<Candidate<FoundValue<'a>>>> {
         loop {
             let view = tree.current.load_full();
-            let found = get::resolve(&view, key, self.before, self.order, self.operator)?;
+            let found = get::resolve(&view, key, self.before, self.order, self.operator, self.fetches)?;
             if !tree.is_overtaken(&view) {
                 return Ok(found.map(|found| Candidate {
                     seqno: found.seqno,
@@ -66,9 +69,14 @@ impl<'a> ReadPoint<'a> {
         }
     }
 
+    /// The same for callers that need a value's length at most.
+    fn without_fetching(self) -> Self {
+        Self { fetches: false, ..self }
+    }
+
     /// The same for callers that do not need the value: operands are not folded, the newest stands for them.
     fn without_folding(self) -> Self {
-        Self { operator: None, ..self }
+        Self { operator: None, fetches: false, ..self }
     }
 }
 
@@ -162,16 +170,23 @@ pub trait Reader {
         self.with_read_point(|point| Ok(point.without_folding().find(key)?.is_some()))
     }
 
-    /// Length of the value of `key`, in bytes.
+    /// Length of the value of `key`, in bytes. A separated value is not fetched for it.
     fn size_of(&self, key: impl AsRef<[u8]>) -> Result<Option<usize>> {
-        self.get_with(key, <[u8]>::len)
+        let key = key.as_ref();
+        self.with_read_point(|point| {
+            let found = point.without_fetching().find(key)?;
+            found.map(|found| value_len(key, found.kind, found.value.as_bytes())).transpose()
+        })
     }
 
     /// Kind and number of the newest entry of `key`, when that is a value or an operand.
     fn entry_info(&self, key: impl AsRef<[u8]>) -> Result<Option<(Kind, SeqNo)>> {
         let key = key.as_ref();
         self.with_read_point(|point| {
-            Ok(point.without_folding().find(key)?.map(|found| (found.kind, found.seqno)))
+            let found = point.without_folding().find(key)?;
+            // Where a value lies is nobody's business.
+            let kind = |kind| if kind == Kind::Indirection { Kind::Put } else { kind };
+            Ok(found.map(|found| (kind(found.kind), found.seqno)))
         })
     }
 

@@ -21,6 +21,7 @@ use crate::{
     deletes::RunDeletes,
     memtables::{ActiveMemtable, SealedMemtable},
     overlay::Overlay,
+    separated::ValueLogs,
 };
 
 /// Neighbouring tables of a run with what a search needs side by side.
@@ -206,6 +207,8 @@ pub(crate) struct SuperVersion {
     /// Newest first.
     pub(crate) sealed: Arc<[Arc<SealedMemtable>]>,
     pub(crate) version: Arc<Version>,
+    /// Its value logs.
+    pub(crate) vlogs: ValueLogs,
     /// All runs in the order in which reads look: level 0 newest first, then level by level.
     pub(crate) runs: Arc<[ReadRun]>,
     /// `max_seqno_from[i]`: largest number of an entry in `runs[i..]`; one longer than `runs`.
@@ -228,7 +231,7 @@ impl SuperVersion {
     pub(crate) fn new(
         active: Arc<ActiveMemtable>,
         sealed: Arc<[Arc<SealedMemtable>]>,
-        version: Arc<Version>,
+        (version, vlogs): (Arc<Version>, ValueLogs),
         previous: Option<&Self>,
         order: &KeyOrder,
         mut open: impl FnMut(&Arc<TableDescriptor>) -> Table,
@@ -254,7 +257,18 @@ impl SuperVersion {
         let replaced_at = AtomicU64::new(0);
         let runs = runs.into();
         let overlay = None;
-        Self { active, sealed, version, runs, max_seqno_from, deletes, overtaken_count, overlay, replaced_at }
+        Self {
+            active,
+            sealed,
+            version,
+            vlogs,
+            runs,
+            max_seqno_from,
+            deletes,
+            overtaken_count,
+            overlay,
+            replaced_at,
+        }
     }
 
     /// The same with another set of range tombstones in the active memtable.
@@ -273,6 +287,7 @@ impl SuperVersion {
             active,
             sealed,
             version: self.version.clone(),
+            vlogs: self.vlogs.clone(),
             runs: self.runs.clone(),
             max_seqno_from: self.max_seqno_from.clone(),
             deletes: self.deletes.clone(),
@@ -314,7 +329,8 @@ impl SuperVersion {
 
     /// Bytes of the files and memtables it keeps.
     pub(crate) fn pinned_bytes(&self) -> (u64, u64) {
-        let files = self.version.levels.iter().map(|(_, level)| level.file_bytes()).sum();
+        let tables: u64 = self.version.levels.iter().map(|(_, level)| level.file_bytes()).sum();
+        let files = tables + self.vlogs.file_bytes();
         let sealed = self.sealed.iter().map(|sealed| sealed.bytes()).sum::<u64>();
         let overlay =
             self.overlay.as_ref().map_or(0, |overlay| overlay.entries.bytes() + overlay.deletes.bytes());

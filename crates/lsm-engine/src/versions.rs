@@ -1,4 +1,4 @@
-//! Entries as they are stored, nothing resolved: for tools and replication.
+//! Entries as they were written, nothing resolved: for tools and replication. A separated value is shown like any other.
 
 use std::{
     cmp::Ordering,
@@ -6,11 +6,13 @@ use std::{
 };
 
 use lsm_iter::Merge;
+use lsm_table::CacheUse;
 use lsm_types::{EntryCursor, EntryRef, Kind, RangeTombstone, Result, SeqNo, Slice};
 
 use crate::{
     View,
     changes::Scope,
+    separated::ValueLogs,
     walk::{self, Source},
 };
 
@@ -37,7 +39,8 @@ impl View {
         let mut merge = Merge::new(self.tree.order.clone(), walk::sources(self, |_| true));
         let (lower, upper) = scope.bounds();
         merge.expect_within(lower, upper);
-        Versions { merge, scope, before: self.before, stand: Stand::Start }
+        let logs = self.pinned.vlogs.clone();
+        Versions { merge, scope, before: self.before, stand: Stand::Start, logs, fetched: Slice::empty() }
     }
 
     /// Deletes of ranges that reach into `range`, in order of number; pieces of one that lie in several tables are put
@@ -78,6 +81,9 @@ pub struct Versions {
     scope: Scope,
     before: SeqNo,
     stand: Stand,
+    logs: ValueLogs,
+    /// The separated value of the version that was lent last.
+    fetched: Slice,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +103,21 @@ impl Versions {
         if !matches!(found, Ok(true)) {
             self.stand = Stand::End;
         }
-        Ok(if found? { self.merge.entry() } else { None })
+        if !found? {
+            return Ok(None);
+        }
+        match self.merge.entry() {
+            Some(entry) if entry.kind == Kind::Indirection => {
+                let fetched = self.logs.value(entry.key, entry.value, CacheUse::Fill);
+                if fetched.is_err() {
+                    self.stand = Stand::End;
+                }
+                self.fetched = fetched?;
+                let value = &self.fetched;
+                Ok(self.merge.entry().map(|entry| EntryRef { kind: Kind::Put, value, ..entry }))
+            }
+            entry => Ok(entry),
+        }
     }
 
     fn step(&mut self) -> Result<bool> {
@@ -123,14 +143,14 @@ impl Iterator for Versions {
     type Item = Result<RawEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.advance() {
-            Ok(None) => None,
-            Err(error) => Some(Err(error)),
-            Ok(Some(EntryRef { key, seqno, kind, .. })) => {
-                let key = Slice::from(key);
-                Some(Ok(RawEntry { key, seqno, kind, value: self.merge.value() }))
-            }
-        }
+        let (key, seqno, kind) = match self.advance() {
+            Ok(None) => return None,
+            Err(error) => return Some(Err(error)),
+            Ok(Some(EntryRef { key, seqno, kind, .. })) => (Slice::from(key), seqno, kind),
+        };
+        let is_separated = self.merge.entry().is_some_and(|entry| entry.kind == Kind::Indirection);
+        let value = if is_separated { self.fetched.clone() } else { self.merge.value() };
+        Some(Ok(RawEntry { key, seqno, kind, value }))
     }
 }
 

@@ -34,6 +34,7 @@ impl View {
             order: &self.tree.order,
             newest: None,
             operator: self.tree.operator.as_deref(),
+            fetches: true,
         }
     }
 

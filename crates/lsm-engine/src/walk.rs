@@ -1,11 +1,11 @@
 //! How a scan or a cursor walks a view: one cursor per container, merged, resolved to what the view sees.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use lsm_iter::{Merge, Visible};
 use lsm_memtable::MemCursor;
 use lsm_table::{ReadMode, RunCursor};
-use lsm_types::{Cut, EntryCursor, EntryRef, Result, SeqNo, Slice};
+use lsm_types::{Cut, EntryCursor, EntryRef, Result, SeparatedValues, SeqNo, Slice};
 use parking_lot::RawMutex;
 
 use crate::{
@@ -34,7 +34,13 @@ pub(crate) fn open(
     let merge = Merge::new(order.clone(), sources(view, may_hold));
     let coverage = ViewCoverage::new(&view.pinned, order)?;
     let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
-    Ok(if keys_only { walk.without_values() } else { walk.folding(view.tree.operator.clone()) })
+    Ok(if keys_only { walk.without_values() } else { walk.folding(view.tree.operator.clone()).fetching(fetcher(view)) })
+}
+
+/// What fetches the values of a view; `None` where none is separated.
+fn fetcher(view: &View) -> Option<Arc<dyn SeparatedValues>> {
+    let logs = &view.pinned.vlogs;
+    (!logs.is_empty()).then(|| Arc::new(logs.clone()) as Arc<dyn SeparatedValues>)
 }
 
 /// A cursor for each container of entries that may matter, newest first; of runs those that `may_hold` what is wanted.

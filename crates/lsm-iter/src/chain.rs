@@ -2,7 +2,7 @@
 
 use alloc::{string::ToString, vec::Vec};
 
-use lsm_types::{EntryCursor, MergeOperator, Result, SeqNo, Slice, check_entry};
+use lsm_types::{EntryCursor, Kind, MergeOperator, Result, SeparatedValues, SeqNo, Slice, check_entry};
 
 use crate::error::IterError;
 
@@ -27,6 +27,17 @@ pub(crate) fn fold(
     folded.and_then(fits).map_err(|source| {
         IterError::MergeFailed { key: key.into(), operator: operator.name().to_string(), source }.into()
     })
+}
+
+/// The separated value of `key`.
+///
+/// # Errors
+/// `SeparatedBase` where nobody fetches values; what fetching it finds.
+pub(crate) fn fetch(values: Option<&dyn SeparatedValues>, key: &[u8], handle: &[u8]) -> Result<Slice> {
+    match values {
+        Some(values) => values.fetch(key, handle),
+        None => Err(IterError::SeparatedBase { key: key.into() }.into()),
+    }
 }
 
 /// Calls `read` with all items as one slice; few of them take no allocation.
@@ -62,8 +73,8 @@ enum Base {
     #[default]
     Absent,
     Value(Piece),
-    /// In another file.
-    Separated,
+    /// A value in another file; the piece is the way there.
+    Separated(Piece),
 }
 
 #[derive(Debug)]
@@ -110,12 +121,9 @@ impl Chain {
 
     /// Takes the value under the cursor as the base.
     pub(crate) fn set_base(&mut self, cursor: &impl EntryCursor) {
-        self.base = Base::Value(self.piece(cursor));
-    }
-
-    /// The base is a value in another file.
-    pub(crate) fn set_separated(&mut self) {
-        self.base = Base::Separated;
+        let piece = self.piece(cursor);
+        let is_separated = cursor.entry().is_some_and(|entry| entry.kind == Kind::Indirection);
+        self.base = if is_separated { Base::Separated(piece) } else { Base::Value(piece) };
     }
 
     fn piece(&mut self, cursor: &impl EntryCursor) -> Piece {
@@ -173,11 +181,21 @@ impl Chain {
     }
 
     /// The value of the key.
-    pub(crate) fn fold(&self, operator: &dyn MergeOperator, key: &[u8], met: Met) -> Result<Slice> {
+    pub(crate) fn fold(
+        &self,
+        operator: &dyn MergeOperator,
+        values: Option<&dyn SeparatedValues>,
+        key: &[u8],
+        met: Met,
+    ) -> Result<Slice> {
+        let fetched;
         let base = match &self.base {
             Base::Absent => None,
             Base::Value(piece) => Some(self.bytes_of(piece)),
-            Base::Separated => return Err(IterError::SeparatedBase { key: key.into() }.into()),
+            Base::Separated(piece) => {
+                fetched = fetch(values, key, self.bytes_of(piece))?;
+                Some(&*fetched)
+            }
         };
         self.oldest_first(met, |operands| fold(operator, key, base, operands))
     }

@@ -17,6 +17,8 @@ pub(crate) struct Judge<K, S> {
     retention: Retention,
     /// Whether there is an operator for operands.
     pub(crate) folds: bool,
+    /// Whether separated values can be fetched.
+    pub(crate) fetches: bool,
     pub(crate) floor: Option<SeqNo>,
     /// The highest number of an entry that went, or was written as something else, without a read missing it.
     pub(crate) altered: Option<SeqNo>,
@@ -52,6 +54,7 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             sink,
             retention,
             folds: false,
+            fetches: false,
             floor: None,
             altered: None,
             filtered: None,
@@ -100,7 +103,12 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
 
     /// Whether the filter is asked about an entry of the key in hand that is not garbage.
     pub(crate) fn is_asked_about(&self, entry: EntryRef<'_>) -> bool {
-        matches!(entry.kind, Kind::Put | Kind::MergeOperand)
+        let is_shown = match entry.kind {
+            Kind::Put | Kind::MergeOperand => true,
+            Kind::Indirection => self.fetches,
+            _ => false,
+        };
+        is_shown
             && !self.is_deleted(entry.seqno)
             && self.retention.may_filter(entry.seqno, self.shadow)
     }
@@ -213,11 +221,16 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
     /// tombstone that hides what follows, or, without either, down to nothing at all. A copy of the newest counts: it
     /// would be applied to the result again.
     pub(crate) fn may_fold(&mut self, newest: SeqNo, next: Option<(Kind, SeqNo)>) -> bool {
-        let Self { context, key, covering, bottom, .. } = self;
+        let Self { context, key, covering, bottom, fetches, .. } = self;
         let Some(key) = key.as_deref() else { return false };
         let next = next.filter(|(_, seqno)| !hidden(*seqno, *covering));
         match (next, *covering) {
-            (Some((Kind::Put | Kind::Tombstone | Kind::WeakTombstone, seqno)), _) | (None, Some(seqno)) => {
+            (Some((Kind::Indirection, _)), _) if !*fetches => false,
+            (
+                Some((Kind::Put | Kind::Indirection | Kind::Tombstone | Kind::WeakTombstone, seqno)),
+                _,
+            )
+            | (None, Some(seqno)) => {
                 context.adjacent(key, newest.next(), seqno)
             }
             (None, None) => {

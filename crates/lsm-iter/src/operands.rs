@@ -2,11 +2,10 @@
 
 use alloc::vec::Vec;
 
-use lsm_types::{Kind, MergeOperator, Result, SeqNo, Slice};
+use lsm_types::{Kind, MergeOperator, Result, SeparatedValues, SeqNo, Slice};
 
 use crate::{
-    chain::{as_slices, fold},
-    error::IterError,
+    chain::{as_slices, fetch, fold},
     resolve::{Candidate, hidden},
 };
 
@@ -26,7 +25,7 @@ use crate::{
 /// assert!(read.offer(entry(9, Kind::MergeOperand, "c")), "what lies below is wanted");
 /// assert!(read.offer(entry(7, Kind::MergeOperand, "b")));
 /// assert!(!read.offer(entry(5, Kind::Put, "a")), "the chain ends here");
-/// match read.finish(b"key", &Append)? {
+/// match read.finish(b"key", &Append, None)? {
 ///     Some(Resolved::Folded { value, .. }) => assert_eq!(value, b"abc"),
 ///     _ => unreachable!("there are operands"),
 /// }
@@ -105,9 +104,16 @@ impl<T: AsRef<[u8]>> ChainResolver<T> {
 
     /// The value of `key`; `None` when it is absent.
     ///
+    /// * `values`: fetches the value below the operands where it is separated.
+    ///
     /// # Errors
-    /// `MergeFailed` with what the operator said.
-    pub fn finish(self, key: &[u8], operator: &dyn MergeOperator) -> Result<Option<Resolved<T>>> {
+    /// `MergeFailed` with what the operator said; what fetching finds, `SeparatedBase` where nobody does.
+    pub fn finish(
+        self,
+        key: &[u8],
+        operator: &dyn MergeOperator,
+        values: Option<&dyn SeparatedValues>,
+    ) -> Result<Option<Resolved<T>>> {
         let Self { covering, boundary, mut operands, .. } = self;
         let boundary = boundary.filter(|boundary| !hidden(boundary.seqno, covering));
         let end = boundary.as_ref().map(|boundary| boundary.seqno);
@@ -119,10 +125,11 @@ impl<T: AsRef<[u8]>> ChainResolver<T> {
         }
         let base = boundary.filter(|boundary| boundary.kind.is_value());
         let Some(newest) = operands.first() else { return Ok(base.map(Resolved::Plain)) };
-        if base.as_ref().is_some_and(|base| base.kind == Kind::Indirection) {
-            return Err(IterError::SeparatedBase { key: key.into() }.into());
-        }
-        let base = base.as_ref().map(|base| base.value.as_ref());
+        let fetched = match &base {
+            Some(base) if base.kind == Kind::Indirection => Some(fetch(values, key, base.value.as_ref())?),
+            _ => None,
+        };
+        let base = fetched.as_deref().or(base.as_ref().map(|base| base.value.as_ref()));
         let oldest_first = operands.iter().rev().map(|operand| operand.value.as_ref());
         let value = as_slices(oldest_first, |operands| fold(operator, key, base, operands))?;
         Ok(Some(Resolved::Folded { seqno: newest.seqno, value }))

@@ -26,7 +26,7 @@
 //!
 //! | below the chain                                     | result                                                |
 //! |-----------------------------------------------------|-------------------------------------------------------|
-//! | a put                                               | a value with the number of the newest operand; the put goes |
+//! | a put, a separated one if it can be fetched         | a value with the number of the newest operand; the put goes |
 //! | a tombstone, a range tombstone, nothing at all      | a value with the number of the newest operand         |
 //! | something else, or not known                        | one operand if the operator composes, else all of them |
 //!
@@ -43,7 +43,8 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use lsm_types::{
-    EntryCursor, EntryRef, Error, Kind, MergeOperator, Result, SeqNo, Slice, Verdict, check_entry,
+    EntryCursor, EntryRef, Error, Kind, MergeOperator, Result, SeparatedValues, SeqNo, Slice, Verdict,
+    check_entry,
 };
 
 use crate::{
@@ -68,6 +69,8 @@ pub struct Survivors<C, K, S = (), F = Unfiltered> {
     told: Option<Verdict>,
     stand: Stand,
     operator: Option<Arc<dyn MergeOperator>>,
+    /// Fetches separated values for the operator and the filter.
+    values: Option<Arc<dyn SeparatedValues>>,
     chain: Chain,
     /// The value of [`Stand::Made`].
     made: Slice,
@@ -104,6 +107,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
             told: None,
             stand: Stand::Between,
             operator: None,
+            values: None,
             chain: Chain::default(),
             made: Slice::empty(),
             error: None,
@@ -114,7 +118,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
 
     /// Lets `filter` look at entries and change them.
     pub fn filtered_by<F: FilterStage>(self, filter: F) -> Survivors<C, K, S, F> {
-        let Self { cursor, judge, told, stand, operator, chain, made, error, .. } = self;
+        let Self { cursor, judge, told, stand, operator, values, chain, made, error, .. } = self;
         let (folds_failed, weak_mismatches) = (self.folds_failed, self.weak_mismatches);
         Survivors {
             cursor,
@@ -123,6 +127,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink> Survivors<C, K, S> {
             told,
             stand,
             operator,
+            values,
             chain,
             made,
             error,
@@ -138,6 +143,15 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
     pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
         self.judge.folds = operator.is_some();
         self.operator = operator;
+        self
+    }
+
+    /// Fetches separated values through `values`, to fold operands onto them and to show them to the filter; without,
+    /// they pass unseen, and operands over them stay as they are. Nothing is fetched that neither of them needs.
+    #[must_use]
+    pub fn fetching(mut self, values: Option<Arc<dyn SeparatedValues>>) -> Self {
+        self.judge.fetches = values.is_some();
+        self.values = values;
         self
     }
 
@@ -238,7 +252,11 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
             if (!is_operand && !is_asked_about) || self.chain.weight() >= CHAIN_BYTES_MAX {
                 return Ok(());
             }
-            let verdict = if is_asked_about { asked(&mut self.filter, entry)? } else { Verdict::Keep };
+            let verdict = if is_asked_about {
+                asked(&mut self.filter, self.values.as_deref(), entry)?
+            } else {
+                Verdict::Keep
+            };
             if verdict != Verdict::Keep {
                 self.judge.filter(entry.seqno);
             }
@@ -269,13 +287,15 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
         };
         let next = self.below().map(|next| (next.kind, next.seqno));
         if self.judge.may_fold(newest, next) {
-            let base = next.is_some_and(|(kind, seqno)| kind == Kind::Put && !self.judge.is_deleted(seqno));
+            let base = next.is_some_and(|(kind, seqno)| kind.is_value() && !self.judge.is_deleted(seqno));
             match &self.told {
                 Some(Verdict::Replace(value)) if base => self.chain.set_made_base(value.clone()),
                 _ if base => self.chain.set_base(&self.cursor),
                 _ => {}
             }
-            let Ok(value) = self.chain.fold(operator.as_ref(), self.judge.key(), Met::NewestFirst) else {
+            let values = self.values.as_deref();
+            let Ok(value) = self.chain.fold(operator.as_ref(), values, self.judge.key(), Met::NewestFirst)
+            else {
                 self.folds_failed += 1;
                 return Ok(kept);
             };

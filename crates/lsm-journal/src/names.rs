@@ -53,7 +53,7 @@ impl fmt::Display for Generation {
 }
 
 /// A directory of a database.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Folder {
     /// The directory of the database itself.
     Root,

@@ -180,6 +180,10 @@ impl Draft<'_> {
                 version.watermark = watermark.clone();
                 Ok(())
             }
+            TreeEdit::Separate => {
+                self.version(tree)?.separates = true;
+                Ok(())
+            }
             TreeEdit::MergeOperator(name) => {
                 if !(1..=MAX_NAME_LEN).contains(&name.len()) {
                     return Err(ManifestError::TooLong { what: "name of a merge operator" });

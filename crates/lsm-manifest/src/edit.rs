@@ -70,6 +70,8 @@ pub enum TreeEdit {
     MaxSeqNo(SeqNo),
     /// Everything up to here is in tables.
     Watermark(Watermark),
+    /// Long values of the tree may lie in value logs. Never taken back.
+    Separate,
     /// Operands of the tree are for the merge operator with this name.
     MergeOperator(String),
 }

@@ -111,9 +111,10 @@ fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
     let watermark = &version.watermark;
     let watermark = (*watermark != Watermark::default()).then(|| TreeEdit::Watermark(watermark.clone()));
     let operator = version.merge_operator.clone().map(TreeEdit::MergeOperator);
+    let separates = version.separates.then_some(TreeEdit::Separate);
     let floors = floor.into_iter().chain(changes);
     let numbers = floors.chain(version.max_seqno.map(TreeEdit::MaxSeqNo)).chain(watermark);
-    numbers.chain(operator)
+    numbers.chain(operator).chain(separates)
 }
 
 fn vlogs(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {

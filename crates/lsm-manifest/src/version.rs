@@ -63,6 +63,8 @@ pub struct Version {
     pub max_seqno: Option<SeqNo>,
     /// Durable watermark; only grows.
     pub watermark: Watermark,
+    /// Whether long values may lie in value logs; fixed when the tree is created.
+    pub separates: bool,
     /// Name of the merge operator that operands are for; `None` until the tree is opened with one.
     pub merge_operator: Option<String>,
 }
@@ -78,6 +80,7 @@ impl Version {
             changes_from: SeqNo::ZERO,
             max_seqno: None,
             watermark: Watermark::default(),
+            separates: false,
             merge_operator: None,
         }
     }

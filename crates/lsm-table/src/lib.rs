@@ -49,5 +49,5 @@ pub use staged::StagedTable;
 pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
-pub use value_log::{CacheUse, StagedVlog, ValueLog, VlogEnv, VlogFacts, VlogPolicy, VlogWriter};
+pub use value_log::{CacheUse, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter};
 pub use writer::MultiWriter;

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use lsm_block::Superblock;
 use lsm_sst::{PrefixFilterOptions, TableBuilder};
-use lsm_types::{EntryRef, Level, RangeTombstone, Result, Slice, TableId};
+use lsm_types::{EntryRef, Kind, Level, RangeTombstone, Result, Slice, TableId};
 
 use crate::{
-    StagedTable, SuspendedTable, TableEnv, Throttle,
+    StagedTable, StagedVlog, SuspendedTable, TableEnv, Throttle, VlogEnv, VlogWriter,
     staged::{FileOutput, NewFile},
     suspended::complete,
 };
 
 /// Writes entries, in internal order, into tables, one after another; the caller says where a table ends. Where the
 /// tree has key domains, a table ends with its domain, too.
+///
+/// Where the tree separates values, long ones go to value logs on the way, and the tables get the way there.
 ///
 /// Dropping the writer removes what it wrote.
 pub struct MultiWriter {
@@ -23,6 +25,7 @@ pub struct MultiWriter {
     level_count: u8,
     inputs: Vec<TableId>,
     throttle: Option<Arc<dyn Throttle>>,
+    separator: Option<Separator>,
     open: Option<OpenTable>,
     done: Vec<StagedTable>,
 }
@@ -39,6 +42,19 @@ struct OpenTable {
     domain_end: Option<Slice>,
 }
 
+/// Where long values go.
+struct Separator {
+    env: Arc<VlogEnv>,
+    logs: VlogWriter,
+}
+
+impl Separator {
+    #[inline]
+    fn takes(&self, value: &[u8], dest: Level) -> bool {
+        self.env.policy.threshold(dest).is_some_and(|threshold| threshold <= value.len())
+    }
+}
+
 /// Bytes of keys and values between two estimates of the length of a file: about a block.
 const ESTIMATE_EVERY: u64 = 4 << 10;
 
@@ -46,12 +62,30 @@ impl MultiWriter {
     /// A writer of tables as the settings for `level`, of `level_count` levels, say.
     pub fn new(env: &Arc<TableEnv>, level: Level, level_count: u8) -> Self {
         let (inputs, done) = (Vec::new(), Vec::new());
-        Self { env: env.clone(), level, dest: level, level_count, inputs, throttle: None, open: None, done }
+        Self { env: env.clone(), level, dest: level, level_count, inputs, throttle: None, separator: None, open: None, done }
     }
 
     /// The same writer; `throttle` is asked before each piece that is written.
     pub fn throttled(mut self, throttle: Arc<dyn Throttle>) -> Self {
+        let ask = |separator: Separator| Separator {
+            logs: separator.logs.throttled(throttle.clone()),
+            ..separator
+        };
+        self.separator = self.separator.map(ask);
         self.throttle = Some(throttle);
+        self
+    }
+
+    /// The same writer; values go to value logs from the length on that their policy says for the level the tables are
+    /// placed in. Without an environment all stay in tables.
+    pub fn separating(mut self, env: Option<&Arc<VlogEnv>>) -> Self {
+        self.separator = env.map(|env| Separator {
+            env: env.clone(),
+            logs: match &self.throttle {
+                Some(throttle) => VlogWriter::new(env).throttled(throttle.clone()),
+                None => VlogWriter::new(env),
+            },
+        });
         self
     }
 
@@ -79,6 +113,14 @@ impl MultiWriter {
         if self.open.is_none() {
             self.open = Some(self.begin()?);
         }
+        let handle;
+        let entry = match &mut self.separator {
+            Some(separator) if entry.kind == Kind::Put && separator.takes(entry.value, self.dest) => {
+                handle = separator.logs.add(entry.key, entry.seqno, entry.value)?.encode();
+                EntryRef { kind: Kind::Indirection, value: &handle, ..entry }
+            }
+            _ => entry,
+        };
         let Some(open) = &mut self.open else { return Ok(()) };
         open.builder.add(entry.key, entry.seqno, entry.kind, entry.value)?;
         let bytes = (entry.key.len() + entry.value.len()) as u64;
@@ -184,13 +226,23 @@ impl MultiWriter {
         Ok(Some(table))
     }
 
-    /// Ends the last table; all tables in key order, their files synced, their names not yet.
+    /// Ends the last table; all tables in key order, and the value logs with what they lead to. The files are synced,
+    /// their names not yet.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn finish(mut self) -> Result<Vec<StagedTable>> {
+    pub fn finish(mut self) -> Result<(Vec<StagedTable>, Vec<StagedVlog>)> {
         self.end_table()?;
-        Ok(std::mem::take(&mut self.done))
+        let vlogs = self.end_vlogs()?;
+        Ok((std::mem::take(&mut self.done), vlogs))
+    }
+
+    /// Ends the value logs, synced, their names not yet. No entries come any more.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn end_vlogs(&mut self) -> Result<Vec<StagedVlog>> {
+        self.separator.take().map_or(Ok(Vec::new()), |separator| separator.logs.finish())
     }
 
     fn begin(&self) -> Result<OpenTable> {

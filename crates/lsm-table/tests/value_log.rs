@@ -121,7 +121,7 @@ fn a_file_that_has_its_length_takes_no_further_value() {
     let (logs, handles) = write(&place, 40);
     assert!(logs.len() > 3);
     for log in &logs {
-        let properties = &log.facts().summary.properties;
+        let properties = log.layout().unwrap().properties();
         assert!(properties.values > 0, "no file is empty");
         let values_end = 512 + properties.stored_bytes;
         let last = handles.iter().filter(|(_, handle)| handle.file == log.id()).map(|(_, handle)| *handle);
@@ -131,7 +131,7 @@ fn a_file_that_has_its_length_takes_no_further_value() {
         assert!(last.offset < 1000);
     }
     let before_last = &logs[..logs.len() - 1];
-    assert!(before_last.iter().all(|log| 512 + log.facts().summary.properties.stored_bytes >= 1000));
+    assert!(before_last.iter().all(|log| 512 + log.descriptor().total.stored_bytes >= 1000));
     for (at, (log, handle)) in (0..).zip(&handles) {
         assert_eq!(logs[*log].get(handle, &key(at), CacheUse::Fill).unwrap(), value(at)[..]);
     }
@@ -164,7 +164,7 @@ fn what_is_not_kept_is_removed() {
 fn wreck(place: &Place, log: &ValueLog) {
     let path = place.env.path(log.id());
     let file = place.fs.open(&path, &OpenOptions::WRITE).unwrap();
-    let len = usize::try_from(log.facts().summary.properties.stored_bytes).unwrap();
+    let len = usize::try_from(log.descriptor().total.stored_bytes).unwrap();
     file.write_at(512, &vec![0xA5; len]).unwrap();
 }
 
@@ -269,7 +269,7 @@ fn every_byte_written_is_asked_for() {
     };
     let plenty = Arc::new(Quota(AtomicU64::new(1 << 30)));
     let staged = write(&plenty).unwrap();
-    let lens: u64 = staged.iter().map(|log| log.facts().summary.file_len - (64 << 10)).sum();
+    let lens: u64 = staged.iter().map(|log| log.descriptor().file_len - (64 << 10)).sum();
     assert_eq!((1 << 30) - plenty.0.load(Relaxed), lens, "all but the holes");
     drop(staged);
     let error = write(&Arc::new(Quota(AtomicU64::new(lens / 2)))).unwrap_err();
@@ -292,7 +292,7 @@ fn values_are_copied_from_log_to_log() {
     assert!(writer.written_len() > 30 * 100);
     let staged = writer.finish().unwrap();
     for (at, handle) in odd.into_iter().zip(copied) {
-        let log = staged.iter().find(|log| log.facts().id == handle.file).unwrap().open(&place.env);
+        let log = staged.iter().find(|log| log.descriptor().id == handle.file).unwrap().open(&place.env);
         assert_eq!(log.get(&handle, &key(at), CacheUse::Look).unwrap(), value(at)[..]);
     }
 }

@@ -10,6 +10,7 @@ mod pool;
 
 use std::sync::Arc;
 
+use lsm_table::CacheUse;
 use lsm_types::{Cut, Kind, RangeTombstone, Result, SeqNo, Slice};
 
 use pass::Pass;
@@ -156,6 +157,8 @@ pub struct Changes {
     deletes_done: usize,
     pool: Pool,
     pool_done: usize,
+    /// The separated value of the change that was lent last.
+    fetched: Slice,
     /// Everything below is in the pool, or was yielded.
     filled: SeqNo,
     position: SeqNo,
@@ -182,6 +185,7 @@ impl Changes {
             deletes_done: 0,
             pool: Pool::new(options.memory_bytes),
             pool_done: 0,
+            fetched: Slice::empty(),
             filled: since,
             position: since,
             finished: false,
@@ -233,7 +237,7 @@ impl Changes {
                 self.pool_done += 1;
                 let is_last = self.pool.seqno(at + 1) != Some(point) && self.deletes_done_above(point);
                 self.position = if is_last { point.next() } else { point };
-                self.finished = self.pool.get(at).is_none_or(|entry| entry.kind == Kind::Indirection);
+                self.finished = self.pool.get(at).is_none();
                 return self.lend(at);
             }
             self.position = self.filled;
@@ -251,11 +255,19 @@ impl Changes {
         self.deletes.get(self.deletes_done).is_none_or(|delete| delete.seqno > seqno)
     }
 
-    fn lend(&self, at: usize) -> Result<Option<Change<&[u8]>>> {
+    fn lend(&mut self, at: usize) -> Result<Option<Change<&[u8]>>> {
+        if let Some(entry) = self.pool.get(at)
+            && entry.kind == Kind::Indirection
+        {
+            let fetched = self.pinned.vlogs.value(entry.key, entry.value, CacheUse::Fill);
+            self.finished |= fetched.is_err();
+            self.fetched = fetched?;
+        }
         let Some(entry) = self.pool.get(at) else { return Ok(None) };
         let (key, value) = (entry.key, entry.value);
         let what = match entry.kind {
             Kind::Put => Changed::Put { key, value },
+            Kind::Indirection => Changed::Put { key, value: &self.fetched },
             Kind::MergeOperand => Changed::Merge { key, operand: value },
             Kind::Tombstone => Changed::Remove { key },
             Kind::WeakTombstone => Changed::RemoveWeak { key },

@@ -173,6 +173,7 @@ impl StoreInner {
                 info.files.push(file_of(tree, table, method));
             }
         }
+        self.bring_values(&fs, staging.path(), &cut.catalog, &mut info, options)?;
         drop(held);
         fs.sync_dir(&folder, sync.directory)?;
         self.write_manifest(&fs, staging.path(), &cut, &info)?;
@@ -259,8 +260,41 @@ impl StoreInner {
         } else {
             means.transfer(&name.path(self.routes().root(self.root(), table.route)), &to, cancel)?
         };
-        check_len(means.target, &to, table)?;
+        check_len(means.target, &to, (table.id, table.file_len))?;
         Ok((method, fallbacks))
+    }
+
+    /// Brings the value logs into the checkpoint at `root`. They are copied, never linked: that a file has a second
+    /// name is not noted of them.
+    fn bring_values(
+        &self,
+        fs: &Arc<dyn Fs>,
+        root: &Path,
+        catalog: &Catalog,
+        info: &mut CheckpointInfo,
+        options: &CheckpointOptions,
+    ) -> Result<()> {
+        if catalog.trees().all(|(_, version)| !version.separates) {
+            return Ok(());
+        }
+        let (sync, folder) = (self.sync_policy(), Folder::Blobs.path(root));
+        fs.create_dir(&folder)?;
+        let means = Means::between(self.fs().as_ref(), fs.as_ref(), root, (options.reflink, false), sync.table)?;
+        for (tree, version) in catalog.trees() {
+            for log in version.vlogs.iter().map(|log| &log.vlog) {
+                if options.cancel.is_cancelled() {
+                    return Err(EngineError::Cancelled.into());
+                }
+                let (name, table) = (FileName::ValueLog(log.id), TableId::new(log.id.get()));
+                let to = name.path(root);
+                let (method, fallbacks) = means.transfer(&name.path(self.root()), &to, &options.cancel)?;
+                check_len(means.target, &to, (table, log.file_len))?;
+                let (uuid, len, digest) = (log.uuid, log.file_len, log.digest);
+                info.files.push(CheckpointFile { table, tree, uuid, len, digest, method });
+                info.fallbacks += fallbacks;
+            }
+        }
+        Ok(fs.sync_dir(&folder, sync.directory)?)
     }
 
     /// The files of the earlier checkpoint.

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use lsm_compaction_executor::Cancel;
 use lsm_fs::{Capability, Fs, OpenOptions, SyncLevel};
-use lsm_manifest::TableDescriptor;
-use lsm_types::{IoError, IoKind, ReadAt, Result};
+use lsm_types::{IoError, IoKind, ReadAt, Result, TableId};
 
 use crate::EngineError;
 
@@ -100,12 +99,12 @@ impl<'a> Means<'a> {
 }
 
 /// Holds a file that came into a checkpoint against what the manifest says about it.
-pub(crate) fn check_len(fs: &dyn Fs, path: &Path, table: &TableDescriptor) -> Result<()> {
+pub(crate) fn check_len(fs: &dyn Fs, path: &Path, (table, expected): (TableId, u64)) -> Result<()> {
     let found = fs.metadata(path)?.len;
-    if found == table.file_len {
+    if found == expected {
         return Ok(());
     }
-    Err(EngineError::FileLengthMismatch { table: table.id, expected: table.file_len, found }.into())
+    Err(EngineError::FileLengthMismatch { table, expected, found }.into())
 }
 
 /// Whether an error says that this way is closed, rather than that something is wrong.

@@ -166,7 +166,7 @@ impl Pass<'_, '_> {
             }
             let key = self.keys.get(way.key).copied().unwrap_or_default();
             if way.read.can_stop(rest_max) {
-                way.finish(key, self.point.operator);
+                way.finish(key, self.point);
                 continue;
             }
             let may_matter = run.has_entries && !way.read.can_stop(run.max_seqno);
@@ -204,7 +204,7 @@ impl Pass<'_, '_> {
         let Some(way) = self.ways.get_mut(at) else { return };
         if way.stand.run() >= Some(self.point.view.runs.len()) {
             let key = self.keys.get(way.key).copied().unwrap_or_default();
-            way.finish(key, self.point.operator);
+            way.finish(key, self.point);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use lsm_iter::{Candidate, ChainResolver, PointResolver, Resolved};
 use lsm_table::{Answer, LookUp, Progress};
-use lsm_types::{Error, KeyHash, MergeOperator, Result, SeqNo, Slice};
+use lsm_types::{Error, KeyHash, Result, SeqNo, Slice};
 
 use crate::{EngineError, reader::ReadPoint};
 
@@ -83,9 +83,9 @@ impl Way {
         self.stand = Stand::End;
     }
 
-    pub(super) fn finish(&mut self, key: &[u8], operator: Option<&dyn MergeOperator>) {
+    pub(super) fn finish(&mut self, key: &[u8], point: &ReadPoint<'_>) {
         let read = std::mem::replace(&mut self.read, Read::Done(Ok(None)));
-        self.read = Read::Done(read.finish(key, operator));
+        self.read = Read::Done(read.finish(key, point));
         self.stand = Stand::End;
     }
 }
@@ -128,13 +128,16 @@ impl Read {
         }
     }
 
-    fn finish(self, key: &[u8], operator: Option<&dyn MergeOperator>) -> Result<Option<Slice>> {
-        match (self, operator) {
-            (Self::Newest(read), _) => Ok(read.finish().map(|found| found.value)),
-            (Self::Chain(read), Some(operator)) => Ok(read.finish(key, operator)?.map(|found| match found {
-                Resolved::Plain(found) => found.value,
-                Resolved::Folded { value, .. } => value,
-            })),
+    fn finish(self, key: &[u8], point: &ReadPoint<'_>) -> Result<Option<Slice>> {
+        let logs = &point.view.vlogs;
+        let value = |found: Candidate<Slice>| logs.resolve(key, found.kind, found.value);
+        match (self, point.operator) {
+            (Self::Newest(read), _) => read.finish().map(value).transpose(),
+            (Self::Chain(read), Some(operator)) => match read.finish(key, operator, Some(logs))? {
+                Some(Resolved::Plain(found)) => value(found).map(Some),
+                Some(Resolved::Folded { value, .. }) => Ok(Some(value)),
+                None => Ok(None),
+            },
             (Self::Chain(_), None) => {
                 Err(EngineError::Bug { invariant: "chains are gathered for an operator" }.into())
             }

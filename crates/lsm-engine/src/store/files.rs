@@ -1,25 +1,31 @@
 //! The table files of a database, held against the manifest: what is missing, and what nobody names. Changes nothing.
 
-use std::{collections::HashSet, ffi::OsString, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ffi::OsString,
+    path::Path,
+};
 
 use lsm_fs::{EntryKind, Fs};
 use lsm_journal::{FileName, Folder, FoundFile, HighWater};
 use lsm_manifest::{Catalog, TableDescriptor};
 use lsm_table::{FileHead, read_head};
-use lsm_types::{EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId};
+use lsm_types::{EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId, VlogId};
 
 use super::Place;
 use crate::EngineError;
 
-/// A table that the manifest names and whose file is not there, or not as it was.
+/// A table or value log that the manifest names and whose file is not there, or not as it was.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostFile {
+    /// Whether it held a table or values.
+    pub kind: FileKind,
     /// Its number.
     pub table: TableId,
     /// The tree it belongs to.
     pub tree: TreeId,
-    /// Its level.
+    /// Its level; 0 for a value log.
     pub level: Level,
     /// Where its file belongs.
     pub route: RouteId,
@@ -47,6 +53,8 @@ pub(super) struct Survey {
 /// A file of ours that no version names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stray {
+    /// Table or value log; these share their numbers.
+    pub(super) kind: FileKind,
     pub(super) id: TableId,
     /// Where it lies.
     pub(super) route: RouteId,
@@ -66,6 +74,7 @@ impl Survey {
         for (route, root) in place.routes.roots(place.root) {
             survey.look_into(place.fs, (route, root), catalog, database, &mut found)?;
         }
+        survey.look_for_values(place, catalog, database)?;
         if found.len() < catalog.table_count() {
             let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
             let gone = tables.filter(|(_, table)| !found.contains(&table.id));
@@ -115,12 +124,55 @@ impl Survey {
             }
             match read_head(fs, &path)? {
                 FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
-                    self.strays.push(Stray { id, route, len, created_edit: Some(created_edit) });
+                    self.strays.push(Stray { kind: FileKind::Table, id, route, len, created_edit: Some(created_edit) });
                 }
-                FileHead::Unwritten => self.strays.push(Stray { id, route, len, created_edit: None }),
+                FileHead::Unwritten => self.strays.push(Stray { kind: FileKind::Table, id, route, len, created_edit: None }),
                 _ => self.foreign.push(entry.name),
             }
         }
+        Ok(())
+    }
+
+    /// The same for value logs, which all lie in the directory of the database.
+    fn look_for_values(&mut self, place: Place<'_>, catalog: &Catalog, database: FileUuid) -> Result<()> {
+        let (fs, folder) = (place.fs, Folder::Blobs.path(place.root));
+        let mut wanted: BTreeMap<VlogId, (TreeId, u64)> = BTreeMap::new();
+        for (tree, version) in catalog.trees() {
+            wanted.extend(version.vlogs.iter().map(|log| (log.vlog.id, (tree, log.vlog.file_len))));
+        }
+        let entries = match fs.read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind == IoKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let id = match FileName::parse(Folder::Blobs, &entry.name) {
+                Some(FileName::ValueLog(id)) if entry.kind == EntryKind::File => id,
+                _ => {
+                    self.foreign.push(entry.name);
+                    continue;
+                }
+            };
+            let path = folder.join(&entry.name);
+            let len = fs.metadata(&path)?.len;
+            if let Some((tree, expected)) = wanted.remove(&id) {
+                self.live_bytes += len;
+                if expected != len {
+                    self.lost.push(lost_values(tree, id, expected, Some(len)));
+                }
+                continue;
+            }
+            let (kind, id, route) = (FileKind::ValueLog, TableId::new(id.get()), RouteId::PRIMARY);
+            match read_head(fs, &path)? {
+                FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
+                    self.strays.push(Stray { kind, id, route, len, created_edit: Some(created_edit) });
+                }
+                FileHead::Unwritten => self.strays.push(Stray { kind, id, route, len, created_edit: None }),
+                _ => self.foreign.push(entry.name),
+            }
+        }
+        let gone = wanted.into_iter().map(|(id, (tree, expected))| lost_values(tree, id, expected, None));
+        self.lost.extend(gone);
         Ok(())
     }
 
@@ -151,13 +203,26 @@ impl Survey {
 }
 
 impl Stray {
-    fn found(&self) -> FoundFile {
-        FoundFile { kind: FileKind::Table, id: self.id.get(), created_edit: self.created_edit }
+    /// Its name.
+    pub(super) fn name(&self) -> FileName {
+        match self.kind {
+            FileKind::ValueLog => FileName::ValueLog(VlogId::new(self.id.get())),
+            _ => FileName::Table(self.id),
+        }
     }
+
+    fn found(&self) -> FoundFile {
+        FoundFile { kind: self.kind, id: self.id.get(), created_edit: self.created_edit }
+    }
+}
+
+fn lost_values(tree: TreeId, id: VlogId, expected: u64, found: Option<u64>) -> LostFile {
+    let (kind, table, level) = (FileKind::ValueLog, TableId::new(id.get()), Level::new(0));
+    LostFile { kind, table, tree, level, route: RouteId::PRIMARY, keys: None, expected, found }
 }
 
 fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
     let (tree, level, _) = catalog.place(table.id)?;
     let (route, expected, keys) = (table.route, table.file_len, table.entries.clone());
-    Some(LostFile { table: table.id, tree, level, route, keys, expected, found })
+    Some(LostFile { kind: FileKind::Table, table: table.id, tree, level, route, keys, expected, found })
 }

@@ -21,7 +21,10 @@ use std::{
 use lsm_compaction_executor::InstallError;
 use lsm_fs::Fs;
 use lsm_journal::{AppendError, FileName, Journal, RotateError};
-use lsm_manifest::{Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit};
+use lsm_manifest::{
+    Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit, VlogDescriptor,
+};
+use lsm_table::Table;
 use lsm_types::{EditIndex, Error, IoKind, KeyOrder, Result, RunId, TableId, TreeId};
 use parking_lot::Mutex;
 
@@ -33,14 +36,20 @@ pub(crate) struct Proposal {
     pub(crate) build: Build,
     /// Makes the durable outcome visible.
     pub(crate) publish: Publish,
-    /// Tables that the edit brings. Should its outcome stay unknown, their files stay until the truth is stated.
-    pub(crate) outputs: Vec<TableId>,
+    /// Files that the edit brings. Should its outcome stay unknown, they stay until the truth is stated.
+    pub(crate) outputs: Vec<FileName>,
+}
+
+/// The files of tables and value logs that an edit brings.
+pub(crate) fn output_names(tables: &[Table], vlogs: &[Arc<VlogDescriptor>]) -> Vec<FileName> {
+    let tables = tables.iter().map(|table| FileName::Table(table.id()));
+    tables.chain(vlogs.iter().map(|vlog| FileName::ValueLog(vlog.id))).collect()
 }
 
 /// A proposal whose edit is built.
 struct Accepted {
     publish: Publish,
-    outputs: Vec<TableId>,
+    outputs: Vec<FileName>,
 }
 
 type Build = Box<dyn FnOnce(&mut Draft<'_>) -> Result<VersionEdit> + Send>;
@@ -114,8 +123,8 @@ struct State {
     next_run: u64,
     /// Why nothing is appended: what failed when the outcome of an edit became unknown.
     fence: Option<Error>,
-    /// Tables of edits whose outcome was unknown: their files go when the truth without them is durable.
-    doubtful: Vec<TableId>,
+    /// Files of edits whose outcome was unknown: their files go when the truth without them is durable.
+    doubtful: Vec<FileName>,
 }
 
 /// The manifest of an open store.
@@ -325,8 +334,8 @@ impl Installs {
             self.fenced.store(false, Ordering::Release);
         }
         // A file that cannot be removed is tried again the next time.
-        state.doubtful.retain(|table| {
-            let is_left = |root: &PathBuf| match self.fs.remove_file(&FileName::Table(*table).path(root)) {
+        state.doubtful.retain(|file| {
+            let is_left = |root: &PathBuf| match self.fs.remove_file(&file.path(root)) {
                 Ok(()) => false,
                 Err(error) => error.kind != IoKind::NotFound,
             };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsm_journal::{HighWater, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::Catalog;
-use lsm_types::{EditIndex, ErrorClass, FileUuid, Result, TableId};
+use lsm_types::{EditIndex, ErrorClass, FileKind, FileUuid, Result, TableId};
 
 use super::{
     FilesReport, Place, RebuildReport, Routes,
@@ -13,7 +13,7 @@ use super::{
     open::orders,
     rebuild,
 };
-use crate::{RecoveryMode, StoreOptions};
+use crate::{EngineError, RecoveryMode, StoreOptions};
 
 /// File numbers from here on are not believed: nothing counts so far.
 pub(super) const ID_LIMIT: u64 = 1 << 62;
@@ -46,6 +46,9 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     let (mut catalog, manifest) = recovery.into_parts();
     let routes = Routes::look(options, place.root, database, &catalog)?;
     let place = Place { routes: &routes, ..place };
+    if catalog.trees().any(|(_, version)| version.separates) {
+        return Err(EngineError::SeparatedRecovery.into());
+    }
     let mut survey = Survey::take(place, &catalog, database)?;
     let replaced = replace_gone(options, place, &mut catalog, &mut survey)?;
     for lost in &survey.lost {
@@ -72,7 +75,7 @@ fn replace_gone(
         return Ok(Vec::new());
     }
     let mut found = BTreeMap::new();
-    for stray in &survey.strays {
+    for stray in survey.strays.iter().filter(|stray| stray.kind == FileKind::Table) {
         match rebuild::read_stray(options, place, stray) {
             Ok(table) => {
                 found.insert(stray.id, table);
@@ -92,6 +95,7 @@ fn replace_gone(
     // Inputs that are still there are no longer part of anything.
     let left = known.iter().filter(|table| replaced.inputs.contains(&table.id) && !gone.contains(&table.id));
     survey.strays.extend(left.map(|table| Stray {
+        kind: FileKind::Table,
         id: table.id,
         route: table.route,
         len: table.file_len,
@@ -117,7 +121,7 @@ impl Remains {
         let newer = survey.newer(high_water);
         let Survey { lost, mut strays, foreign, .. } = survey;
         strays.extend(lost.iter().filter_map(|lost| {
-            Some(Stray { id: lost.table, route: lost.route, len: lost.found?, created_edit: None })
+            Some(Stray { kind: lost.kind, id: lost.table, route: lost.route, len: lost.found?, created_edit: None })
         }));
         // A number so high was never given out; the file goes out of the way with the others.
         let plausible = strays.iter().map(|stray| stray.id.get()).filter(|id| *id < ID_LIMIT);

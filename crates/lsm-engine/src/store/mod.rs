@@ -35,14 +35,14 @@ use lsm_compaction_executor::{CompactionPool, InstallError, Parallelism, RateLim
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, Version, VersionEdit};
-use lsm_table::{BlockCache, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv};
+use lsm_table::{BlockCache, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv, VlogEnv};
 use lsm_types::{Clock, EditIndex, FileUuid, Result, Spawner, TableId, TreeId};
 use parking_lot::Mutex;
 
 pub use closing::CloseHandle;
 pub use files::LostFile;
 pub use guards::{DeletionHold, WeakStore};
-pub(crate) use install::{Draft, Proposal};
+pub(crate) use install::{Draft, Proposal, output_names};
 pub use keys::KeyUsage;
 pub(crate) use open::journal_options;
 pub use orphans::FilesReport;
@@ -148,7 +148,8 @@ impl Store {
         check_names(&version, options)?;
         self.inner.name_operator(id, &mut version, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
-        let tree = Tree::start(id, self.inner.clone(), owns_store, options, env, &version);
+        let vlogs = self.inner.vlog_env(&env, options)?;
+        let tree = Tree::start(id, self.inner.clone(), owns_store, options, (env, vlogs), &version);
         trees.insert(id, Arc::downgrade(&tree.inner));
         Ok(tree)
     }
@@ -231,6 +232,10 @@ impl Store {
 /// Holds what is stored about a tree against what it is opened with.
 fn check_names(stored: &Version, options: &TreeOptions) -> Result<()> {
     check_identity(&stored.identity, options)?;
+    let (stored_mode, supplied) = (stored.separates, options.separation.is_some());
+    if stored_mode != supplied {
+        return Err(EngineError::TreeTypeMismatch { stored: stored_mode, supplied }.into());
+    }
     let Some(name) = &stored.merge_operator else { return Ok(()) };
     let supplied = options.merge_operator.as_ref().map(|operator| operator.name().to_owned());
     if supplied.as_ref() == Some(name) {
@@ -423,10 +428,11 @@ impl StoreInner {
     fn create_tree(&self, id: TreeId, options: &TreeOptions) -> Result<Version> {
         let identity = new_identity(options);
         let order = lsm_types::KeyOrder::new(options.comparator.clone());
-        let edit = VersionEdit {
-            database: vec![DatabaseEdit::CreateTree { tree: id, identity }],
-            ..VersionEdit::default()
-        };
+        let mut edit = VersionEdit::default();
+        edit.create_tree(id, identity);
+        if options.separation.is_some() {
+            edit.push(id, TreeEdit::Separate);
+        }
         let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
         let publish = Box::new(|_: &Catalog| {});
         self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)?;
@@ -477,6 +483,22 @@ impl StoreInner {
             sync_folder: self.options.sync.directory,
             file_name: |table| FileName::Table(table).to_string(),
         }
+    }
+}
+
+impl StoreInner {
+    /// Where the long values of a tree go, with the folder for them; `None` where they stay in tables.
+    fn vlog_env(&self, tables: &Arc<TableEnv>, options: &TreeOptions) -> Result<Option<Arc<VlogEnv>>> {
+        let Some(policy) = options.separation.clone() else { return Ok(None) };
+        if !self.is_read_only() {
+            folders::ensure_folder(self.place(), Folder::Blobs, self.options.sync.directory)?;
+        }
+        Ok(Some(Arc::new(VlogEnv {
+            tables: tables.clone(),
+            folder: Folder::Blobs.path(&self.root),
+            file_name: |vlog| FileName::ValueLog(vlog).to_string(),
+            policy,
+        })))
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use lsm_compaction_executor::RateLimiter;
 use lsm_journal::{FileName, Folder, Journal, JournalEnv, JournalOptions, Recovery};
-use lsm_manifest::{Catalog, DatabaseEdit, TreeIdentity, VersionEdit};
+use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit};
 use lsm_table::{BlockCache, DecoderPool, DescriptorCache};
 use lsm_types::{EditIndex, ErrorKind, FileUuid, KeyOrder, Result, TableId, TreeId};
 use parking_lot::Mutex;
@@ -238,7 +238,10 @@ fn create(
         first.database.push(DatabaseEdit::WithoutSync);
     }
     if let Some(tree) = tree {
-        first.database.push(DatabaseEdit::CreateTree { tree: TreeId::new(0), identity: new_identity(tree) });
+        first.create_tree(TreeId::new(0), new_identity(tree));
+        if tree.separation.is_some() {
+            first.push(TreeId::new(0), TreeEdit::Separate);
+        }
     }
     let mut catalog = Catalog::default();
     catalog.apply_in_place(&first)?;

@@ -58,16 +58,17 @@ pub(super) fn sweep(survey: Survey, place: Place<'_>, policy: OrphanPolicy, sync
         return report;
     }
     let mut changed = BTreeSet::new();
-    for Stray { id, route, .. } in survey.strays {
-        let path = place.table(FileName::Table(id), route);
+    for stray in survey.strays {
+        let Stray { id, route, .. } = stray;
+        let path = place.table(stray.name(), route);
         let is_gone = policy == OrphanPolicy::Delete && place.fs.remove_file(&path).is_ok();
         if is_gone {
-            changed.insert(route);
+            changed.insert((route, stray.name().folder()));
         }
         if is_gone { &mut report.deleted } else { &mut report.kept }.push(id);
     }
-    for route in changed {
-        let _ = place.fs.sync_dir(&Folder::Tables.path(place.at(route).root), sync);
+    for (route, folder) in changed {
+        let _ = place.fs.sync_dir(&folder.path(place.at(route).root), sync);
     }
     report
 }
@@ -78,16 +79,17 @@ type Left = Vec<(TableId, lsm_types::Error)>;
 fn set_aside(place: Place<'_>, strays: &[Stray], sync: SyncLevel) -> (Vec<TableId>, Left) {
     let (mut aside, mut left) = (Vec::new(), Vec::new());
     for stray in strays {
-        match move_one(place.at(stray.route), stray.id, sync) {
+        match move_one(place.at(stray.route), stray.name(), sync) {
             Ok(()) => aside.push(stray.id),
             Err(error) => left.push((stray.id, error)),
         }
     }
-    for route in strays.iter().map(|stray| stray.route).collect::<BTreeSet<_>>() {
+    let folders = strays.iter().map(|stray| (stray.route, stray.name().folder()));
+    for (route, folder) in folders.collect::<BTreeSet<_>>() {
         let root = place.at(route).root;
         // The new name before the loss of the old one.
         let _ = place.fs.sync_dir(&Folder::Quarantine.path(root), sync);
-        let _ = place.fs.sync_dir(&Folder::Tables.path(root), sync);
+        let _ = place.fs.sync_dir(&folder.path(root), sync);
     }
     (aside, left)
 }
@@ -101,10 +103,10 @@ pub(super) fn set_aside_all(place: Place<'_>, strays: &[Stray], sync: SyncLevel)
     left.pop().map_or(Ok(()), |(_, error)| Err(error))
 }
 
-fn move_one(place: Place<'_>, id: TableId, sync: SyncLevel) -> Result<()> {
+fn move_one(place: Place<'_>, file: FileName, sync: SyncLevel) -> Result<()> {
     ensure_folder(place, Folder::Quarantine, sync)?;
-    let from = FileName::Table(id).path(place.root);
-    let aside = Folder::Quarantine.path(place.root).join(FileName::Table(id).to_string());
+    let from = file.path(place.root);
+    let aside = Folder::Quarantine.path(place.root).join(file.to_string());
     let to = free_name(place.fs, &aside)?;
     match place.fs.rename(&from, &to) {
         Err(error) if error.kind != IoKind::NotFound => Err(error.into()),

@@ -17,7 +17,7 @@ use lsm_journal::{FileName, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit};
 use lsm_table::{FoundTable, read_table};
 use lsm_types::{
-    Bytewise, EditIndex, ErrorKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId, TreeId,
+    Bytewise, EditIndex, ErrorKind, FileKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId, TreeId,
 };
 
 use super::{
@@ -86,6 +86,11 @@ pub(super) fn look(
     // Every file is a stray: no version is believed.
     let survey = Survey::take(place, &Catalog::default(), database)?;
     let mut tables = BTreeMap::new();
+    if survey.strays.iter().any(|stray| stray.kind == FileKind::ValueLog)
+        || catalog.trees().any(|(_, version)| version.separates)
+    {
+        return Err(EngineError::SeparatedRecovery.into());
+    }
     for stray in &survey.strays {
         match read_stray(options, place, stray) {
             Ok(table) => {

@@ -224,6 +224,7 @@ impl TreeInner {
         let request = InstallRequest {
             remove: tables,
             add: Vec::new(),
+            vlogs: Vec::new(),
             relocate: Vec::new(),
             dest: Level::new(0),
             placement: Placement::OfInputs,

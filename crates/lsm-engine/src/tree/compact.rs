@@ -24,7 +24,8 @@ use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
     CompactOptions, EngineError,
     options::DEFAULT_SEGMENT_MIN_BYTES,
-    store::{Draft, Proposal, place_tables, relocate_tables, run_age},
+    separated::PastCache,
+    store::{Draft, Proposal, output_names, place_tables, relocate_tables, run_age},
     super_version::SuperVersion,
 };
 
@@ -244,6 +245,8 @@ impl TreeInner {
             }),
             tombstones: self.tombstones_outside(view, &plan.inputs)?,
             env: self.env.clone(),
+            vlogs: self.vlogs.clone(),
+            values: self.vlogs.is_some().then(|| Arc::new(PastCache(view.vlogs.clone())) as _),
             parallelism: self.store.parallelism(
                 options.segment_min_bytes.unwrap_or(DEFAULT_SEGMENT_MIN_BYTES),
                 plan.inputs.file_bytes(),
@@ -322,6 +325,7 @@ impl TreeInner {
         let request = InstallRequest {
             remove: Vec::new(),
             add: Vec::new(),
+            vlogs: Vec::new(),
             relocate: inputs
                 .parts()
                 .iter()
@@ -362,6 +366,7 @@ impl TreeInner {
         let tree = self.id;
         let removed = request.remove.clone();
         let (order, me) = (self.order.clone(), self.clone());
+        let outputs = output_names(&added, &request.vlogs);
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let version = draft.version(tree).ok_or(EngineError::Closed)?;
             let age = age_of_inputs(&request, &version.levels);
@@ -389,11 +394,12 @@ impl TreeInner {
             for part in request.relocate.iter().rev() {
                 relocate_tables(draft, &mut edit, tree, request.dest, part, &order)?;
             }
+            let vlogs = request.vlogs.iter().cloned();
+            edit.trees.extend(vlogs.map(|vlog| (tree, TreeEdit::AddVlog { vlog })));
             place_tables(draft, &mut edit, tree, request.dest, age, &request.add, &order)?;
             Ok(edit)
         });
         let me = self.clone();
-        let outputs = added.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             me.publish(version, Published { added, removed, ..Published::default() });

@@ -15,7 +15,7 @@ use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo, TombstoneIndex};
 use super::{Tree, TreeInner, publish::Published};
 use crate::{
     EngineError, FlushOptions, Token,
-    store::{Draft, Proposal, place_tables},
+    store::{Draft, Proposal, output_names, place_tables},
     super_version::SuperVersion,
 };
 
@@ -108,19 +108,23 @@ impl TreeInner {
         let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
         let flushed = view.sealed.iter().map(|sealed| sealed.entries.len() as u64).sum();
         self.set_filter_scene(view, None, output.dest, flushed);
-        let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count());
+        let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count())
+            .separating(self.vlogs.as_ref());
         let mut cutter = Cutter::new(&output, &self.order);
         let control = StreamControl { cancel: &cancel, failpoints: &NoFailpoints };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
         let mut area = StagingArea::new();
-        area.add(writer.finish()?);
-        area.seal(&self.env, &NoFailpoints)?;
+        let (tables, vlogs) = writer.finish()?;
+        area.add(tables);
+        area.add_vlogs(vlogs);
+        area.seal(&self.env, self.vlogs.as_deref(), &NoFailpoints)?;
         cancel.check()?;
         let floor = survivors.floor().max(deletes.floor());
         let altered = survivors.altered().max(deletes.altered());
         let folds_failed = survivors.folds_failed();
         let (_, _, dropped, _) = survivors.into_parts();
-        let bytes: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
+        let tables: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
+        let bytes = tables + area.vlogs().iter().map(|vlog| vlog.descriptor().file_len).sum::<u64>();
         let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
         self.counters.flushed(raw, bytes);
         let report = FlushReport {
@@ -139,6 +143,8 @@ impl TreeInner {
         let Some(newest) = view.sealed.first().cloned() else { return Ok(()) };
         let tables: Vec<Table> = staged.area.tables().iter().map(|table| table.open(&self.env)).collect();
         let descriptors: Vec<_> = tables.iter().map(|table| table.descriptor().clone()).collect();
+        let vlogs: Vec<_> = staged.area.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect();
+        let outputs = output_names(&tables, &vlogs);
         let max_seqno = view.sealed.iter().map(|sealed| sealed.max_seqno).max().unwrap_or_default();
         let tree = self.id;
         let positions: Vec<_> =
@@ -161,11 +167,11 @@ impl TreeInner {
             let durable = me.durable_after(Some(through), end);
             let watermark = me.next_watermark(known, durable, &reached);
             edit.push(tree, TreeEdit::Watermark(watermark));
+            edit.trees.extend(vlogs.into_iter().map(|vlog| (tree, TreeEdit::AddVlog { vlog })));
             place_tables(draft, &mut edit, tree, Level::new(0), None, &descriptors, &me.order)?;
             Ok(edit)
         });
         let me = self.clone();
-        let outputs = tables.iter().map(Table::id).collect();
         let publish = Box::new(move |catalog: &lsm_manifest::Catalog| {
             let Some(version) = catalog.tree(tree) else { return };
             let change = Published { added: tables, flushed_through: Some(through), ..Published::default() };

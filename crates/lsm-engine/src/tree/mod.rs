@@ -24,7 +24,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_manifest::Version;
-use lsm_table::TableEnv;
+use lsm_table::{TableEnv, VlogEnv};
 use lsm_types::{
     CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TableId, TombstoneIndex,
     TreeId,
@@ -78,6 +78,8 @@ pub(crate) struct TreeInner {
     /// Weak deletes are written as ordinary ones.
     strict_weak_deletes: bool,
     pub(crate) env: Arc<TableEnv>,
+    /// Where long values go; `None` for a tree that keeps them in tables.
+    pub(crate) vlogs: Option<Arc<VlogEnv>>,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
     pub(crate) current: ArcSwap<SuperVersion>,
@@ -143,13 +145,13 @@ impl Tree {
         store: Arc<StoreInner>,
         owns_store: bool,
         options: &TreeOptions,
-        env: Arc<TableEnv>,
+        (env, vlogs): (Arc<TableEnv>, Option<Arc<VlogEnv>>),
         version: &Version,
     ) -> Self {
         let order = KeyOrder::new(options.comparator.clone());
         let contain = |operator: &Arc<_>| Arc::new(Contained(Arc::clone(operator))) as Arc<dyn MergeOperator>;
         let operator = options.merge_operator.as_ref().map(contain);
-        let (publisher, current) = Publisher::start(version, &env, &order);
+        let (publisher, current) = Publisher::start(version, &env, vlogs.as_ref(), &order);
         let end = version.max_seqno.map_or(SeqNo::ZERO, SeqNo::next);
         let tickets = Arc::new(Tickets::after_recovery(version.watermark.seqno, end));
         // A number below the watermark would not be replayed: none is given out again.
@@ -168,6 +170,7 @@ impl Tree {
                 compaction_filter: options.compaction_filter.clone(),
                 strict_weak_deletes: options.weak_deletes == WeakDeletes::Strict,
                 env,
+                vlogs,
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),
@@ -360,6 +363,7 @@ impl Tree {
             order: &self.inner.order,
             newest: Some(&*self.inner),
             operator: self.inner.operator.as_deref(),
+            fetches: true,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Making the next super version: after a seal, and after an install.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
 };
 
-use lsm_manifest::{TableDescriptor, Version};
+use lsm_manifest::{LiveVlog, TableDescriptor, Version};
 use lsm_memtable::MemtableConfig;
-use lsm_table::{Table, TableEnv};
+use lsm_table::{Table, TableEnv, ValueLog, VlogEnv};
 use lsm_types::{KeyOrder, SeqNo, TableId};
 
 use super::{Sealed, TreeInner};
@@ -15,6 +15,7 @@ use crate::{
     Token,
     deletes::MemDeletes,
     memtables::{ActiveMemtable, Memtable, Position, SealedMemtable},
+    separated::ValueLogs,
     super_version::SuperVersion,
 };
 
@@ -22,17 +23,26 @@ use crate::{
 pub(super) struct Publisher {
     /// Handles of the tables of the newest version, and of those that came in the same edit with it.
     tables: HashMap<TableId, Table>,
+    /// The value logs of the newest version.
+    vlogs: ValueLogs,
     next_memtable: u64,
     /// The log position that was replayed last; the next seal has it unless it is given a later one.
     replayed: Option<Token>,
 }
 
 impl Publisher {
-    pub(super) fn start(version: &Version, env: &Arc<TableEnv>, order: &KeyOrder) -> (Self, SuperVersion) {
-        let mut publisher = Self { tables: HashMap::new(), next_memtable: 0, replayed: None };
+    pub(super) fn start(
+        version: &Version,
+        env: &Arc<TableEnv>,
+        vlog_env: Option<&Arc<VlogEnv>>,
+        order: &KeyOrder,
+    ) -> (Self, SuperVersion) {
+        let (tables, vlogs) = (HashMap::new(), ValueLogs::default());
+        let mut publisher = Self { tables, vlogs, next_memtable: 0, replayed: None };
+        publisher.take_vlogs(vlog_env, version);
         let active = publisher.new_memtable(order, SeqNo::ZERO);
         let version = Arc::new(version.clone());
-        let current = SuperVersion::new(active, Arc::new([]), version, None, order, |descriptor| {
+        let current = SuperVersion::new(active, Arc::new([]), (version, publisher.vlogs.clone()), None, order, |descriptor| {
             publisher.table(env, descriptor)
         });
         (publisher, current)
@@ -45,6 +55,23 @@ impl Publisher {
     fn table(&mut self, env: &Arc<TableEnv>, descriptor: &Arc<TableDescriptor>) -> Table {
         let new = || Table::new(env, descriptor.clone());
         self.tables.entry(descriptor.id).or_insert_with(new).clone()
+    }
+
+    /// Goes over to the value logs of `version`; those that it has no more.
+    fn take_vlogs(&mut self, env: Option<&Arc<VlogEnv>>, version: &Version) -> Vec<ValueLog> {
+        let is_known = |log: &ValueLog| version.vlogs.get(log.id()).is_some();
+        let left: Vec<_> = self.vlogs.iter().filter(|log| !is_known(log)).cloned().collect();
+        let has_new = version.vlogs.iter().any(|log| self.vlogs.get(log.vlog.id).is_none());
+        if let Some(env) = env
+            && (has_new || !left.is_empty())
+        {
+            let open = |log: &LiveVlog| {
+                let known = self.vlogs.get(log.vlog.id).cloned();
+                (log.vlog.id, known.unwrap_or_else(|| ValueLog::new(env, log.vlog.clone())))
+            };
+            self.vlogs = ValueLogs::new(version.vlogs.iter().map(open).collect::<BTreeMap<_, _>>());
+        }
+        left
     }
 
     fn new_memtable(&mut self, order: &KeyOrder, write_floor: SeqNo) -> Arc<ActiveMemtable> {
@@ -122,6 +149,8 @@ impl TreeInner {
         for table in change.added {
             publisher.tables.entry(table.id()).or_insert(table);
         }
+        let vlogs_left = publisher.take_vlogs(self.vlogs.as_ref(), version);
+        let vlogs = publisher.vlogs.clone();
         let current = self.current.load_full();
         let sealed = current
             .sealed
@@ -132,7 +161,7 @@ impl TreeInner {
         let mut next = SuperVersion::new(
             current.active.clone(),
             sealed,
-            Arc::new(version.clone()),
+            (Arc::new(version.clone()), vlogs),
             Some(&current),
             &self.order,
             |descriptor| publisher.table(&self.env, descriptor),
@@ -148,9 +177,13 @@ impl TreeInner {
         for table in &removed {
             table.mark_obsolete();
         }
-        // Dropped here, outside the lock: the last handle of a table removes its file.
+        for log in &vlogs_left {
+            log.mark_obsolete();
+        }
+        // Dropped here, outside the lock: the last handle of a file removes it.
         drop(current);
         drop(removed);
+        drop(vlogs_left);
     }
 
     /// Shows a version that somebody else has installed. Tables that it does not name are let go of, not removed.
@@ -164,7 +197,8 @@ impl TreeInner {
         }
         let current = self.current.load_full();
         let (active, sealed) = (current.active.clone(), current.sealed.clone());
-        let version = Arc::new(version.clone());
+        publisher.take_vlogs(self.vlogs.as_ref(), version);
+        let version = (Arc::new(version.clone()), publisher.vlogs.clone());
         let next = SuperVersion::new(active, sealed, version, None, &self.order, |descriptor| {
             publisher.table(&self.env, descriptor)
         });

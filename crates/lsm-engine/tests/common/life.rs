@@ -9,7 +9,7 @@ use lsm_compaction_planner::{
 };
 use lsm_engine::{
     BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter,
-    Outcome, Reader, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, WeakDeletes,
+    Outcome, Reader, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, VlogPolicy, WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -83,6 +83,9 @@ impl Place {
         if axes.variant.is_multiple_of(6) {
             options = options.store(|store| store.encryption(encryption()));
         }
+        if axes.variant % 4 < 2 {
+            options = options.separation(self.separation());
+        }
         if let Some(operator) = axes.operator() {
             options = options.merge_operator(operator);
         }
@@ -115,6 +118,18 @@ impl Place {
         let bits = [None, Some(1.0), Some(4.5), Some(16.0)][dice.index(4)];
         let filter = bits.map_or(LevelFilter::Off, |bits| LevelFilter::bits(bits).unwrap());
         if dice.one_in(3) { tables } else { tables.filter(filter) }
+    }
+
+    /// Which values are separated, by level, and how long their files are.
+    fn separation(&self) -> VlogPolicy {
+        let mut dice = self.chance();
+        let thresholds = [vec![1], vec![1], vec![64], vec![1024], vec![64, 1], vec![1, 1024, 1]];
+        VlogPolicy {
+            thresholds: thresholds[dice.index(thresholds.len())].clone(),
+            target_bytes: [1, 600, 4_000, 1 << 20][dice.index(4)],
+            directory_every: 1 + u32::from(dice.roll().to_le_bytes()[0] % 4),
+            ..VlogPolicy::default()
+        }
     }
 
     fn extractor(&self) -> Option<Arc<dyn PrefixExtractor>> {

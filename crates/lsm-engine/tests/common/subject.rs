@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
     BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader, Tree,
-    TreeBatch, TreeOptions,
+    TreeBatch, TreeOptions, VlogPolicy,
 };
 use lsm_fs::Fs;
 use lsm_testkit::{
@@ -43,6 +43,8 @@ pub(crate) struct TreeSubject {
     encryption: Option<Encryption>,
     /// The first level whose tables lie elsewhere.
     cold_from: Option<u8>,
+    /// Values of at least so many bytes are separated.
+    separate_from: Option<u32>,
 }
 
 /// One operation.
@@ -101,6 +103,7 @@ impl TreeSubject {
             // Over all images of all power cuts of a workload, no nonce is spent twice.
             encryption: (dice.index(3) == 0).then(|| Arc::new(Audit::default()).over(Arc::new(chain()))),
             cold_from: [None, None, None, Some(1)][dice.index(4)],
+            separate_from: [None, None, Some(1), Some(64)][dice.index(4)],
         }
     }
 
@@ -111,7 +114,15 @@ impl TreeSubject {
 
     fn options(&self, fs: &SimFs) -> TreeOptions {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
-        TreeOptions::new(ROOT)
+        let options = match self.separate_from {
+            Some(threshold) => TreeOptions::new(ROOT).separation(VlogPolicy {
+                thresholds: vec![threshold],
+                target_bytes: 300,
+                ..VlogPolicy::default()
+            }),
+            None => TreeOptions::new(ROOT),
+        };
+        options
             .store(|store| match self.cold_from {
                 Some(level) => store.level_route(level..=9, COLD, fs.clone()),
                 None => store,

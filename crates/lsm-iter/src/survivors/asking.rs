@@ -1,10 +1,13 @@
 //! The filter's part in the walk: what its verdicts make of entries, of the end of a chain, and of what a chain became.
 
-use lsm_types::{EntryCursor, EntryRef, Kind, Result, SeqNo, Slice, Verdict, check_entry};
+use lsm_types::{
+    EntryCursor, EntryRef, Kind, Result, SeparatedValues, SeqNo, Slice, Verdict, check_entry,
+};
 
 use super::{Stand, Survivors};
 use crate::{
     IterError,
+    chain::fetch,
     filter::FilterStage,
     judge::Decision,
     retention::{DropSink, KeyContext},
@@ -18,7 +21,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
         let (seqno, kind) = (entry.seqno, entry.kind);
         let verdict = match self.told.take() {
             Some(verdict) => verdict,
-            None => asked(&mut self.filter, entry)?,
+            None => asked(&mut self.filter, self.values.as_deref(), entry)?,
         };
         match verdict {
             Verdict::Keep => {
@@ -43,7 +46,8 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
                 self.made = value;
                 self.cursor.next()?;
                 return Ok(if let Decision::Keep(seqno) = decision {
-                    Stand::Made(seqno, kind)
+                    // A value that takes the place of a separated one lies beside its key, until it is written.
+                    Stand::Made(seqno, if kind == Kind::Indirection { Kind::Put } else { kind })
                 } else {
                     Stand::Between
                 });
@@ -88,7 +92,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
         Some(match &self.told {
             Some(Verdict::Remove) => EntryRef { kind: Kind::Tombstone, value: &[], ..entry },
             Some(Verdict::RemoveWeak) => EntryRef { kind: Kind::WeakTombstone, value: &[], ..entry },
-            Some(Verdict::Replace(value)) => EntryRef { value, ..entry },
+            Some(Verdict::Replace(value)) => EntryRef { kind: Kind::Put, value, ..entry },
             _ => entry,
         })
     }
@@ -99,7 +103,7 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
         if F::IS_ACTIVE && self.judge.is_asked_about_folded(newest) {
             let key = self.judge.key();
             let entry = EntryRef { key, seqno: newest, kind: Kind::Put, value: &value };
-            verdict = asked(&mut self.filter, entry)?;
+            verdict = asked(&mut self.filter, None, entry)?;
             if verdict != Verdict::Keep {
                 self.judge.filter(newest);
             }
@@ -121,8 +125,16 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
     }
 }
 
-/// What the filter says about an entry.
-pub(super) fn asked(filter: &mut impl FilterStage, entry: EntryRef<'_>) -> Result<Verdict> {
+/// What the filter says about an entry, which it sees with its value wherever that lies.
+pub(super) fn asked(
+    filter: &mut impl FilterStage,
+    values: Option<&dyn SeparatedValues>,
+    entry: EntryRef<'_>,
+) -> Result<Verdict> {
+    if entry.kind == Kind::Indirection {
+        let value = fetch(values, entry.key, entry.value)?;
+        return asked(filter, None, EntryRef { kind: Kind::Put, value: &value, ..entry });
+    }
     let verdict = filter.ask(entry).and_then(|verdict| {
         if let Verdict::Replace(value) = &verdict {
             check_entry(entry.key, value.len())?;

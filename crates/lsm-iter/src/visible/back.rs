@@ -98,8 +98,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
         }
         self.chain.clear();
         match kind {
-            Kind::Put if !hidden(seqno, covering) => self.chain.set_base(&self.cursor),
-            Kind::Indirection if !hidden(seqno, covering) => self.chain.set_separated(),
+            Kind::Put | Kind::Indirection if !hidden(seqno, covering) => self.chain.set_base(&self.cursor),
             _ => {}
         }
     }

@@ -68,8 +68,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
             }
             match entry.kind {
                 Kind::MergeOperand => self.chain.push(&self.cursor),
-                Kind::Put => self.chain.set_base(&self.cursor),
-                Kind::Indirection => self.chain.set_separated(),
+                Kind::Put | Kind::Indirection => self.chain.set_base(&self.cursor),
                 _ => {}
             }
             if entry.kind != Kind::MergeOperand {

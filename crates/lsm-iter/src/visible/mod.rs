@@ -12,7 +12,7 @@ mod held;
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, ops::Bound};
 
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
+use lsm_types::{EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, Result, SeparatedValues, SeqNo, Slice};
 
 use crate::{
     chain::{Chain, Met},
@@ -41,6 +41,8 @@ pub struct Visible<C, R = NoCoverage> {
     window: Window,
     coverage: R,
     operator: Option<Arc<dyn MergeOperator>>,
+    /// Fetches the value below operands where it is separated.
+    separated: Option<Arc<dyn SeparatedValues>>,
     /// Whether anybody asks for values.
     values: bool,
     stand: Stand,
@@ -101,6 +103,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
             window,
             coverage,
             operator: None,
+            separated: None,
             values: true,
             stand: Stand::Nowhere,
             key: Vec::new(),
@@ -113,6 +116,13 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     #[must_use]
     pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
         self.operator = operator;
+        self
+    }
+
+    /// Fetches separated values below operands through `values`; those without operands are lent as their handles.
+    #[must_use]
+    pub fn fetching(mut self, values: Option<Arc<dyn SeparatedValues>>) -> Self {
+        self.separated = values;
         self
     }
 
@@ -277,7 +287,7 @@ impl<C: EntryCursor, R: Coverage> Visible<C, R> {
     fn fold(&mut self, newest: SeqNo, met: Met, side: Side) -> Result<()> {
         let Some(operator) = self.operator.as_deref() else { return Ok(()) };
         self.stand = Stand::Failed(side);
-        let value = self.chain.fold(operator, &self.key, met)?;
+        let value = self.chain.fold(operator, self.separated.as_deref(), &self.key, met)?;
         (self.held.seqno, self.held.kind) = (newest, Kind::Put);
         self.held.shared = Some(value);
         self.stand = Stand::Held(side);

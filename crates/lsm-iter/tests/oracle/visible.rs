@@ -224,7 +224,7 @@ proptest! {
             }
         }
         let operator = Join::new(false).refusing(b"13");
-        let found = resolver.finish(&key, &operator).map_err(drop).map(|found| found.map(|found| match found {
+        let found = resolver.finish(&key, &operator, None).map_err(drop).map(|found| found.map(|found| match found {
             Resolved::Plain(found) => (found.kind, found.value),
             Resolved::Folded { value, .. } => (Kind::Put, value.to_vec()),
         }));
@@ -437,7 +437,7 @@ fn check_chain(containers: &[&str], delete: Option<u64>, expected: Option<&str>)
             }
         }
     }
-    let found = read.finish(b"a", &Join::new(false)).unwrap().map(|found| match found {
+    let found = read.finish(b"a", &Join::new(false), None).unwrap().map(|found| match found {
         Resolved::Plain(found) => found.value,
         Resolved::Folded { value, .. } => value.to_vec(),
     });

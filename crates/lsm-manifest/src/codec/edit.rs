@@ -24,6 +24,7 @@
 //! | 0xB7 | `AddVlog`     | tree varint, descriptor of the value log            |
 //! | 0xB8 | `RemoveVlog`  | tree varint, value log varint                       |
 //! | 0xB9 | `RefuseReads` | tree varint, seqno varint                           |
+//! | 0xBA | `Separate`    | tree varint                                         |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -60,6 +61,7 @@ mod tag {
     pub(super) const ADD_VLOG: u8 = 0xB7;
     pub(super) const REMOVE_VLOG: u8 = 0xB8;
     pub(super) const REFUSE_READS: u8 = 0xB9;
+    pub(super) const SEPARATE: u8 = 0xBA;
 }
 
 impl VersionEdit {
@@ -170,6 +172,7 @@ impl TreeEdit {
                 }
                 Self::AddVlog { vlog } => vlog.encode(out),
                 Self::RemoveVlog { id } => varint::encode(id.get(), out),
+                Self::Separate => {}
                 Self::MergeOperator(name) => out.extend_from_slice(name.as_bytes()),
             }
         });
@@ -191,6 +194,7 @@ impl TreeEdit {
             Self::AddVlog { .. } => tag::ADD_VLOG,
             Self::RemoveVlog { .. } => tag::REMOVE_VLOG,
             Self::RefuseReads(_) => tag::REFUSE_READS,
+            Self::Separate => tag::SEPARATE,
         }
     }
 }
@@ -219,6 +223,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::ADD_VLOG,
         tag::REMOVE_VLOG,
         tag::REFUSE_READS,
+        tag::SEPARATE,
     ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
@@ -246,6 +251,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),
         tag::CHANGES_FROM => TreeEdit::ChangesFrom(seqno(payload)?),
+        tag::SEPARATE => TreeEdit::Separate,
         tag::REFUSE_READS => TreeEdit::RefuseReads(seqno(payload)?),
         tag::MERGE_OPERATOR => TreeEdit::MergeOperator(name(payload, "merge operator")?),
         _ => TreeEdit::Watermark(Watermark { seqno: seqno(payload)?, token: token(payload)? }),

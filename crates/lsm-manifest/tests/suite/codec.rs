@@ -176,6 +176,7 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         seqno().prop_map(TreeEdit::RaiseFloor),
         seqno().prop_map(TreeEdit::ChangesFrom),
         seqno().prop_map(TreeEdit::RefuseReads),
+        Just(TreeEdit::Separate),
         seqno().prop_map(TreeEdit::LowerFloor),
         id().prop_map(|id| TreeEdit::ExportTable { id }),
         seqno().prop_map(TreeEdit::MaxSeqNo),

@@ -8,11 +8,13 @@ use std::{
     },
 };
 
+use lsm_block::Handle;
 use lsm_fs::{FsFile, OpenOptions};
+use lsm_manifest::VlogDescriptor;
 use lsm_types::{FileKind, IoError, Location, ReadAt, Result, Slice, TableId, ValueHandle, VlogId};
 use lsm_vlog::{LocatorHints, OpenVlog, Step, VlogLayout};
 
-use super::{VlogEnv, VlogFacts};
+use super::{VlogEnv, total};
 use crate::{ObsoleteFile, TableError, cache::CachedBlock};
 
 /// Values that take more than this share of the cache are not put there.
@@ -52,7 +54,7 @@ pub struct ValueLog {
 
 pub(super) struct LogInner {
     pub(super) env: Arc<VlogEnv>,
-    facts: Arc<VlogFacts>,
+    descriptor: Arc<VlogDescriptor>,
     /// The file's number in the block cache.
     cache_file: u64,
     /// The file's number in the table of open files.
@@ -70,7 +72,7 @@ impl Drop for LogInner {
         tables.descriptors.forget(self.open_file);
         drop(self.pinned_file.take());
         if *self.is_obsolete.get_mut() {
-            let (id, len) = (self.facts.id, self.facts.summary.file_len);
+            let (id, len) = (self.descriptor.id, self.descriptor.file_len);
             let path = self.env.path(id);
             tables.reclaim.release(ObsoleteFile { table: TableId::new(id.get()), path, len });
         }
@@ -78,12 +80,12 @@ impl Drop for LogInner {
 }
 
 impl ValueLog {
-    /// A handle of the value log that `facts` are about. Reads nothing.
-    pub fn new(env: &Arc<VlogEnv>, facts: Arc<VlogFacts>) -> Self {
+    /// A handle of the value log that `descriptor` is about. Reads nothing.
+    pub fn new(env: &Arc<VlogEnv>, descriptor: Arc<VlogDescriptor>) -> Self {
         Self {
             inner: Arc::new(LogInner {
                 env: env.clone(),
-                facts,
+                descriptor,
                 cache_file: env.tables.cache.new_file(),
                 open_file: env.tables.descriptors.new_file(),
                 pinned_file: OnceLock::new(),
@@ -95,18 +97,18 @@ impl ValueLog {
 
     /// Its number.
     pub fn id(&self) -> VlogId {
-        self.inner.facts.id
+        self.inner.descriptor.id
     }
 
-    /// What is known about it without reading it.
-    pub fn facts(&self) -> &Arc<VlogFacts> {
-        &self.inner.facts
+    /// What the manifest says about it.
+    pub fn descriptor(&self) -> &Arc<VlogDescriptor> {
+        &self.inner.descriptor
     }
 
     /// No version names it any more: the file goes with the last handle.
     pub fn mark_obsolete(&self) {
         if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
-            self.inner.env.tables.reclaim.note_obsolete(self.inner.facts.summary.file_len);
+            self.inner.env.tables.reclaim.note_obsolete(self.inner.descriptor.file_len);
         }
     }
 
@@ -169,15 +171,16 @@ impl LogInner {
 
     #[cold]
     fn open(&self) -> Result<&VlogLayout> {
-        let (facts, env) = (&*self.facts, &self.env);
+        let (descriptor, env) = (&*self.descriptor, &self.env);
+        let directory = descriptor.directory;
         let hints = LocatorHints {
-            identity: Some(env.identity(facts.id, facts.uuid)),
-            directory: Some(facts.directory()),
-            tail_len: facts.summary.tail_len,
+            identity: Some(env.identity(descriptor.id, descriptor.uuid)),
+            directory: Some(Handle { offset: directory.offset, len: directory.len }),
+            tail_len: descriptor.tail_len.into(),
             ..LocatorHints::default()
         };
         let encryption = env.tables.encryption.clone();
-        let (mut opening, mut range) = OpenVlog::start(facts.summary.file_len, hints, encryption)?;
+        let (mut opening, mut range) = OpenVlog::start(descriptor.file_len, hints, encryption)?;
         let layout = loop {
             // The machine asks only for what lies in the file, in pieces no longer than a section may be.
             let bytes = self.read(range.offset, usize::try_from(range.len).unwrap_or(usize::MAX))?;
@@ -186,12 +189,12 @@ impl LogInner {
                 Step::Done(layout) => break *layout,
             }
         };
-        if layout.properties() != &facts.summary.properties {
-            let (table, what) = (TableId::new(facts.id.get()), "what a value log says about itself");
+        if total(layout.properties()) != descriptor.total {
+            let (table, what) = (TableId::new(descriptor.id.get()), "what a value log says about itself");
             return Err(TableError::Disagrees { table, what }.into());
         }
         for detour in layout.detours() {
-            tracing::warn!(log = %facts.id, %detour, "metadata of a value log is damaged; a copy was used");
+            tracing::warn!(log = %descriptor.id, %detour, "metadata of a value log is damaged; a copy was used");
         }
         Ok(self.layout.get_or_init(|| layout))
     }
@@ -219,7 +222,7 @@ impl LogInner {
     pub(super) fn read(&self, offset: u64, len: usize) -> Result<Slice> {
         let mut bytes = vec![0; len];
         self.read_exact_at(offset, &mut bytes).map_err(|source| {
-            let at = Location { kind: FileKind::ValueLog, id: self.facts.id.get(), offset };
+            let at = Location { kind: FileKind::ValueLog, id: self.descriptor.id.get(), offset };
             TableError::Read { at, len: u32::try_from(len).unwrap_or(u32::MAX), source }
         })?;
         Ok(Slice::from(bytes))
@@ -227,7 +230,7 @@ impl LogInner {
 
     /// The open file.
     pub(super) fn file(&self) -> Result<Arc<dyn FsFile>, IoError> {
-        let (env, path) = (&self.env.tables, || self.env.path(self.facts.id));
+        let (env, path) = (&self.env.tables, || self.env.path(self.descriptor.id));
         if !env.descriptors.is_pinned() {
             return env.descriptors.get(self.open_file, env.fs.as_ref(), &path());
         }
@@ -241,7 +244,7 @@ impl LogInner {
 
 impl ReadAt for LogInner {
     fn len(&self) -> Result<u64, IoError> {
-        Ok(self.facts.summary.file_len)
+        Ok(self.descriptor.file_len)
     }
 
     fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {

@@ -14,16 +14,20 @@ pub use writer::VlogWriter;
 
 use std::{path::PathBuf, sync::Arc};
 
-use lsm_block::{FileIdentity, Handle, Superblock, Transforms};
+use lsm_block::{FileIdentity, Superblock, Transforms};
 use lsm_codec::Compression;
-use lsm_types::{FileKind, FileUuid, Result, VlogId};
-use lsm_vlog::VlogSummary;
+use lsm_manifest::{DirectoryHandle, VlogDescriptor};
+use lsm_types::{FileKind, FileUuid, Level, Result, ValueUsage, VlogId};
+use lsm_vlog::{VlogSummary, properties::Properties};
 
 use crate::TableEnv;
 
 /// How value logs are written.
 #[derive(Clone, Debug)]
 pub struct VlogPolicy {
+    /// Values of at least so many bytes are separated, for each level that tables are written for; the last one holds for
+    /// deeper levels, too. None where there is no entry.
+    pub thresholds: Vec<u32>,
     /// Compression of new values.
     pub compression: Compression,
     /// A file that has reached this length takes no further value, in bytes.
@@ -33,9 +37,18 @@ pub struct VlogPolicy {
 }
 
 impl Default for VlogPolicy {
-    /// LZ4 where it is built in, 64 MiB, every 64th value.
+    /// Values of 1 KiB and more; LZ4 where it is built in, 64 MiB, every 64th value.
     fn default() -> Self {
-        Self { compression: Compression::Lz4, target_bytes: 64 << 20, directory_every: 64 }
+        let (compression, target_bytes) = (Compression::Lz4, 64 << 20);
+        Self { thresholds: vec![1 << 10], compression, target_bytes, directory_every: 64 }
+    }
+}
+
+impl VlogPolicy {
+    /// Length from which on values in tables of `level` are separated.
+    pub fn threshold(&self, level: Level) -> Option<usize> {
+        let own = self.thresholds.get(usize::from(level.get()));
+        own.or(self.thresholds.last()).and_then(|bytes| usize::try_from(*bytes).ok())
     }
 }
 
@@ -81,20 +94,30 @@ impl VlogEnv {
     }
 }
 
-/// What has to be known about a value log to read it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VlogFacts {
-    /// Its number.
-    pub id: VlogId,
-    /// Its identity.
-    pub uuid: FileUuid,
-    /// What was known when its last byte was written.
-    pub summary: VlogSummary,
+/// What the manifest will say about a finished value log.
+fn describe(superblock: &Superblock, summary: &VlogSummary) -> VlogDescriptor {
+    let properties = &summary.properties;
+    VlogDescriptor {
+        id: VlogId::new(superblock.identity.file_id),
+        uuid: superblock.identity.uuid,
+        file_len: summary.file_len,
+        digest: summary.digest,
+        format: (superblock.version.major, superblock.version.minor),
+        features: superblock.features.incompat,
+        key_id: superblock.sealing.as_ref().map_or(0, |sealing| sealing.key.get()),
+        created_at: superblock.created,
+        created_edit: superblock.edit_index,
+        total: total(properties),
+        directory: DirectoryHandle { offset: summary.directory.offset, len: summary.directory.len },
+        tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
+    }
 }
 
-impl VlogFacts {
-    /// Where its directory lies.
-    pub const fn directory(&self) -> Handle {
-        self.summary.directory
+/// All values of a value log.
+fn total(properties: &Properties) -> ValueUsage {
+    ValueUsage {
+        entries: properties.values,
+        value_bytes: properties.value_bytes,
+        stored_bytes: properties.stored_bytes,
     }
 }

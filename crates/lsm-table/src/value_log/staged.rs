@@ -2,28 +2,30 @@
 
 use std::sync::Arc;
 
-use super::{ValueLog, VlogEnv, VlogFacts};
+use lsm_manifest::VlogDescriptor;
+
+use super::{ValueLog, VlogEnv};
 use crate::staged::NewFile;
 
 /// A finished and synced value log that no version knows yet. Dropping it removes the file.
 pub struct StagedVlog {
-    facts: Arc<VlogFacts>,
+    descriptor: Arc<VlogDescriptor>,
     file: NewFile,
 }
 
 impl StagedVlog {
-    pub(super) fn new(facts: VlogFacts, file: NewFile) -> Self {
-        Self { facts: Arc::new(facts), file }
+    pub(super) fn new(descriptor: VlogDescriptor, file: NewFile) -> Self {
+        Self { descriptor: Arc::new(descriptor), file }
     }
 
-    /// What is known about it.
-    pub fn facts(&self) -> &Arc<VlogFacts> {
-        &self.facts
+    /// What the manifest will say about it.
+    pub fn descriptor(&self) -> &Arc<VlogDescriptor> {
+        &self.descriptor
     }
 
     /// A handle for reading it.
     pub fn open(&self, env: &Arc<VlogEnv>) -> ValueLog {
-        ValueLog::new(env, self.facts.clone())
+        ValueLog::new(env, self.descriptor.clone())
     }
 
     /// The file stays.
@@ -34,6 +36,6 @@ impl StagedVlog {
 
 impl std::fmt::Debug for StagedVlog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "StagedVlog({})", self.facts.id)
+        write!(f, "StagedVlog({})", self.descriptor.id)
     }
 }

@@ -6,7 +6,7 @@ use lsm_block::Superblock;
 use lsm_types::{Result, RouteId, SeqNo, TableId, ValueHandle, VlogId};
 use lsm_vlog::{VlogBuilder, VlogOptions};
 
-use super::{StagedVlog, ValueLog, VlogEnv, VlogFacts};
+use super::{StagedVlog, ValueLog, VlogEnv, describe};
 use crate::{
     Throttle,
     staged::{FileOutput, NewFile},
@@ -59,7 +59,7 @@ impl VlogWriter {
 
     /// Bytes written to all files so far.
     pub fn written_len(&self) -> u64 {
-        let done = self.done.iter().map(|log| log.facts().summary.file_len);
+        let done = self.done.iter().map(|log| log.descriptor().file_len);
         done.sum::<u64>() + self.open.as_ref().map_or(0, |open| open.builder.written_len())
     }
 
@@ -75,9 +75,7 @@ impl VlogWriter {
         let (summary, output) = builder.finish()?;
         drop(output);
         file.sync_and_close()?;
-        let identity = superblock.identity;
-        let facts = VlogFacts { id: VlogId::new(identity.file_id), uuid: identity.uuid, summary };
-        self.done.push(StagedVlog::new(facts, file));
+        self.done.push(StagedVlog::new(describe(&superblock, &summary), file));
         Ok(())
     }
 

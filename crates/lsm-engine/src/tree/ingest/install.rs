@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lsm_compaction_executor::{InstallError, NoFailpoints, StagingArea};
-use lsm_manifest::{Catalog, Levels, TableDescriptor, TreeEdit, VersionEdit};
-use lsm_table::{SuspendedTable, Table};
+use lsm_manifest::{Catalog, Levels, TableDescriptor, TreeEdit, VersionEdit, VlogDescriptor};
+use lsm_table::{StagedVlog, SuspendedTable, Table};
 use lsm_types::{Cut, EntryCursor, KeyOrder, Level, Result, SeqNo, TombstoneIndex};
 use parking_lot::Mutex;
 
@@ -12,7 +12,7 @@ use super::{IngestOptions, IngestReport, options::Number};
 use crate::{
     EngineError,
     memtables::Memtable,
-    store::{Draft, Proposal, place_tables},
+    store::{Draft, Proposal, output_names, place_tables},
     super_version::SuperVersion,
     tree::{TreeInner, publish::Published},
 };
@@ -30,7 +30,7 @@ pub(super) fn level_for(levels: &Levels, start: &Cut, end: &Cut, order: &KeyOrde
 pub(super) fn install(
     tree: &Arc<TreeInner>,
     options: IngestOptions,
-    tables: Vec<SuspendedTable>,
+    (tables, vlogs): (Vec<SuspendedTable>, Vec<StagedVlog>),
     entries: u64,
 ) -> Result<IngestReport> {
     let _no_clear = tree.ingesting.read();
@@ -51,12 +51,15 @@ pub(super) fn install(
         cancel.check()?;
         area.add(vec![table.finish(seqno)?]);
     }
-    area.seal(&tree.env, &NoFailpoints)?;
+    area.add_vlogs(vlogs);
+    area.seal(&tree.env, tree.vlogs.as_deref(), &NoFailpoints)?;
     cancel.check()?;
     let handles: Vec<Table> = area.tables().iter().map(|table| table.open(&tree.env)).collect();
-    let bytes = handles.iter().map(|table| table.descriptor().file_len).sum();
+    let vlogs: Vec<_> = area.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect();
+    let bytes = handles.iter().map(|table| table.descriptor().file_len).sum::<u64>()
+        + vlogs.iter().map(|vlog| vlog.file_len).sum::<u64>();
     let placed: Arc<Mutex<Placed>> = Arc::default();
-    let outcome = tree.store.install(proposal(tree, seqno, must_be_newest, handles, placed.clone()));
+    let outcome = tree.store.install(proposal(tree, seqno, must_be_newest, (handles, vlogs), placed.clone()));
     let outcome = match outcome {
         Ok(()) => {
             area.keep();
@@ -80,10 +83,11 @@ fn proposal(
     tree: &Arc<TreeInner>,
     seqno: SeqNo,
     must_be_newest: bool,
-    tables: Vec<Table>,
+    (tables, vlogs): (Vec<Table>, Vec<Arc<VlogDescriptor>>),
     placed: Arc<Mutex<Placed>>,
 ) -> Proposal {
     let (id, me) = (tree.id, tree.clone());
+    let outputs = output_names(&tables, &vlogs);
     let descriptors: Vec<_> = tables.iter().map(|table| table.descriptor().clone()).collect();
     let build = Box::new(move |draft: &mut Draft<'_>| {
         let levels = draft.version(id).ok_or(EngineError::Closed)?.levels.clone();
@@ -97,6 +101,7 @@ fn proposal(
         }
         let mut edit = VersionEdit::default();
         edit.push(id, TreeEdit::MaxSeqNo(seqno));
+        edit.trees.extend(vlogs.into_iter().map(|vlog| (id, TreeEdit::AddVlog { vlog })));
         for (level, tables) in &by_level {
             place_tables(draft, &mut edit, id, *level, None, tables, &me.order)?;
         }
@@ -104,7 +109,6 @@ fn proposal(
         Ok(edit)
     });
     let me = tree.clone();
-    let outputs = tables.iter().map(Table::id).collect();
     let publish = Box::new(move |catalog: &Catalog| {
         let Some(version) = catalog.tree(id) else { return };
         me.publish(version, Published { added: tables, is_write: true, ..Published::default() });

@@ -164,11 +164,11 @@ impl Ingestion {
         self.check_usable()?;
         self.tree.check_changeable()?;
         let tables = std::mem::replace(&mut self.tables, Tables::new(&self.tree, 1));
-        let tables = tables.end(&self.tree, self.entries)?;
+        let (tables, vlogs) = tables.end(&self.tree, self.entries)?;
         if tables.is_empty() {
             return Ok(IngestReport::default());
         }
-        install::install(&self.tree, self.options, tables, self.entries)
+        install::install(&self.tree, self.options, (tables, vlogs), self.entries)
     }
 
     fn add(&mut self, key: &[u8], kind: Kind, value: &[u8]) -> Result<()> {

@@ -3,7 +3,7 @@
 //! A table is written as the settings of the level say where its first key would lie now. Where it is placed is decided
 //! when the ingestion ends, by all it spans.
 
-use lsm_table::{ForeignTable, MultiWriter, SuspendedTable};
+use lsm_table::{ForeignTable, MultiWriter, StagedVlog, SuspendedTable};
 use lsm_types::{Cut, EntryRef, Level, RangeTombstone, Result, SeqNo};
 
 use super::install::level_for;
@@ -28,7 +28,7 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn new(tree: &TreeInner, target_bytes: u64) -> Self {
         let level_count = tree.current.load().version.levels.count();
-        let writer = MultiWriter::new(&tree.env, Level::new(0), level_count);
+        let writer = MultiWriter::new(&tree.env, Level::new(0), level_count).separating(tree.vlogs.as_ref());
         Self { writer, target_bytes, is_open: false, tombstones: 0, deleted: None, done: Vec::new() }
     }
 
@@ -94,13 +94,18 @@ impl Tables {
         Ok(())
     }
 
-    /// Ends the last table. What comes back is in key order.
-    pub(super) fn end(mut self, tree: &TreeInner, entries: u64) -> Result<Vec<SuspendedTable>> {
+    /// Ends the last table and the value logs. What comes back is in key order.
+    pub(super) fn end(
+        mut self,
+        tree: &TreeInner,
+        entries: u64,
+    ) -> Result<(Vec<SuspendedTable>, Vec<StagedVlog>)> {
         if let Some((from, to)) = self.deleted.take() {
             self.write_deleted(tree, from, to, entries)?;
         }
         self.done.extend(self.writer.suspend_table(true)?);
-        Ok(self.done)
+        let vlogs = self.writer.end_vlogs()?;
+        Ok((self.done, vlogs))
     }
 
     fn write_deleted(&mut self, tree: &TreeInner, start: Cut, end: Cut, entries: u64) -> Result<()> {
