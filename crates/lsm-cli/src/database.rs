@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use lsm::{
     ErrorKind,
-    tree::{Encryption, NameMismatch, OpenMode, Tree, TreeOptions},
+    tree::{Encryption, NameMismatch, OpenMode, Tree, TreeOptions, VlogPolicy},
 };
 
 use crate::{failure::Failure, keys::Keys};
@@ -47,7 +47,15 @@ fn open(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> Result<T
 
 /// The program brings no merge operator: it shows the newest operand of a key, and keeps all of them.
 fn open_with(path: &Path, options: TreeOptions) -> Result<Tree, Failure> {
-    Tree::open(options.on_name_mismatch(NameMismatch::Warn)).map_err(|source| match source.kind() {
+    let options = options.on_name_mismatch(NameMismatch::Warn);
+    // Whether its values are separated is known once it is looked at.
+    let opened = match Tree::open(options.clone()) {
+        Err(error) if error.kind() == ErrorKind::OptionMismatch => {
+            Tree::open(options.separation(VlogPolicy::default()))
+        }
+        opened => opened,
+    };
+    opened.map_err(|source| match source.kind() {
         ErrorKind::NotFound => Failure::NoDatabase { path: path.to_owned() },
         _ => Failure::Open { path: path.to_owned(), source },
     })

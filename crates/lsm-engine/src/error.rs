@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lsm_compaction_planner::Shortage;
-use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, FileUuid, RouteId, SeqNo, Slice, TableId, TreeId};
+use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, FileKind, FileUuid, RouteId, SeqNo, Slice, TableId, TreeId};
 
 use crate::LostFile;
 
@@ -294,6 +294,9 @@ pub enum EngineError {
 
 fn first_of(files: &[LostFile]) -> String {
     files.first().map_or_else(String::new, |file| {
+        if file.kind == FileKind::ValueLog {
+            return format!(", the first is value log {} of tree {}", file.table, file.tree);
+        }
         format!(", the first is table {} of tree {}, {}", file.table, file.tree, file.level)
     })
 }

@@ -97,7 +97,8 @@ pub use store::{
 pub use tickets::WriteTicket;
 pub use tree::{
     ChangeFollower, FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion,
-    LevelStats, Persisted, RekeyReport, Replayed, Sealed, Tree, TreeStats, Unflushed, WeakTree, WriteInfo,
+    LevelStats, Persisted, RekeyReport, Replayed, Sealed, Tree, TreeStats, Unflushed, ValueLogStats,
+    WeakTree, WriteInfo,
 };
 pub use versions::{RawEntry, Versions};
 pub use view::View;

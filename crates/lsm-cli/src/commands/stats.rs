@@ -29,6 +29,9 @@ impl Stats {
             tables: stats.tables() as u64,
             entries: stats.levels.iter().map(|level| level.entries).sum(),
             file_bytes: stats.file_bytes(),
+            value_logs: stats.value_logs.files as u64,
+            value_log_bytes: stats.value_logs.file_bytes,
+            value_garbage_bytes: stats.value_logs.garbage_bytes(),
             raw_bytes,
             highest_seqno: stats.persisted.map(lsm::SeqNo::get),
             durable_seqno: tree.persisted().watermark.get(),
@@ -47,6 +50,9 @@ struct Report {
     tables: u64,
     entries: u64,
     file_bytes: u64,
+    value_logs: u64,
+    value_log_bytes: u64,
+    value_garbage_bytes: u64,
     raw_bytes: u64,
     highest_seqno: Option<u64>,
     durable_seqno: u64,
@@ -67,6 +73,11 @@ impl fmt::Display for Report {
         row("entries", text::count(self.entries), "old versions and deletes included");
         row("tables", text::count(self.tables), "");
         row("on disk", text::size(self.file_bytes), "");
+        if self.value_logs > 0 {
+            row("value logs", text::count(self.value_logs), "");
+            row("values on disk", text::size(self.value_log_bytes), "beside the tables");
+            row("garbage in them", text::size(self.value_garbage_bytes), "values that nothing leads to any more");
+        }
         row("raw", text::size(self.raw_bytes), "keys and values as they were written");
         let ratio = self.bytes_per_raw_byte.map_or_else(none, text::ratio);
         row("disk per raw byte", ratio, "");

@@ -256,6 +256,11 @@ impl Installs {
         for (proposal, ticket, change) in accepted {
             if let Some(change) = change {
                 state.catalog.commit(change);
+                debug_assert!(
+                    state.catalog.trees().all(|(_, version)| !version.separates)
+                        || state.catalog.check() == Ok(()),
+                    "what is live of value logs is what a recount finds"
+                );
                 self.file_bytes.store(state.catalog.file_bytes(), Ordering::Relaxed);
             }
             (proposal.publish)(&state.catalog);

@@ -40,7 +40,7 @@ pub use ingest::{IngestOptions, IngestReport, Ingestion};
 pub(crate) use range_delete::{check_prefix, span};
 pub use rekey::RekeyReport;
 pub use replay::Replayed;
-pub use stats::{FilterLevelStats, LevelStats, TreeStats};
+pub use stats::{FilterLevelStats, LevelStats, TreeStats, ValueLogStats};
 pub use write::WriteInfo;
 
 use crate::{

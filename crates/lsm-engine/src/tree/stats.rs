@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction_executor::{CompactionReport, CompactionTotals};
+use lsm_manifest::Version;
 use lsm_table::FilterStats;
-use lsm_types::{Level, Result, SeqNo};
+use lsm_types::{Level, Result, SeqNo, ValueUsage};
 use parking_lot::Mutex;
 
 use super::Tree;
@@ -88,12 +89,46 @@ impl FilterLevelStats {
     }
 }
 
+/// Figures about the value logs of a tree.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ValueLogStats {
+    /// Number of files.
+    pub files: usize,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// All values in them.
+    pub total: ValueUsage,
+    /// Those that entries of tables lead to. The others are garbage: their entries were dropped.
+    pub live: ValueUsage,
+}
+
+impl ValueLogStats {
+    fn of(version: &Version) -> Self {
+        let mut stats = Self::default();
+        for log in version.vlogs.iter() {
+            stats.files += 1;
+            stats.file_bytes = stats.file_bytes.saturating_add(log.vlog.file_len);
+            stats.total = stats.total.checked_add(log.vlog.total).unwrap_or(stats.total);
+            stats.live = stats.live.checked_add(log.live).unwrap_or(stats.live);
+        }
+        stats
+    }
+
+    /// Bytes of the frames of values that nothing leads to any more. A file goes when all of it is garbage.
+    pub fn garbage_bytes(&self) -> u64 {
+        self.total.stored_bytes.saturating_sub(self.live.stored_bytes)
+    }
+}
+
 /// Figures about a tree, all from one moment.
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TreeStats {
     /// Every level, from 0 down.
     pub levels: Vec<LevelStats>,
+    /// Values that lie apart from their keys.
+    pub value_logs: ValueLogStats,
     /// Bytes of the memtables.
     pub memtable_bytes: u64,
     /// Memtables waiting for their flush.
@@ -137,9 +172,9 @@ impl TreeStats {
         self.levels.iter().map(|level| level.file_bytes).sum()
     }
 
-    /// Bytes of the directory taken by tables, and by files that readers or the queue still keep there.
+    /// Bytes of the directory taken by tables and value logs, and by files that readers or the queue still keep there.
     pub fn disk_bytes(&self) -> u64 {
-        self.file_bytes() + self.reclaim.pinned_bytes + self.reclaim.queued_bytes
+        self.file_bytes() + self.value_logs.file_bytes + self.reclaim.pinned_bytes + self.reclaim.queued_bytes
     }
 
     /// Runs that a read of an absent key may have to look into.
@@ -211,6 +246,7 @@ impl Tree {
         let (change_followers, change_lag) = self.inner.follower_lag();
         TreeStats {
             levels,
+            value_logs: ValueLogStats::of(&pinned.version),
             memtable_bytes: self.memtable_bytes(),
             sealed: pinned.sealed.len(),
             retention_floor: pinned.version.retention_floor,

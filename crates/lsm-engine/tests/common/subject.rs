@@ -28,6 +28,7 @@ const TABLES: &str = "/data/db/tables";
 /// Another directory for tables.
 const COLD: &str = "/data/cold";
 const COLD_TABLES: &str = "/data/cold/tables";
+const BLOBS: &str = "/data/db/blobs";
 /// Few keys, so that most writes hide older ones.
 const KEYS: u64 = 12;
 
@@ -301,12 +302,16 @@ impl Subject for TreeSubject {
         if files.len() != tables {
             return Err(format!("{files:?} lie there for {tables} tables"));
         }
+        let (logs, stats) = (ours(BLOBS).count(), db.tree.stats().value_logs);
+        if logs != stats.files {
+            return Err(format!("{logs} files lie there for {} value logs", stats.files));
+        }
         let left = names("/data/db/tmp");
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?} are left in tmp")) }
     }
 
     fn is_named_once(&self, path: &Path) -> bool {
-        path.starts_with(TABLES) || path.starts_with(COLD_TABLES)
+        path.starts_with(TABLES) || path.starts_with(COLD_TABLES) || path.starts_with(BLOBS)
     }
 
     fn random_op(&self, dice: &mut Dice) -> Op {
