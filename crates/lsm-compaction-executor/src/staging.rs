@@ -41,12 +41,7 @@ impl StagingArea {
     /// Makes the names of the staged files durable. The files themselves were synced when they were finished.
     ///
     /// * `vlogs`: where value logs lie, if the tree has any.
-    pub fn seal(
-        &self,
-        env: &TableEnv,
-        vlogs: Option<&VlogEnv>,
-        failpoints: &dyn Failpoints,
-    ) -> Result<()> {
+    pub fn seal(&self, env: &TableEnv, vlogs: Option<&VlogEnv>, failpoints: &dyn Failpoints) -> Result<()> {
         failpoints.hit("sync.dir")?;
         if let Some(vlogs) = vlogs.filter(|_| !self.vlogs.is_empty()) {
             vlogs.sync_directory()?;

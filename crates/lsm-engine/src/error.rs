@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use lsm_compaction_planner::Shortage;
-use lsm_types::{CorruptionKind, Error, ErrorKind, Fault, FileKind, FileUuid, RouteId, SeqNo, Slice, TableId, TreeId};
+use lsm_types::{
+    CorruptionKind, Error, ErrorKind, Fault, FileKind, FileUuid, RouteId, SeqNo, Slice, TableId, TreeId,
+};
 
 use crate::LostFile;
 
@@ -326,11 +328,13 @@ impl Fault for EngineError {
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
-            Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
+            Self::Implausible { .. } | Self::DanglingValue { .. } => {
+                ErrorKind::Corruption(CorruptionKind::Decode)
+            }
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
-            Self::DanglingValue { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
-            Self::SeparatedRecovery => ErrorKind::Unsupported,
-            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } | Self::TreeTypeMismatch { .. } => ErrorKind::OptionMismatch,
+            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } | Self::TreeTypeMismatch { .. } => {
+                ErrorKind::OptionMismatch
+            }
             Self::AlreadyExists | Self::TreeInUse { .. } | Self::TargetExists | Self::TargetBusy => {
                 ErrorKind::AlreadyExists
             }
@@ -342,7 +346,9 @@ impl Fault for EngineError {
             Self::RouteMismatch { .. } => ErrorKind::RouteMismatch,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix => ErrorKind::Unsupported,
+            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix | Self::SeparatedRecovery => {
+                ErrorKind::Unsupported
+            }
             Self::NoRoom { .. } => ErrorKind::StorageFull,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,

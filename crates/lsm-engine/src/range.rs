@@ -201,11 +201,7 @@ impl Range {
 
     /// The entry at an end, with its value wherever that lies.
     #[inline]
-    fn lend<'a>(
-        end: Option<&'a mut End>,
-        logs: &ValueLogs,
-        keys_only: bool,
-    ) -> Result<Option<EntryRef<'a>>> {
+    fn lend<'a>(end: Option<&'a mut End>, logs: &ValueLogs, keys_only: bool) -> Result<Option<EntryRef<'a>>> {
         let Some(end) = end else { return Ok(None) };
         match end.walk.entry() {
             Some(entry) if entry.kind == Kind::Indirection && !keys_only => {

@@ -34,7 +34,11 @@ pub(crate) fn open(
     let merge = Merge::new(order.clone(), sources(view, may_hold));
     let coverage = ViewCoverage::new(&view.pinned, order)?;
     let walk = Visible::with_coverage(merge, order.clone(), view.before, bounds.clone(), coverage);
-    Ok(if keys_only { walk.without_values() } else { walk.folding(view.tree.operator.clone()).fetching(fetcher(view)) })
+    Ok(if keys_only {
+        walk.without_values()
+    } else {
+        walk.folding(view.tree.operator.clone()).fetching(fetcher(view))
+    })
 }
 
 /// What fetches the values of a view; `None` where none is separated.

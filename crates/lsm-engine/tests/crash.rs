@@ -72,6 +72,18 @@ fn two_directories_are_one_database() {
     }
 }
 
+/// Values lie apart from their keys.
+///
+/// Proves D-82, C-173.
+#[test]
+fn value_logs_and_tables_are_one_state() {
+    let plan = Campaign { seed: 9, ops_max: 16, ..RANDOM };
+    match campaign(&plan, TreeSubject::separated, |tally| tally.workloads < 3) {
+        Ok(tally) => println!("crash: separated: {tally}"),
+        Err(violation) => panic!("separated: {violation}"),
+    }
+}
+
 #[test]
 fn every_short_workload_survives() {
     let tally = run("short", &all_of(2), |_| true);

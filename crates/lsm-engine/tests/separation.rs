@@ -21,10 +21,7 @@ fn policy(threshold: u32) -> VlogPolicy {
 
 fn options(fs: &Arc<MemFs>, threshold: u32) -> TreeOptions {
     let fs = fs.clone();
-    TreeOptions::new("/db")
-        .store(|store| store.fs(fs))
-        .tables(small_tables())
-        .separation(policy(threshold))
+    TreeOptions::new("/db").store(|store| store.fs(fs)).tables(small_tables()).separation(policy(threshold))
 }
 
 fn long(byte: u8) -> Vec<u8> {
@@ -82,7 +79,9 @@ fn keys_and_lengths_need_no_value() {
     tree.insert("b", "short", at(2)).unwrap();
     tree.insert("c", long(3), at(3)).unwrap();
     flush(&tree);
-    blobs(&fs).iter().for_each(|path| fs.remove_file(path).unwrap());
+    for path in blobs(&fs) {
+        fs.remove_file(&path).unwrap();
+    }
     assert!(tree.contains_key("a").unwrap());
     assert_eq!(tree.size_of("a").unwrap(), Some(2_000));
     assert_eq!(tree.entry_info("a").unwrap(), Some((Kind::Put, at(1))));

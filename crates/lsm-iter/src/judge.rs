@@ -108,9 +108,7 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
             Kind::Indirection => self.fetches,
             _ => false,
         };
-        is_shown
-            && !self.is_deleted(entry.seqno)
-            && self.retention.may_filter(entry.seqno, self.shadow)
+        is_shown && !self.is_deleted(entry.seqno) && self.retention.may_filter(entry.seqno, self.shadow)
     }
 
     /// Decides about an entry of the key in hand that is neither garbage nor a weak tombstone.
@@ -226,13 +224,8 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
         let next = next.filter(|(_, seqno)| !hidden(*seqno, *covering));
         match (next, *covering) {
             (Some((Kind::Indirection, _)), _) if !*fetches => false,
-            (
-                Some((Kind::Put | Kind::Indirection | Kind::Tombstone | Kind::WeakTombstone, seqno)),
-                _,
-            )
-            | (None, Some(seqno)) => {
-                context.adjacent(key, newest.next(), seqno)
-            }
+            (Some((Kind::Put | Kind::Indirection | Kind::Tombstone | Kind::WeakTombstone, seqno)), _)
+            | (None, Some(seqno)) => context.adjacent(key, newest.next(), seqno),
             (None, None) => {
                 *bottom = *bottom || context.bottom(key, newest);
                 *bottom

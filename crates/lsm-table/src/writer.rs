@@ -62,7 +62,17 @@ impl MultiWriter {
     /// A writer of tables as the settings for `level`, of `level_count` levels, say.
     pub fn new(env: &Arc<TableEnv>, level: Level, level_count: u8) -> Self {
         let (inputs, done) = (Vec::new(), Vec::new());
-        Self { env: env.clone(), level, dest: level, level_count, inputs, throttle: None, separator: None, open: None, done }
+        Self {
+            env: env.clone(),
+            level,
+            dest: level,
+            level_count,
+            inputs,
+            throttle: None,
+            separator: None,
+            open: None,
+            done,
+        }
     }
 
     /// The same writer; `throttle` is asked before each piece that is written.

@@ -76,7 +76,11 @@ impl fmt::Display for Report {
         if self.value_logs > 0 {
             row("value logs", text::count(self.value_logs), "");
             row("values on disk", text::size(self.value_log_bytes), "beside the tables");
-            row("garbage in them", text::size(self.value_garbage_bytes), "values that nothing leads to any more");
+            row(
+                "garbage in them",
+                text::size(self.value_garbage_bytes),
+                "values that nothing leads to any more",
+            );
         }
         row("raw", text::size(self.raw_bytes), "keys and values as they were written");
         let ratio = self.bytes_per_raw_byte.map_or_else(none, text::ratio);

@@ -279,7 +279,8 @@ impl StoreInner {
         }
         let (sync, folder) = (self.sync_policy(), Folder::Blobs.path(root));
         fs.create_dir(&folder)?;
-        let means = Means::between(self.fs().as_ref(), fs.as_ref(), root, (options.reflink, false), sync.table)?;
+        let means =
+            Means::between(self.fs().as_ref(), fs.as_ref(), root, (options.reflink, false), sync.table)?;
         for (tree, version) in catalog.trees() {
             for log in version.vlogs.iter().map(|log| &log.vlog) {
                 if options.cancel.is_cancelled() {

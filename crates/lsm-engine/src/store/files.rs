@@ -10,7 +10,9 @@ use lsm_fs::{EntryKind, Fs};
 use lsm_journal::{FileName, Folder, FoundFile, HighWater};
 use lsm_manifest::{Catalog, TableDescriptor};
 use lsm_table::{FileHead, read_head};
-use lsm_types::{EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId, VlogId};
+use lsm_types::{
+    EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId, VlogId,
+};
 
 use super::Place;
 use crate::EngineError;
@@ -124,9 +126,17 @@ impl Survey {
             }
             match read_head(fs, &path)? {
                 FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
-                    self.strays.push(Stray { kind: FileKind::Table, id, route, len, created_edit: Some(created_edit) });
+                    self.strays.push(Stray {
+                        kind: FileKind::Table,
+                        id,
+                        route,
+                        len,
+                        created_edit: Some(created_edit),
+                    });
                 }
-                FileHead::Unwritten => self.strays.push(Stray { kind: FileKind::Table, id, route, len, created_edit: None }),
+                FileHead::Unwritten => {
+                    self.strays.push(Stray { kind: FileKind::Table, id, route, len, created_edit: None });
+                }
                 _ => self.foreign.push(entry.name),
             }
         }

@@ -21,9 +21,7 @@ use std::{
 use lsm_compaction_executor::InstallError;
 use lsm_fs::Fs;
 use lsm_journal::{AppendError, FileName, Journal, RotateError};
-use lsm_manifest::{
-    Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit, VlogDescriptor,
-};
+use lsm_manifest::{Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit, VlogDescriptor};
 use lsm_table::Table;
 use lsm_types::{EditIndex, Error, IoKind, KeyOrder, Result, RunId, TableId, TreeId};
 use parking_lot::Mutex;

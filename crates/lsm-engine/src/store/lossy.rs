@@ -121,7 +121,13 @@ impl Remains {
         let newer = survey.newer(high_water);
         let Survey { lost, mut strays, foreign, .. } = survey;
         strays.extend(lost.iter().filter_map(|lost| {
-            Some(Stray { kind: lost.kind, id: lost.table, route: lost.route, len: lost.found?, created_edit: None })
+            Some(Stray {
+                kind: lost.kind,
+                id: lost.table,
+                route: lost.route,
+                len: lost.found?,
+                created_edit: None,
+            })
         }));
         // A number so high was never given out; the file goes out of the way with the others.
         let plausible = strays.iter().map(|stray| stray.id.get()).filter(|id| *id < ID_LIMIT);

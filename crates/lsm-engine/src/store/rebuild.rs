@@ -17,7 +17,8 @@ use lsm_journal::{FileName, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit};
 use lsm_table::{FoundTable, read_table};
 use lsm_types::{
-    Bytewise, EditIndex, ErrorKind, FileKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId, TreeId,
+    Bytewise, EditIndex, ErrorKind, FileKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId,
+    TreeId,
 };
 
 use super::{

@@ -42,9 +42,14 @@ impl Publisher {
         publisher.take_vlogs(vlog_env, version);
         let active = publisher.new_memtable(order, SeqNo::ZERO);
         let version = Arc::new(version.clone());
-        let current = SuperVersion::new(active, Arc::new([]), (version, publisher.vlogs.clone()), None, order, |descriptor| {
-            publisher.table(env, descriptor)
-        });
+        let current = SuperVersion::new(
+            active,
+            Arc::new([]),
+            (version, publisher.vlogs.clone()),
+            None,
+            order,
+            |descriptor| publisher.table(env, descriptor),
+        );
         (publisher, current)
     }
 

@@ -104,7 +104,7 @@ impl TreeSubject {
             // Over all images of all power cuts of a workload, no nonce is spent twice.
             encryption: (dice.index(3) == 0).then(|| Arc::new(Audit::default()).over(Arc::new(chain()))),
             cold_from: [None, None, None, Some(1)][dice.index(4)],
-            separate_from: [None, None, Some(1), Some(64)][dice.index(4)],
+            separate_from: [None, None, None, None, None, Some(64)][dice.index(6)],
         }
     }
 
@@ -113,14 +113,16 @@ impl TreeSubject {
         Self { cold_from: Some([0, 1, 4][dice.index(3)]), ..Self::new(dice) }
     }
 
+    /// The same with values of any length apart from their keys.
+    pub(crate) fn separated(dice: &mut Dice) -> Self {
+        Self { separate_from: Some([1, 64][dice.index(2)]), ..Self::new(dice) }
+    }
+
     fn options(&self, fs: &SimFs) -> TreeOptions {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
         let options = match self.separate_from {
-            Some(threshold) => TreeOptions::new(ROOT).separation(VlogPolicy {
-                thresholds: vec![threshold],
-                target_bytes: 300,
-                ..VlogPolicy::default()
-            }),
+            Some(threshold) => TreeOptions::new(ROOT)
+                .separation(VlogPolicy { thresholds: vec![threshold], ..VlogPolicy::default() }),
             None => TreeOptions::new(ROOT),
         };
         options

@@ -1,8 +1,6 @@
 //! The filter's part in the walk: what its verdicts make of entries, of the end of a chain, and of what a chain became.
 
-use lsm_types::{
-    EntryCursor, EntryRef, Kind, Result, SeparatedValues, SeqNo, Slice, Verdict, check_entry,
-};
+use lsm_types::{EntryCursor, EntryRef, Kind, Result, SeparatedValues, SeqNo, Slice, Verdict, check_entry};
 
 use super::{Stand, Survivors};
 use crate::{

@@ -12,7 +12,9 @@ mod held;
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, ops::Bound};
 
-use lsm_types::{EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, Result, SeparatedValues, SeqNo, Slice};
+use lsm_types::{
+    EntryCursor, EntryRef, KeyOrder, Kind, MergeOperator, Result, SeparatedValues, SeqNo, Slice,
+};
 
 use crate::{
     chain::{Chain, Met},
