@@ -156,3 +156,84 @@ fn a_filter_may_be_shown_what_a_purge_left() {
         Axes { keys: Keys::Single, folding: Folding::SetEdit, weak: universe::Weak::Legal, ..Axes::PLAIN };
     check(&Axes { levels: 7, cache_bytes: 1 << 20, rotate_bytes: 1 << 20, variant: 0, ..axes }, &ops);
 }
+
+/// A replay has put a second copy of a value into another table; a filter that took one of them would leave the other to
+/// be read.
+#[test]
+fn a_filter_leaves_what_another_table_holds_too() {
+    let ops = [
+        Merge { key: 5, late: 0, refused: false },
+        Put { key: 12, len: 23, late: 0 },
+        Seal,
+        Flush,
+        Weak { key: 6, what: 7, late: 0 },
+        Delete { key: 10, late: 0 },
+        Put { key: 7, len: 18, late: 0 },
+        DeleteRange { from: 10, to: 7, kinds: 2, late: 2 },
+        Put { key: 11, len: 20, late: 3 },
+        Batch { len: 5, shared: false, seed: 1_815_812_267 },
+        Batch { len: 1, shared: false, seed: 3_741_997_643 },
+        Merge { key: 5, late: 0, refused: true },
+        Delete { key: 15, late: 0 },
+        Put { key: 13, len: 22, late: 0 },
+        Put { key: 12, len: 11, late: 0 },
+        Put { key: 6, len: 24, late: 0 },
+        Seal,
+        Flush,
+        Delete { key: 7, late: 0 },
+        Put { key: 2, len: 22, late: 0 },
+        Merge { key: 6, late: 1, refused: false },
+        Merge { key: 14, late: 0, refused: false },
+        Put { key: 11, len: 18, late: 0 },
+        Weak { key: 9, what: 11, late: 1 },
+        Replay { back: 8 },
+        Ingest { len: 6, seed: 3_598_043_144 },
+        Ingest { len: 8, seed: 1_761_046_590 },
+        Checkpoint { go_on: true },
+        Compact { strategy: 48, seed: 3_268_384_933 },
+    ];
+    let axes =
+        Axes { keys: Keys::Slashes, folding: Folding::Off, weak: universe::Weak::Legal, ..Axes::PLAIN };
+    check(
+        &Axes { levels: 7, cache_bytes: 1 << 20, rotate_bytes: 1 << 20, variant: 79_062_276, ..axes },
+        &ops,
+    );
+}
+
+/// A drop of a range has taken a table with the base of a chain unread; what is left of the chain is read by nobody.
+#[test]
+fn a_filter_may_be_shown_what_a_drop_left() {
+    let ops = [
+        Merge { key: 3, late: 3, refused: false },
+        Put { key: 9, len: 17, late: 0 },
+        Put { key: 6, len: 10, late: 4 },
+        Weak { key: 1, what: 5, late: 0 },
+        Put { key: 6, len: 17, late: 3 },
+        Seal,
+        Ingest { len: 2, seed: 1_596_328_865 },
+        Put { key: 6, len: 14, late: 0 },
+        Delete { key: 8, late: 0 },
+        Flush,
+        Put { key: 11, len: 0, late: 0 },
+        Checkpoint { go_on: false },
+        Put { key: 15, len: 5, late: 0 },
+        Compact { strategy: 51, seed: 3_077_664_490 },
+        Weak { key: 0, what: 6, late: 0 },
+        Delete { key: 1, late: 0 },
+        Compact { strategy: 85, seed: 3_234_691_043 },
+        Merge { key: 8, late: 0, refused: false },
+        Put { key: 3, len: 13, late: 0 },
+        Compact { strategy: 120, seed: 3_769_710_127 },
+        Weak { key: 11, what: 6, late: 0 },
+        Put { key: 2, len: 11, late: 2 },
+        Merge { key: 7, late: 0, refused: false },
+        DropRange { from: 5, to: 12 },
+        Put { key: 6, len: 396, late: 2 },
+        DeleteRange { from: 0, to: 1, kinds: 0, late: 4 },
+        Watermark { back: 1 },
+        Compact { strategy: 15, seed: 4_241_726_538 },
+    ];
+    let axes = Axes { keys: Keys::Slashes, comparator: 4, folding: Folding::Compose, ..Axes::PLAIN };
+    let axes = Axes { weak: universe::Weak::Legal, levels: 7, variant: 0, ..axes };
+    check(&Axes { cache_bytes: 1 << 20, rotate_bytes: 1 << 20, ..axes }, &ops);
+}

@@ -101,14 +101,18 @@ impl<K: KeyContext, S: DropSink> Judge<K, S> {
         self.settle(entry)
     }
 
-    /// Whether the filter is asked about an entry of the key in hand that is not garbage.
-    pub(crate) fn is_asked_about(&self, entry: EntryRef<'_>) -> bool {
+    /// Whether the filter is asked about an entry of the key in hand that is not garbage. It is not where a container
+    /// outside the job may hold a copy of the entry, which would stand beside what the filter makes of this one.
+    pub(crate) fn is_asked_about(&mut self, entry: EntryRef<'_>) -> bool {
         let is_shown = match entry.kind {
             Kind::Put | Kind::MergeOperand => true,
             Kind::Indirection => self.fetches,
             _ => false,
         };
-        is_shown && !self.is_deleted(entry.seqno) && self.retention.may_filter(entry.seqno, self.shadow)
+        is_shown
+            && !self.is_deleted(entry.seqno)
+            && self.retention.may_filter(entry.seqno, self.shadow)
+            && self.context.adjacent(entry.key, entry.seqno.next(), entry.seqno)
     }
 
     /// Decides about an entry of the key in hand that is neither garbage nor a weak tombstone.

@@ -120,6 +120,24 @@ impl Model {
         log.find(|(write, number)| *number == seqno && write.key() == Some(key)).map(|(write, _)| write)
     }
 
+    /// Whether `write` is a delete of a range that holds `key`.
+    pub(super) fn deletes(&self, write: &Write, key: &[u8]) -> bool {
+        match write {
+            Write::DeleteRange(lower, upper) => {
+                let single = (Bound::Included(key.to_vec()), Bound::Included(key.to_vec()));
+                !is_empty((lower, &single.1), &self.order) && !is_empty((&single.0, upper), &self.order)
+            }
+            Write::DeletePrefix(prefix) => key.starts_with(prefix),
+            _ => false,
+        }
+    }
+
+    /// Whether a delete of a range up to `last` hides what is numbered `seqno` under `key`.
+    pub(super) fn is_hidden(&self, key: &[u8], seqno: SeqNo, last: SeqNo) -> bool {
+        let mut later = self.log.iter().filter(|(_, number)| seqno < *number && *number <= last);
+        later.any(|(write, _)| self.deletes(write, key))
+    }
+
     /// Whether the write of a key before `seqno`, or the one after it, in the order of numbers and apart from ordinary
     /// deletes, is a put or an operand.
     pub(super) fn is_beside_put(&self, key: &[u8], seqno: SeqNo) -> bool {

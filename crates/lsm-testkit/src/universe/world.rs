@@ -364,15 +364,6 @@ impl<'t, S: Subject> World<'t, S> {
     /// Whether the order of operations matters that all have one number.
     fn is_ambiguous(&self, writes: &[Write]) -> bool {
         let key_of = |write: &Write| write.key().map(<[u8]>::to_vec);
-        let deletes = |write: &Write, key: &[u8]| match write {
-            Write::DeleteRange(lower, upper) => {
-                let single = (Bound::Included(key.to_vec()), Bound::Included(key.to_vec()));
-                let order = self.model.order();
-                !is_empty((lower, &single.1), order) && !is_empty((&single.0, upper), order)
-            }
-            Write::DeletePrefix(prefix) => key.starts_with(prefix),
-            _ => false,
-        };
         writes.iter().enumerate().any(|(nth, write)| {
             let Some(key) = key_of(write) else { return false };
             let mut others = writes.iter().enumerate().filter(|(other, _)| *other != nth);
@@ -380,7 +371,7 @@ impl<'t, S: Subject> World<'t, S> {
             let is_value = is_merge || matches!(write, Write::Put(..));
             others.any(|(other, later)| {
                 (is_merge && key_of(later).as_ref() == Some(&key))
-                    || (is_value && nth < other && deletes(later, &key))
+                    || (is_value && nth < other && self.model.deletes(later, &key))
             })
         })
     }

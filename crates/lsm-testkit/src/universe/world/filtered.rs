@@ -49,8 +49,11 @@ impl<S: Subject> World<'_, S> {
             }
             (Some(Write::Merge(..)), false) => {
                 self.tally.add("verdict", "of a fold");
+                // Under a delete that every read sees, tables go unread, and the base of a chain with them. What is
+                // left of the chain is folded for nobody until a merge drops it.
+                let unread = self.subject()?.floor().max(self.cut);
                 self.model.at(seqno.next()).of(key) == Some(&Seen::Value(value.clone()))
-                    || self.is_purged(key, *seqno)
+                    || self.model.is_hidden(key, *seqno, unread)
             }
             _ => false,
         };
@@ -67,12 +70,6 @@ impl<S: Subject> World<'_, S> {
         };
         self.model.ingest(write, *seqno);
         Ok(())
-    }
-
-    /// Whether a purge took the key: tables that lay in its range went unread, the base of a chain perhaps among them, and
-    /// what is left of the chain is folded for nobody until a merge drops it.
-    fn is_purged(&mut self, key: &[u8], seqno: SeqNo) -> bool {
-        seqno < self.cut && self.model.at(self.cut.next()).of(key).is_none()
     }
 }
 
