@@ -78,6 +78,18 @@ pub enum EngineError {
         /// What stood against it.
         shortage: Shortage,
     },
+    /// There is no room for a write, by the limits that were set.
+    #[error(
+        "there is no room for the write: {used} bytes are used and {reserve} kept for flushes, of {limit}; delete something and compact, free space, or raise the limit"
+    )]
+    StorageFull {
+        /// Bytes of all files of the store.
+        used: u64,
+        /// Bytes that memtables may take in tables, or the least reserve.
+        reserve: u64,
+        /// The limit that was set, or what the tightest volume holds.
+        limit: u64,
+    },
     /// A batch passes its size limit.
     #[error("a batch of {bytes} bytes passes the limit of 4 GiB; split it")]
     BatchTooLarge {
@@ -349,7 +361,7 @@ impl Fault for EngineError {
             Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix | Self::SeparatedRecovery => {
                 ErrorKind::Unsupported
             }
-            Self::NoRoom { .. } => ErrorKind::StorageFull,
+            Self::NoRoom { .. } | Self::StorageFull { .. } => ErrorKind::StorageFull,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Bug { .. } => ErrorKind::Bug,

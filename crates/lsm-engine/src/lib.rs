@@ -47,6 +47,7 @@ mod options;
 mod overlay;
 mod pin;
 mod prefix_scan;
+mod pressure;
 mod range;
 mod ranges;
 mod reader;
@@ -87,6 +88,7 @@ pub use options::{
 };
 pub use overlay::Overlaid;
 pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
+pub use pressure::{Pressure, PressureFigures, PressureLimits, Ramp};
 pub use range::Range;
 pub use ranges::Ranges;
 pub use reader::{Pinned, ReadPoint, Reader};

@@ -2,7 +2,7 @@
 //!
 //! | folder        | file                          |
 //! |---------------|-------------------------------|
-//! | (the root)    | `CURRENT`, `LOCK`             |
+//! | (the root)    | `CURRENT`, `LOCK`, `BALLAST`  |
 //! | (the root)    | `MANIFEST-<number>` and `.m`  |
 //! | `tables/`     | `<number>.sst`, `<number>.dv` |
 //! | `blobs/`      | `<number>.blob`               |
@@ -110,6 +110,8 @@ pub enum FileName {
     Current,
     /// The file whose lock says that somebody writes.
     Lock,
+    /// Room that is given up when the disk is full.
+    Ballast,
     /// A manifest generation.
     Manifest(Generation),
     /// The second copy of a manifest generation.
@@ -139,6 +141,7 @@ impl FileName {
             Folder::Root => match name {
                 "CURRENT" => Some(Self::Current),
                 "LOCK" => Some(Self::Lock),
+                "BALLAST" => Some(Self::Ballast),
                 _ => numbered("MANIFEST-", "")
                     .map(|number| Self::Manifest(Generation(number)))
                     .or_else(|| numbered("MANIFEST-", ".m").map(|number| Self::Mirror(Generation(number)))),
@@ -157,7 +160,7 @@ impl FileName {
     /// Where the file belongs.
     pub const fn folder(self) -> Folder {
         match self {
-            Self::Current | Self::Lock | Self::Manifest(_) | Self::Mirror(_) => Folder::Root,
+            Self::Current | Self::Lock | Self::Ballast | Self::Manifest(_) | Self::Mirror(_) => Folder::Root,
             Self::Table(_) | Self::DeleteVector(_) => Folder::Tables,
             Self::ValueLog(_) => Folder::Blobs,
             Self::WalSegment(_) => Folder::Wal,
@@ -178,6 +181,7 @@ impl fmt::Display for FileName {
         match self {
             Self::Current => f.write_str("CURRENT"),
             Self::Lock => f.write_str("LOCK"),
+            Self::Ballast => f.write_str("BALLAST"),
             Self::Manifest(number) => write!(f, "MANIFEST-{:020}", number.0),
             Self::Mirror(number) => write!(f, "MANIFEST-{:020}.m", number.0),
             Self::Table(number) => write!(f, "{:020}.sst", number.get()),
@@ -225,6 +229,7 @@ mod tests {
     fn every_file_has_one_name_in_one_folder() {
         check(Folder::Root, "CURRENT", FileName::Current);
         check(Folder::Root, "LOCK", FileName::Lock);
+        check(Folder::Root, "BALLAST", FileName::Ballast);
         check(Folder::Root, "MANIFEST-00000000000000000007", FileName::Manifest(Generation(7)));
         check(Folder::Root, "MANIFEST-00000000000000000007.m", FileName::Mirror(Generation(7)));
         check(Folder::Tables, "18446744073709551615.sst", FileName::Table(TableId::new(u64::MAX)));

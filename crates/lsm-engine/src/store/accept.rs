@@ -45,7 +45,7 @@ impl StoreInner {
         let installs = Installs::new(
             found.catalog,
             journal,
-            self.options.fs.clone(),
+            (self.options.fs.clone(), self.ballast.clone()),
             folders_of(&self.options, &self.routes),
         );
         // Nobody else fills it: whoever does holds the lock on what is pending.

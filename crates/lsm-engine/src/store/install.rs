@@ -23,9 +23,10 @@ use lsm_fs::Fs;
 use lsm_journal::{AppendError, FileName, Journal, RotateError};
 use lsm_manifest::{Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit, VlogDescriptor};
 use lsm_table::Table;
-use lsm_types::{EditIndex, Error, IoKind, KeyOrder, Result, RunId, TableId, TreeId};
+use lsm_types::{EditIndex, Error, ErrorClass, IoKind, KeyOrder, Result, RunId, TableId, TreeId};
 use parking_lot::Mutex;
 
+use super::ballast::Ballast;
 use crate::EngineError;
 
 /// A change that somebody wants, rebased on whatever is newest when its turn comes.
@@ -138,10 +139,17 @@ pub(crate) struct Installs {
     fs: Arc<dyn Fs>,
     /// The directories in which tables lie.
     roots: Vec<PathBuf>,
+    /// Given up when an edit finds no room.
+    ballast: Arc<Ballast>,
 }
 
 impl Installs {
-    pub(crate) fn new(catalog: Catalog, journal: Journal, fs: Arc<dyn Fs>, roots: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(
+        catalog: Catalog,
+        journal: Journal,
+        (fs, ballast): (Arc<dyn Fs>, Arc<Ballast>),
+        roots: Vec<PathBuf>,
+    ) -> Self {
         let runs = catalog.trees().flat_map(|(_, version)| version.levels.iter());
         let newest = runs.flat_map(|(_, level)| level.runs()).map(|run| run.id.get()).max();
         let next_run = newest.map_or(0, |run| run + 1);
@@ -153,6 +161,7 @@ impl Installs {
             fenced: AtomicBool::new(false),
             fs,
             roots,
+            ballast,
         }
     }
 
@@ -240,7 +249,7 @@ impl Installs {
             }
         }
         if let Some(change) = change
-            && let Err(error) = self.append(state, &edit, change)
+            && let Err(error) = self.append_with_ballast(state, &edit, change)
         {
             for (proposal, ticket, _) in accepted {
                 if matches!(error, InstallError::Unknown(_)) {
@@ -270,6 +279,19 @@ impl Installs {
         // Whoever waits has the second copy synced with the next append; otherwise it is done now.
         if self.waiting.lock().is_empty() {
             state.journal.settle_mirror();
+        }
+    }
+
+    /// As [`Installs::append`]. An edit is small, and it may be the one that lets tables go: on a full disk the ballast is
+    /// given up for it.
+    fn append_with_ballast(&self, state: &mut State, edit: &VersionEdit, change: Change) -> Outcome {
+        match self.append(state, edit, change.clone()) {
+            Err(InstallError::NotApplied(error))
+                if error.kind().class() == ErrorClass::NoSpace && self.ballast.release() =>
+            {
+                self.append(state, edit, change)
+            }
+            outcome => outcome,
         }
     }
 

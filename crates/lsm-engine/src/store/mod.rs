@@ -1,6 +1,7 @@
 //! A directory and everything in it: manifest, file numbers, caches, lock; for one tree or many.
 
 mod accept;
+mod ballast;
 mod closing;
 mod files;
 mod folders;
@@ -21,6 +22,7 @@ mod report;
 mod routed_fs;
 mod routes;
 mod space;
+mod write_gate;
 
 use std::{
     collections::BTreeMap,
@@ -59,12 +61,15 @@ use crate::{
     tree::TreeInner,
 };
 use accept::Pending;
+use ballast::Ballast;
 use closing::ClosedOnDrop;
 use ids::{FileIds, Grant};
 use install::Installs;
 use lock::DirectoryLock;
 use reclaim::Reclaimer;
 use space::SpaceGate;
+pub(crate) use write_gate::Asks;
+use write_gate::WriteGate;
 
 /// An open directory. Handles are cheap to clone and share it; it stays locked until the last handle, tree, view
 /// and iterator is gone.
@@ -93,6 +98,8 @@ pub(crate) struct StoreInner {
     is_closed: AtomicBool,
     reclaimer: Reclaimer,
     space: SpaceGate,
+    writes: WriteGate,
+    ballast: Arc<Ballast>,
     /// Helps compactions; begun by the first that is worth splitting.
     pool: OnceLock<Option<Arc<dyn Spawner>>>,
     /// Shared by the compactions of all trees.

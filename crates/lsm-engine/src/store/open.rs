@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use super::{
     ClosedOnDrop, DirectoryLock, FileIds, FilesReport, Installs, OpenReport, Pending, Place, Reclaimer,
     Routes, Store, StoreInner,
+    ballast::Ballast,
     files::Survey,
     folders::{create_root, ensure_folder},
     keys,
@@ -28,6 +29,7 @@ use super::{
     report::Stopwatch,
     routes,
     space::SpaceGate,
+    write_gate::WriteGate,
 };
 use crate::{EngineError, OpenMode, StoreOptions, TreeOptions, options::DEFAULT_CACHE_BYTES};
 
@@ -266,6 +268,7 @@ fn finish(
     let parts = Parts::Writable(catalog, Box::new(journal));
     let store = Store { inner: Arc::new(assemble(options, identity, parts, report, held)) };
     store.inner.start_routes()?;
+    store.inner.settle_ballast();
     Ok(store)
 }
 
@@ -283,12 +286,18 @@ fn assemble(
 ) -> StoreInner {
     let (Parts::Writable(catalog, _) | Parts::ReadOnly { catalog, .. }) = &parts;
     let exported: Vec<TableId> = catalog.exported().collect();
+    let (wanted, sync) = (options.space.ballast_bytes, options.sync.directory);
+    let ballast = Arc::new(Ballast::new(options.fs.clone(), options.path.clone(), sync, wanted));
     let (reserved, installs, read_only, pending) = match parts {
         Parts::Writable(catalog, journal) => {
             let reserved = catalog.reserved_ids();
             report.describe(&catalog);
-            let installs =
-                Installs::new(catalog, *journal, options.fs.clone(), folders_of(&options, &routes));
+            let installs = Installs::new(
+                catalog,
+                *journal,
+                (options.fs.clone(), ballast.clone()),
+                folders_of(&options, &routes),
+            );
             (reserved, OnceLock::from(installs), None, None)
         }
         Parts::ReadOnly { catalog, pending } => {
@@ -313,6 +322,8 @@ fn assemble(
         pool: OnceLock::new(),
         routes,
         space: SpaceGate::new(options.space),
+        writes: WriteGate::new(options.space.writes),
+        ballast,
         limiter: options
             .compaction_limiter
             .clone()

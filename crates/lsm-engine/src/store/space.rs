@@ -32,14 +32,25 @@ pub struct SpaceOptions {
     pub admission: bool,
     /// What all tables of the store may come to, in bytes. Default: whatever the disk holds.
     pub limit_bytes: Option<u64>,
-    /// Least bytes that merges leave free, so that a flush can always land. More are kept while memtables hold more.
-    /// Default: 1 MiB.
+    /// Whether writes of values and operands are refused when memtables could not be flushed, with the reserve left over.
+    /// Deletes may use the reserve. Default: no; a flush that meets a full disk fails, and can be repeated.
+    pub writes: bool,
+    /// Least bytes that merges and writes leave free, so that a flush can always land. More are kept while memtables hold
+    /// more. Default: 1 MiB.
     pub reserve_min_bytes: u64,
+    /// Length of a file that is given up when the disk is full, so that a flush has room. Default: 0, no such file.
+    pub ballast_bytes: u64,
 }
 
 impl Default for SpaceOptions {
     fn default() -> Self {
-        Self { admission: false, limit_bytes: None, reserve_min_bytes: 1 << 20 }
+        Self {
+            admission: false,
+            writes: false,
+            limit_bytes: None,
+            reserve_min_bytes: 1 << 20,
+            ballast_bytes: 0,
+        }
     }
 }
 
@@ -47,6 +58,18 @@ impl SpaceOptions {
     /// Merges ask for room.
     pub fn admission(mut self, is_on: bool) -> Self {
         self.admission = is_on;
+        self
+    }
+
+    /// Writes are refused before the disk is full.
+    pub fn writes(mut self, is_on: bool) -> Self {
+        self.writes = is_on;
+        self
+    }
+
+    /// Length of a file that is given up when the disk is full.
+    pub fn ballast_bytes(mut self, bytes: u64) -> Self {
+        self.ballast_bytes = bytes;
         self
     }
 
@@ -63,7 +86,7 @@ impl SpaceOptions {
     }
 }
 
-/// Which merges there is room for.
+/// What there is room for.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpaceStatus {
@@ -75,6 +98,8 @@ pub enum SpaceStatus {
     FullCompactionAvailable,
     /// There is none for that; smaller merges may fit.
     NoFullCompaction,
+    /// Values and operands are refused until there is room.
+    ReadOnlyOutOfSpace,
 }
 
 /// What there is, and what may still come.
@@ -99,6 +124,10 @@ pub struct SpaceReport {
     pub refused: u64,
     /// Merges of which a part was done, there being no room for the whole.
     pub narrowed: u64,
+    /// Writes refused since the store was opened.
+    pub writes_refused: u64,
+    /// Bytes held back for a full disk.
+    pub ballast_bytes: u64,
     /// Which merges there is room for.
     pub status: SpaceStatus,
 }
@@ -134,6 +163,10 @@ impl Drop for Room {
 impl SpaceGate {
     pub(crate) fn new(options: SpaceOptions) -> Self {
         Self { options: Mutex::new(options), ..Self::default() }
+    }
+
+    pub(super) fn options(&self) -> SpaceOptions {
+        *self.options.lock()
     }
 }
 
@@ -216,7 +249,9 @@ impl Store {
         let full = Demand { table_bytes: full_compaction_bytes, value_bytes: 0, reclaims: false };
         let is_bounded =
             options.admission && (space.limit_bytes.is_some() || space.tables.free_bytes.is_some());
-        let status = if gate.running.load(Ordering::Relaxed) > 0 {
+        let status = if self.inner.writes.is_on() && self.inner.write_room().is_full() {
+            SpaceStatus::ReadOnlyOutOfSpace
+        } else if gate.running.load(Ordering::Relaxed) > 0 {
             SpaceStatus::CompactionInProgress
         } else if !is_bounded {
             SpaceStatus::Healthy
@@ -235,12 +270,19 @@ impl Store {
             granted_bytes: ledger.granted_bytes(),
             refused: gate.refused.load(Ordering::Relaxed),
             narrowed: gate.narrowed.load(Ordering::Relaxed),
+            writes_refused: self.inner.writes.refused(),
+            ballast_bytes: self.inner.ballast.held_bytes(),
             status,
         }
     }
 
-    /// Changes whether merges ask for room, and how much there may be, from the next merge on.
+    /// Changes whether merges and writes ask for room, and how much there may be, from the next one on.
     pub fn set_space(&self, options: SpaceOptions) {
         *self.inner.space.options.lock() = options;
+        self.inner.writes.set(options.writes);
+        self.inner.ballast.set(options.ballast_bytes);
+        if !self.inner.is_read_only() {
+            self.inner.ballast.settle();
+        }
     }
 }

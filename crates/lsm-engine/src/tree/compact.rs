@@ -62,6 +62,7 @@ impl Tree {
         let wait = self.inner.nanos().saturating_sub(asked);
         let mut report = self.inner.compact(strategy, options, failpoints)?;
         report.stages.wait = wait;
+        self.inner.store.settle_ballast();
         Ok(report)
     }
 

@@ -10,7 +10,7 @@ use lsm_compaction_planner::{Cutter, OutputSpec};
 use lsm_iter::{Merge, Retention, Survivors};
 use lsm_manifest::{TreeEdit, VersionEdit};
 use lsm_table::{MultiWriter, Table};
-use lsm_types::{Cut, EntryCursor, Level, Result, SeqNo, TombstoneIndex};
+use lsm_types::{Cut, EntryCursor, ErrorClass, Level, Result, SeqNo, TombstoneIndex};
 
 use super::{Tree, TreeInner, publish::Published};
 use crate::{
@@ -51,7 +51,17 @@ impl Tree {
     /// `NoSpace`, `Io`, `Cancelled`: nothing changed, the call can be repeated. `InstallOutcomeUnknown`: the
     /// change may be on disk; the next call states the truth anew and writes again. `Fenced`: that is not possible.
     pub fn flush(&self, options: &FlushOptions) -> Result<FlushReport> {
-        self.inner.flush(options, false)
+        let inner = &self.inner;
+        let outcome = match inner.flush(options, false) {
+            Err(error) if error.kind().class() == ErrorClass::NoSpace && inner.store.release_ballast() => {
+                inner.flush(options, false)
+            }
+            outcome => outcome,
+        };
+        if outcome.is_ok() {
+            inner.store.settle_ballast();
+        }
+        outcome
     }
 }
 

@@ -10,7 +10,8 @@ use lsm_types::{Cut, EntryRef, RangeTombstone, Result, SeqNo, check_key};
 
 use super::{Tree, TreeInner, WriteInfo};
 use crate::{
-    EngineError, TreeBatch, batch::RangeKeys, memtables::ActiveMemtable, super_version::SuperVersion,
+    EngineError, TreeBatch, batch::RangeKeys, memtables::ActiveMemtable, store::Asks,
+    super_version::SuperVersion,
 };
 
 impl Tree {
@@ -27,6 +28,7 @@ impl Tree {
         seqno: SeqNo,
     ) -> Result<WriteInfo> {
         let (start, end) = span(&range)?;
+        self.inner.admit_range()?;
         self.inner.remove_span(start, end, seqno)
     }
 
@@ -37,6 +39,7 @@ impl Tree {
     /// when the tree's comparator does not keep keys with a common prefix together.
     pub fn remove_prefix(&self, prefix: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
         let (start, end) = self.inner.prefix_span(prefix.as_ref())?;
+        self.inner.admit_range()?;
         self.inner.remove_span(start, end, seqno)
     }
 }
@@ -75,6 +78,11 @@ impl TreeInner {
     #[inline]
     pub(crate) fn is_overtaken(&self, view: &SuperVersion) -> bool {
         self.overtaken_count.load(Ordering::Acquire) != view.overtaken_count
+    }
+
+    /// A delete of a range is small and frees much: it may use the reserve.
+    fn admit_range(&self) -> Result<()> {
+        self.store.admit_write(1, size_of::<RangeTombstone>(), Asks::Reserve)
     }
 
     /// The cuts around the keys that start with `prefix`.

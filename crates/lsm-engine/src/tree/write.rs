@@ -6,7 +6,7 @@ use lsm_memtable::MemtableError;
 use lsm_types::{EntryRef, Kind, Result, SeqNo, check_entry};
 
 use super::{Sealed, Tree, TreeInner};
-use crate::{EngineError, Token, TreeBatch, memtables::Memtable};
+use crate::{EngineError, Token, TreeBatch, batch::BatchEntry, memtables::Memtable, store::Asks};
 
 /// What a write added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,9 +24,12 @@ impl Tree {
     ///
     /// # Errors
     /// `InvalidKey`, `ValueTooLarge`, `SeqNoOutOfRange`; `BelowSnapshot` when a registered read or the watermark
-    /// forbids the number; `Closed`. Nothing changes on error.
+    /// forbids the number; `Closed`; `StorageFull` where [`SpaceOptions::writes`](crate::SpaceOptions::writes) is on and
+    /// there is no room. Nothing changes on error.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
-        self.inner.write(EntryRef { key: key.as_ref(), seqno, kind: Kind::Put, value: value.as_ref() })
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.inner.store.admit_write(1, key.len() + value.len(), Asks::Room)?;
+        self.inner.write(EntryRef { key, seqno, kind: Kind::Put, value })
     }
 
     /// Deletes `key` at `seqno`, whether or not it exists.
@@ -34,7 +37,9 @@ impl Tree {
     /// # Errors
     /// As [`Tree::insert`].
     pub fn remove(&self, key: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
-        self.inner.write(EntryRef { key: key.as_ref(), seqno, kind: Kind::Tombstone, value: &[] })
+        let key = key.as_ref();
+        self.inner.store.admit_write(1, key.len(), Asks::Reserve)?;
+        self.inner.write(EntryRef { key, seqno, kind: Kind::Tombstone, value: &[] })
     }
 
     /// Deletes `key` at `seqno`; where the delete and the put below it meet, both go at once, in whatever level.
@@ -46,8 +51,9 @@ impl Tree {
     /// # Errors
     /// As [`Tree::insert`].
     pub fn remove_weak(&self, key: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
-        let kind = self.inner.written_kind(Kind::WeakTombstone);
-        self.inner.write(EntryRef { key: key.as_ref(), seqno, kind, value: &[] })
+        let (key, kind) = (key.as_ref(), self.inner.written_kind(Kind::WeakTombstone));
+        self.inner.store.admit_write(1, key.len(), Asks::Reserve)?;
+        self.inner.write(EntryRef { key, seqno, kind, value: &[] })
     }
 
     /// Adds `operand` to `key` at `seqno`, for the tree's merge operator to fold onto what is there.
@@ -58,6 +64,7 @@ impl Tree {
     /// As [`Tree::insert`]; the operator is not asked.
     pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>, seqno: SeqNo) -> Result<WriteInfo> {
         let (key, value) = (key.as_ref(), operand.as_ref());
+        self.inner.store.admit_write(1, key.len() + value.len(), Asks::Room)?;
         self.inner.write(EntryRef { key, seqno, kind: Kind::MergeOperand, value })
     }
 
@@ -68,6 +75,7 @@ impl Tree {
     /// # Errors
     /// As [`Tree::insert`]; `BatchTooLarge` when it does not fit into a memtable.
     pub fn apply(&self, batch: &TreeBatch, base: SeqNo) -> Result<Range<SeqNo>> {
+        self.inner.admit_batch(batch)?;
         self.inner.apply_from(batch, base, SeqNo::ZERO)
     }
 
@@ -79,6 +87,7 @@ impl Tree {
     /// range comes after a write of one of its keys: with one number their order would be lost. What comes after such
     /// a delete stays.
     pub fn apply_shared(&self, batch: &TreeBatch, seqno: SeqNo) -> Result<WriteInfo> {
+        self.inner.admit_batch(batch)?;
         self.inner.apply_shared(batch, seqno)
     }
 
@@ -98,6 +107,15 @@ impl TreeInner {
         self.with_memtable(entry.seqno, |memtable| {
             memtable.insert(entry.key, entry.seqno, entry.kind, entry.value)
         })
+    }
+
+    /// Lets a batch pass, or refuses it. One of deletes alone counts as a delete.
+    #[inline]
+    fn admit_batch(&self, batch: &TreeBatch) -> Result<()> {
+        let is_delete = |entry: BatchEntry<'_>| !matches!(entry.kind, Kind::Put | Kind::MergeOperand);
+        let asks =
+            if self.store.gates_writes() && batch.iter().all(is_delete) { Asks::Reserve } else { Asks::Room };
+        self.store.admit_write(batch.len(), batch.byte_size(), asks)
     }
 
     /// Applies the operations of `batch` that are numbered `from` or above.

@@ -4,7 +4,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lsm_fs::{DirEntry, Fs, FsFile, LockMode, Metadata, OpenOptions, SyncLevel, WriteError};
@@ -20,7 +23,11 @@ pub(crate) struct Control {
     lockless: bool,
     /// Whether asking for free space fails.
     blind: bool,
+    /// Whether the backend cannot tell its free space.
+    silent: bool,
     reads: Mutex<Vec<ReadNote>>,
+    /// How many times free space was asked for.
+    probes: AtomicU64,
     /// Bytes that cannot be read.
     bad: Mutex<Vec<(PathBuf, u64)>>,
 }
@@ -48,6 +55,16 @@ impl Control {
     /// A backend that fails to tell its free space.
     pub(crate) fn blind() -> Self {
         Self { blind: true, ..Self::default() }
+    }
+
+    /// A backend that cannot tell its free space.
+    pub(crate) fn silent() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
+
+    /// How many times free space was asked for.
+    pub(crate) fn probes(&self) -> u64 {
+        self.probes.load(Ordering::SeqCst)
     }
 
     /// How many times files were read since the last [`Control::take_reads`].
@@ -153,8 +170,13 @@ impl Fs for WrapFs {
         self.inner.metadata(path)
     }
 
-    fn available_space(&self, _path: &Path) -> Result<Option<u64>, IoError> {
-        if self.control.blind { Err(IoError::new(IoOp::Dir, IoKind::Other)) } else { Ok(None) }
+    fn available_space(&self, path: &Path) -> Result<Option<u64>, IoError> {
+        self.control.probes.fetch_add(1, Ordering::SeqCst);
+        match (self.control.blind, self.control.silent) {
+            (true, _) => Err(IoError::new(IoOp::Dir, IoKind::Other)),
+            (_, true) => Ok(None),
+            _ => self.inner.available_space(path),
+        }
     }
 
     fn sync_dir(&self, path: &Path, level: SyncLevel) -> Result<(), IoError> {

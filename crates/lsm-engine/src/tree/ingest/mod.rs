@@ -22,7 +22,7 @@ use std::{ops::RangeBounds, sync::Arc};
 use lsm_types::{Cut, EntryRef, Kind, Level, Result, SeqNo, Slice, check_entry};
 
 use super::{Tree, TreeInner, span};
-use crate::EngineError;
+use crate::{EngineError, store::Asks};
 pub use options::IngestOptions;
 use tables::Tables;
 
@@ -61,6 +61,8 @@ pub struct Ingestion {
     /// Where the table that was taken over last ends.
     reach: Option<Cut>,
     entries: u64,
+    /// Bytes of keys and values.
+    bytes: u64,
     failed: bool,
 }
 
@@ -75,6 +77,7 @@ impl Tree {
         let tree = self.inner.clone();
         tree.check_changeable()?;
         options.check()?;
+        tree.store.admit_write(1, 0, Asks::Room)?;
         let target = options.target_bytes.unwrap_or(tree.table_target_bytes);
         let tables = Tables::new(&tree, target);
         Ok(Ingestion {
@@ -85,6 +88,7 @@ impl Tree {
             last_start: None,
             reach: None,
             entries: 0,
+            bytes: 0,
             failed: false,
         })
     }
@@ -163,6 +167,7 @@ impl Ingestion {
     pub fn finish(mut self) -> Result<IngestReport> {
         self.check_usable()?;
         self.tree.check_changeable()?;
+        self.tree.store.check_quota(self.bytes)?;
         let tables = std::mem::replace(&mut self.tables, Tables::new(&self.tree, 1));
         let (tables, vlogs) = tables.end(&self.tree, self.entries)?;
         if tables.is_empty() {
@@ -178,6 +183,7 @@ impl Ingestion {
         let entry = EntryRef { key, seqno: SeqNo::ZERO, kind, value };
         self.guard(|this| this.tables.add(&this.tree, entry, this.entries))?;
         self.entries += 1;
+        self.bytes = self.bytes.saturating_add((key.len() + value.len()) as u64);
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
         Ok(())
@@ -213,6 +219,7 @@ impl Ingestion {
         if self.entries.is_multiple_of(CHECK_EVERY) {
             self.options.cancel.check()?;
             self.tree.check_writable()?;
+            self.tree.store.check_quota(self.bytes)?;
         }
         Ok(())
     }
