@@ -157,7 +157,9 @@ impl Bitmap {
         let (skip, shift) = (rows.start / 64, rows.start % 64);
         let word = |idx: usize| self.words.get(idx).copied().unwrap_or(0);
         let words = (skip..skip + len.div_ceil(64))
-            .map(|idx| if shift == 0 { word(idx) } else { word(idx) >> shift | word(idx + 1) << (64 - shift) })
+            .map(
+                |idx| if shift == 0 { word(idx) } else { word(idx) >> shift | word(idx + 1) << (64 - shift) },
+            )
             .collect();
         let mut bitmap = Self { words, len };
         bitmap.trim();

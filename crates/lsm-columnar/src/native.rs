@@ -142,9 +142,22 @@ mod tests {
         prop_oneof![
             any::<u64>().prop_map(f64::from_bits),
             prop::sample::select(vec![
-                0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -f64::NAN, f64::MIN, f64::MAX,
-                f64::MIN_POSITIVE, -f64::MIN_POSITIVE, f64::from_bits(1), f64::from_bits(1 << 63 | 1),
-                f64::from_bits(u64::MAX), f64::from_bits(0x7FF0_0000_0000_0001),
+                0.0,
+                -0.0,
+                1.0,
+                -1.0,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                f64::NAN,
+                -f64::NAN,
+                f64::MIN,
+                f64::MAX,
+                f64::MIN_POSITIVE,
+                -f64::MIN_POSITIVE,
+                f64::from_bits(1),
+                f64::from_bits(1 << 63 | 1),
+                f64::from_bits(u64::MAX),
+                f64::from_bits(0x7FF0_0000_0000_0001),
             ]),
         ]
     }

@@ -138,7 +138,8 @@ impl Packed {
     /// Whether all items lie at or below `max` and no sum wraps.
     pub(crate) fn is_at_most(&self, payload: &[u8], max: u64) -> bool {
         let Some(room) = max.checked_sub(self.base) else { return self.count == 0 };
-        self.mask <= room || self.blocks(payload).all(|items| items.iter().all(|item| item - self.base <= room))
+        self.mask <= room
+            || self.without_base().blocks(payload).all(|items| items.iter().all(|item| *item <= room))
     }
 
     /// The offsets of the items from their base.

@@ -147,7 +147,11 @@ impl Column {
             return fault(SchemaFault::Type);
         }
         let is_text = |stored: &[u8]| self.ty != ColumnType::Utf8 || core::str::from_utf8(stored).is_ok();
-        if self.default.as_deref().is_some_and(|stored| read_cell(self.ty, stored).is_none() || !is_text(stored)) {
+        if self
+            .default
+            .as_deref()
+            .is_some_and(|stored| read_cell(self.ty, stored).is_none() || !is_text(stored))
+        {
             return fault(SchemaFault::Default);
         }
         Ok(())
@@ -168,8 +172,8 @@ impl Schema {
     /// # Errors
     /// [`ColumnarError::Schema`] with the rule that is broken.
     pub fn new(columns: Vec<Column>) -> Result<Self> {
-        let next_column = columns.last().map_or(ColumnId::FIRST.get(), |last| last.id.get().saturating_add(1));
-        Self::checked(1, next_column, columns)
+        let next_column = columns.iter().map(|column| column.id.get().saturating_add(1)).max();
+        Self::checked(1, next_column.unwrap_or(ColumnId::FIRST.get()), columns)
     }
 
     /// The next schema of the tree, with `columns` in place of these. Columns that stay keep id, type and nullability;
@@ -186,11 +190,13 @@ impl Schema {
                 }
                 Some(_) => {}
                 None if column.id.get() < self.next_column => return fault(SchemaFault::Reuse),
-                None if !column.is_nullable && column.default.is_none() => return fault(SchemaFault::Default),
+                None if !column.is_nullable && column.default.is_none() => {
+                    return fault(SchemaFault::Default);
+                }
                 None => {}
             }
         }
-        let last = columns.last().map_or(0, |last| last.id.get().saturating_add(1));
+        let last = columns.iter().map(|column| column.id.get().saturating_add(1)).max().unwrap_or(0);
         let Some(id) = self.id.checked_add(1) else {
             return Err(ColumnarError::Schema { column: ColumnId::FIRST, fault: SchemaFault::Id });
         };

@@ -102,7 +102,8 @@ pub(crate) fn stored_len(count: usize, heap_len: usize, len_span: u64, last_anch
 pub(crate) fn write<'v>(strings: impl Iterator<Item = &'v [u8]> + Clone, heap_len: usize, out: &mut Vec<u8>) {
     debug_assert!(u32::try_from(heap_len).is_ok(), "a page is far smaller than 4 GiB");
     out.extend_from_slice(&u32::try_from(heap_len).unwrap_or(u32::MAX).to_le_bytes());
-    let ends = strings.clone().scan(0_u64, |end, string| Some(core::mem::replace(end, *end + string.len() as u64)));
+    let ends =
+        strings.clone().scan(0_u64, |end, string| Some(core::mem::replace(end, *end + string.len() as u64)));
     let anchors = ends.step_by(ANCHOR_ROWS);
     packed::write(anchors.clone(), 0, anchors.last().unwrap_or(0), out);
     let lens = strings.clone().map(|string| string.len() as u64);

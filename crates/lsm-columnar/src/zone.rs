@@ -40,7 +40,10 @@ impl ZoneBound {
 
     fn below(value: &[u8]) -> Self {
         let cut = value.get(..ZONE_BOUND_LEN_MAX);
-        Self { bytes: cut.unwrap_or(value).to_vec(), is_exact: cut.is_none_or(|cut| cut.len() == value.len()) }
+        Self {
+            bytes: cut.unwrap_or(value).to_vec(),
+            is_exact: cut.is_none_or(|cut| cut.len() == value.len()),
+        }
     }
 
     fn above(value: &[u8]) -> Option<Self> {
@@ -118,7 +121,9 @@ impl Zone {
                 _ => {}
             }
             match (&mut self.max, &other.max) {
-                (Some(max), Some(theirs)) if (&max.bytes, max.is_exact) < (&theirs.bytes, theirs.is_exact) => {
+                (Some(max), Some(theirs))
+                    if (&max.bytes, max.is_exact) < (&theirs.bytes, theirs.is_exact) =>
+                {
                     *max = theirs.clone();
                 }
                 (max, None) => *max = None,
@@ -202,7 +207,8 @@ mod tests {
     }
 
     fn holds(zone: &Zone, value: &[u8]) -> bool {
-        zone.min().is_some_and(|min| min.bytes() <= value) && zone.max().is_none_or(|max| max.bytes() >= value)
+        zone.min().is_some_and(|min| min.bytes() <= value)
+            && zone.max().is_none_or(|max| max.bytes() >= value)
     }
 
     proptest! {

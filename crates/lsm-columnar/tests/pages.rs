@@ -8,8 +8,8 @@ use std::collections::HashSet;
 
 use common::{TYPES, any_seeds, difference, encode, open, same};
 use lsm_columnar::{
-    Bitmap, ColumnId, ColumnType, ColumnVector, Datum, Encoding, EncodingSet, PAGE_HEAD_LEN, Page, PageEncoder,
-    PageStamp, Values,
+    Bitmap, ColumnId, ColumnType, ColumnVector, Datum, Encoding, EncodingSet, PAGE_HEAD_LEN, Page,
+    PageEncoder, PageStamp, Values,
 };
 use lsm_types::KeyOrder;
 use proptest::prelude::*;
@@ -39,7 +39,11 @@ fn check_page(vector: &ColumnVector, selection: &Bitmap, allowed: EncodingSet) -
 
     let mut scratch = Vec::new();
     for row in 0..vector.len() {
-        assert!(same(page.get(&bytes, row, &mut scratch), vector.get(row)), "row {row} of {:?}", info.encoding);
+        assert!(
+            same(page.get(&bytes, row, &mut scratch), vector.get(row)),
+            "row {row} of {:?}",
+            info.encoding
+        );
     }
     let mut some = ColumnVector::new(vector.ty());
     page.decode_selected(&bytes, selection, &mut some).unwrap();
@@ -79,7 +83,12 @@ proptest! {
 fn the_smallest_encoding_is_chosen() {
     let mut seen = HashSet::new();
     #[track_caller]
-    fn check(seen: &mut HashSet<Encoding>, ty: ColumnType, value: impl Fn(u64) -> String, expected: Encoding) {
+    fn check(
+        seen: &mut HashSet<Encoding>,
+        ty: ColumnType,
+        value: impl Fn(u64) -> String,
+        expected: Encoding,
+    ) {
         let mut vector = ColumnVector::new(ty);
         for row in 0..1000 {
             let text = value(row);
@@ -111,7 +120,12 @@ fn the_smallest_encoding_is_chosen() {
     check(&mut seen, ColumnType::Utf8, |_| "same".into(), Encoding::Constant);
     check(&mut seen, ColumnType::Utf8, |row| mix(row).to_string(), Encoding::Lengths);
     check(&mut seen, ColumnType::Utf8, |row| format!("city {}", mix(row) % 9), Encoding::Dictionary);
-    check(&mut seen, ColumnType::Utf8, |row| format!("a run of words {}", 9 - row / 100), Encoding::RunLength);
+    check(
+        &mut seen,
+        ColumnType::Utf8,
+        |row| format!("a run of words {}", 9 - row / 100),
+        Encoding::RunLength,
+    );
     check(&mut seen, ColumnType::Utf8, |row| format!("user/profile/{row:09}"), Encoding::BundledKeys);
     check(&mut seen, ColumnType::Fixed(4), |row| mix(row).to_string(), Encoding::Plain);
     assert_eq!(seen.len(), Encoding::ALL.len());
@@ -131,7 +145,8 @@ fn keys_are_found_where_they_lie() {
     }
     let stamp = PageStamp { group: 1, column: ColumnId::KEY, part: 0 };
     let mut bytes = Vec::new();
-    let info = PageEncoder::new(EncodingSet::ALL).encode(stamp, &vector, 0..vector.len(), &mut bytes).unwrap();
+    let info =
+        PageEncoder::new(EncodingSet::ALL).encode(stamp, &vector, 0..vector.len(), &mut bytes).unwrap();
     assert_eq!(info.encoding, Encoding::BundledKeys);
     let page = Page::open(stamp, ColumnType::Bytes, u32::try_from(keys.len()).unwrap(), &bytes).unwrap();
     let stored = page.as_keys().unwrap();
@@ -139,8 +154,9 @@ fn keys_are_found_where_they_lie() {
         for suffix in ["", "x", "xxxx", "z"] {
             let wanted = format!("user/{wanted:04}/{suffix}");
             for bound in [0, 95, 99, 101] {
-                let first = keys
-                    .partition_point(|(key, version)| (key.as_str(), u64::MAX - version) < (&wanted, u64::MAX - bound));
+                let first = keys.partition_point(|(key, version)| {
+                    (key.as_str(), u64::MAX - version) < (&wanted, u64::MAX - bound)
+                });
                 let is_before = |row: usize| keys[row].1 > bound;
                 assert_eq!(stored.lower_bound(&bytes, &order, wanted.as_bytes(), is_before), first);
                 let hit = keys.get(first).is_some_and(|(key, _)| *key == wanted).then_some(first);

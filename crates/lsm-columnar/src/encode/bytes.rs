@@ -28,7 +28,11 @@ pub(super) struct Input<'a> {
 }
 
 /// The values of `rows`, those under nulls replaced by the one before them.
-pub(super) fn slices<'v>(vector: &'v ColumnVector, rows: Range<usize>, validity: Option<&Bitmap>) -> Vec<&'v [u8]> {
+pub(super) fn slices<'v>(
+    vector: &'v ColumnVector,
+    rows: Range<usize>,
+    validity: Option<&Bitmap>,
+) -> Vec<&'v [u8]> {
     let value = |row: usize| match vector.values() {
         Values::Fixed { len, bytes } => bytes.get(row * len..row * len + len).unwrap_or_default(),
         Values::Bytes(strings) => strings.get(row),
@@ -135,7 +139,12 @@ pub(super) fn encode(
         Some(len) => Candidate { encoding: Encoding::Plain, len: rows * len },
         None => Candidate {
             encoding: Encoding::Lengths,
-            len: strings::stored_len(rows, stats.raw_len, stats.len_span_with(input.validity), stats.raw_len as u64),
+            len: strings::stored_len(
+                rows,
+                stats.raw_len,
+                stats.len_span_with(input.validity),
+                stats.raw_len as u64,
+            ),
         },
     };
     offer(fallback.encoding, fallback.len);
@@ -171,10 +180,8 @@ pub(super) fn encode(
         (Encoding::Plain, _) => values.iter().for_each(|value| out.extend_from_slice(value)),
         _ => {
             let under_null = |row| input.validity.is_some_and(|validity| !validity.contains(row));
-            let strings = values
-                .iter()
-                .enumerate()
-                .map(|(row, &value)| if under_null(row) { &[][..] } else { value });
+            let strings =
+                values.iter().enumerate().map(|(row, &value)| if under_null(row) { &[][..] } else { value });
             strings::write(strings, stats.raw_len, out);
         }
     }
@@ -182,7 +189,12 @@ pub(super) fn encode(
 }
 
 /// A dictionary, if it is smaller than `best`.
-fn dictionary(values: &[&[u8]], stats: &Stats<'_>, distinct: &mut Distinct, best: usize) -> Option<Candidate> {
+fn dictionary(
+    values: &[&[u8]],
+    stats: &Stats<'_>,
+    distinct: &mut Distinct,
+    best: usize,
+) -> Option<Candidate> {
     let rows = values.len();
     let value = |row: usize| values.get(row).copied().unwrap_or_default();
     let mut heap_len = 0;
@@ -235,11 +247,16 @@ struct Keys {
 
 impl Keys {
     fn of(values: &[&[u8]]) -> Self {
-        let mut keys = Self { writer: KeysWriter::new(BUNDLE_SHIFT), repeats: Bitmap::new(), has_repeats: false };
+        let mut keys =
+            Self { writer: KeysWriter::new(BUNDLE_SHIFT), repeats: Bitmap::new(), has_repeats: false };
         let mut last = None;
         for &value in values {
             let repeats = last == Some(value) && !keys.writer.at_bundle_head();
-            if repeats { keys.writer.repeat() } else { keys.writer.push(value) }
+            if repeats {
+                keys.writer.repeat()
+            } else {
+                keys.writer.push(value)
+            }
             keys.repeats.push(repeats);
             keys.has_repeats |= repeats;
             last = Some(value);
@@ -261,4 +278,3 @@ impl Keys {
         self.writer.write_heap(out);
     }
 }
-

@@ -11,11 +11,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{
-    Bitmap, ColumnVector, ColumnarError, Encoding, PAGE_BYTES_MAX, PAGE_ROWS_MAX, PageStamp, Result, Values, Zone,
-    native::Native,
-    page::PageHead,
-    types::Physical,
-    vector::each_word,
+    Bitmap, ColumnVector, ColumnarError, Encoding, PAGE_BYTES_MAX, PAGE_ROWS_MAX, PageStamp, Result, Values,
+    Zone, native::Native, page::PageHead, types::Physical, vector::each_word,
 };
 use distinct::Distinct;
 
@@ -117,7 +114,12 @@ impl PageEncoder {
         if let Some(place) = out.get_mut(head_at..head_at + fixed.len()) {
             place.copy_from_slice(&fixed);
         }
-        Ok(PageInfo { encoding, is_nullable: validity.is_some(), is_sorted: is_sorted && validity.is_none(), zone })
+        Ok(PageInfo {
+            encoding,
+            is_nullable: validity.is_some(),
+            is_sorted: is_sorted && validity.is_none(),
+            zone,
+        })
     }
 
     fn words(
@@ -137,7 +139,8 @@ impl PageEncoder {
         );
         fill_nulls(&mut self.images, validity);
         let stats = words::Stats::of(&self.images);
-        let encoding = words::encode(&self.images, &stats, (width, max), self.allowed, &mut self.distinct, out);
+        let encoding =
+            words::encode(&self.images, &stats, (width, max), self.allowed, &mut self.distinct, out);
         let nulls = validity.map_or(0, |validity| count - validity.count());
         let ordered = |image: u64| image.to_be_bytes();
         let (min, max) = (ordered(stats.min), ordered(stats.max));

@@ -24,8 +24,14 @@ pub(super) struct Stats {
 impl Stats {
     pub(super) fn of(images: &[u64]) -> Self {
         let first = images.first().copied().unwrap_or(0);
-        let mut stats =
-            Self { min: first, max: first, is_sorted: true, runs: 1, delta_min: i64::MAX, delta_max: i64::MIN };
+        let mut stats = Self {
+            min: first,
+            max: first,
+            is_sorted: true,
+            runs: 1,
+            delta_min: i64::MAX,
+            delta_max: i64::MIN,
+        };
         let mut last = first;
         for &image in images.iter().skip(1) {
             let delta = image.wrapping_sub(last).cast_signed();

@@ -9,9 +9,19 @@ use crate::{packed::Packed, strings::Strings};
 #[derive(Clone, Debug)]
 pub(crate) enum BytesBody {
     /// Value of row `i` at `start + i * step`; a step of 0 is one value for all rows.
-    Fixed { start: usize, len: usize, step: usize },
-    Runs { ends: Packed, values: Strings },
-    Dictionary { entries: Strings, codes: Packed },
+    Fixed {
+        start: usize,
+        len: usize,
+        step: usize,
+    },
+    Runs {
+        ends: Packed,
+        values: Strings,
+    },
+    Dictionary {
+        entries: Strings,
+        codes: Packed,
+    },
     Strings(Strings),
     Keys(KeyPage),
 }

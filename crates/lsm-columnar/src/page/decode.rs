@@ -69,9 +69,9 @@ impl Page {
                 }
             }
         }
-        let validity = self.validity(payload).map(|validity| {
-            selection.rows().map(|row| validity.contains(row)).collect::<Bitmap>()
-        });
+        let validity = self
+            .validity(payload)
+            .map(|validity| selection.rows().map(|row| validity.contains(row)).collect::<Bitmap>());
         out.extend_validity(selected, validity.filter(|validity| !validity.is_all()));
         Ok(())
     }
@@ -83,7 +83,11 @@ impl Page {
     /// The sum of bytes decoded, while it is in bounds.
     fn check_total(&self, total: usize, more: usize) -> Result<usize> {
         let bytes = total.saturating_add(more);
-        if bytes <= PAGE_BYTES_MAX { Ok(bytes) } else { Err(ColumnarError::PageTooLarge { rows: self.rows, bytes }) }
+        if bytes <= PAGE_BYTES_MAX {
+            Ok(bytes)
+        } else {
+            Err(ColumnarError::PageTooLarge { rows: self.rows, bytes })
+        }
     }
 
     fn words<N: Native>(&self, words: &WordBody, payload: &[u8], out: &mut Vec<N>) {
@@ -109,7 +113,14 @@ impl Page {
     }
 
     /// Images of selected rows: one by one where few are wanted, else by unpacking blocks that have any.
-    fn gather(&self, words: &WordBody, payload: &[u8], selection: &Bitmap, selected: usize, out: &mut Vec<u64>) {
+    fn gather(
+        &self,
+        words: &WordBody,
+        payload: &[u8],
+        selection: &Bitmap,
+        selected: usize,
+        out: &mut Vec<u64>,
+    ) {
         if selected * 8 < self.rows {
             out.extend(selection.rows().map(|row| words.at(payload, row)));
             return;

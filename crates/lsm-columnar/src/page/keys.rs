@@ -50,9 +50,8 @@ impl KeyPage {
             let stored = payload.get(at..at + Bitmap::stored_len(rows)).unwrap_or_default();
             let marks = Bitmap::read(stored, 0, rows);
             // A repetition has no suffix of its own, and every bundle starts with a key.
-            let holds = marks.rows().all(|row| {
-                !keys.is_bundle_head(row) && keys.suffix(payload, row).is_empty()
-            });
+            let holds =
+                marks.rows().all(|row| !keys.is_bundle_head(row) && keys.suffix(payload, row).is_empty());
             if !holds || marks.is_none() || !Bitmap::is_trimmed(stored, rows) {
                 return Err(cursor.malformed("repeats"));
             }

@@ -168,7 +168,8 @@ impl Page {
     /// Whether `row` has a value.
     #[inline]
     pub fn is_valid(&self, payload: &[u8], row: usize) -> bool {
-        self.validity.is_none_or(|at| payload.get(at + row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1))
+        self.validity
+            .is_none_or(|at| payload.get(at + row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1))
     }
 
     /// Which rows have a value; `None` when all have.

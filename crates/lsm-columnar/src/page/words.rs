@@ -18,9 +18,9 @@ impl WordBody {
     /// Checks once what every access relies on: no image exceeds `max`, anchors agree with differences.
     pub(super) fn is_sound(&self, payload: &[u8], max: u64) -> bool {
         match self {
-            Self::Packed(items) | Self::Runs { values: items, .. } | Self::Dictionary { entries: items, .. } => {
-                items.is_at_most(payload, max)
-            }
+            Self::Packed(items)
+            | Self::Runs { values: items, .. }
+            | Self::Dictionary { entries: items, .. } => items.is_at_most(payload, max),
             Self::Delta { anchors, deltas } => {
                 let mut image = anchors.at(payload, 0);
                 let mut block = [0; BLOCK];
@@ -29,8 +29,8 @@ impl WordBody {
                     deltas.unpack(payload, first, items);
                     items.iter().enumerate().all(|(idx, delta)| {
                         let row = first + idx;
-                        let agrees =
-                            !row.is_multiple_of(ANCHOR_ROWS) || anchors.at(payload, row / ANCHOR_ROWS) == image;
+                        let agrees = !row.is_multiple_of(ANCHOR_ROWS)
+                            || anchors.at(payload, row / ANCHOR_ROWS) == image;
                         image = image.wrapping_add(*delta);
                         agrees && image <= max
                     })

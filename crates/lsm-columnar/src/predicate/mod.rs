@@ -189,7 +189,9 @@ fn bind(predicate: &Predicate<'_>, schema: &Schema, negated: bool) -> Result<Nod
     let column = |id: ColumnId| schema.column(id).ok_or(ColumnarError::NoColumn);
     let values = |column: &Column, set: Option<ValueRanges>| {
         let test = match set {
-            Some(set) => Test::Values(if negated { set.complement(column.ty()) } else { set.finish(column.ty()) }),
+            Some(set) => {
+                Test::Values(if negated { set.complement(column.ty()) } else { set.finish(column.ty()) })
+            }
             // A comparison with a null is never true, nor is its opposite.
             None => Test::Values(ValueRanges::none(column.ty()).finish(column.ty())),
         };
@@ -205,16 +207,25 @@ fn bind(predicate: &Predicate<'_>, schema: &Schema, negated: bool) -> Result<Nod
         }
         Predicate::Between(id, lower, upper) => {
             let column = column(*id)?;
-            let set = match (ends(column.ty(), *lower)?, ends(column.ty(), *upper)?) {
-                (Some((lower, _)), Some((_, upper))) => Some(lower.up_to(upper)),
-                _ => None,
-            };
-            values(column, set)
+            if let (Some((lower, _)), Some((_, upper))) =
+                (ends(column.ty(), *lower)?, ends(column.ty(), *upper)?)
+            {
+                values(column, Some(lower.up_to(upper)))
+            } else {
+                // Beside a null on one side, the other still says which values are certainly outside.
+                let lower = Predicate::Compare(*id, Comparison::Ge, *lower);
+                let upper = Predicate::Compare(*id, Comparison::Le, *upper);
+                bind(&Predicate::And(vec![lower, upper]), schema, negated)?
+            }
         }
         Predicate::In(id, list) => {
             let column = column(*id)?;
             if list.len() > LIST_LEN_MAX {
                 return Err(ColumnarError::ListTooLong { count: list.len() });
+            }
+            if list.is_empty() {
+                // Nothing equals one of no values, a null neither: that is known.
+                return bind(&Predicate::Or(Vec::new()), schema, negated);
             }
             let points = list.iter().map(|datum| compare(column.ty(), Comparison::Eq, *datum));
             let points = points.collect::<Result<Vec<_>>>()?;

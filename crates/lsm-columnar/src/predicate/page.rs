@@ -113,7 +113,9 @@ fn mask(items: &[u64], test: impl Fn(u64) -> bool) -> u64 {
         let bits = group.iter().enumerate().fold(0, |bits, (bit, &item)| bits | u64::from(test(item)) << bit);
         word |= bits << (8 * idx);
     }
-    rest.iter().enumerate().fold(word, |word, (idx, &item)| word | u64::from(test(item)) << (8 * groups.len() + idx))
+    rest.iter()
+        .enumerate()
+        .fold(word, |word, (idx, &item)| word | u64::from(test(item)) << (8 * groups.len() + idx))
 }
 
 /// A set of `rows` rows, made 64 at a time.

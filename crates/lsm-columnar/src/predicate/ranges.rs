@@ -107,9 +107,10 @@ impl Ranges<u64> {
     /// The values as ranges with both ends in them, among those up to `max`.
     pub(super) fn inclusive(&self, max: u64) -> Vec<(u64, u64)> {
         // Every border as the first value above it.
-        let starts = self.borders.iter().map(|border| {
-            if border.is_after { border.value.checked_add(1) } else { Some(border.value) }
-        });
+        let starts = self
+            .borders
+            .iter()
+            .map(|border| if border.is_after { border.value.checked_add(1) } else { Some(border.value) });
         let mut ranges = Vec::new();
         let mut from = self.starts_inside.then_some(0);
         for start in starts {

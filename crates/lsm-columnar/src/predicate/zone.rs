@@ -26,20 +26,20 @@ fn check<'z>(node: &Node, zone: &impl Fn(ColumnId) -> Option<&'z Zone>) -> ZoneA
     use ZoneAnswer::{All, None, Some};
     match node {
         Node::Leaf(leaf) => zone(leaf.column).map_or(Some, |zone| check_leaf(leaf, zone)),
-        Node::All(nodes) => nodes.iter().map(|node| check(node, zone)).fold(All, |sum, answer| {
-            match (sum, answer) {
+        Node::All(nodes) => {
+            nodes.iter().map(|node| check(node, zone)).fold(All, |sum, answer| match (sum, answer) {
                 (None, _) | (_, None) => None,
                 (All, All) => All,
                 _ => Some,
-            }
-        }),
-        Node::Any(nodes) => nodes.iter().map(|node| check(node, zone)).fold(None, |sum, answer| {
-            match (sum, answer) {
+            })
+        }
+        Node::Any(nodes) => {
+            nodes.iter().map(|node| check(node, zone)).fold(None, |sum, answer| match (sum, answer) {
                 (All, _) | (_, All) => All,
                 (None, None) => None,
                 _ => Some,
-            }
-        }),
+            })
+        }
     }
 }
 

@@ -9,7 +9,9 @@
     reason = "a test should fail where it fails"
 )]
 
-use lsm_columnar::{ColumnId, ColumnType, ColumnVector, Datum, EncodingSet, Page, PageEncoder, PageInfo, PageStamp};
+use lsm_columnar::{
+    ColumnId, ColumnType, ColumnVector, Datum, EncodingSet, Page, PageEncoder, PageInfo, PageStamp,
+};
 use proptest::prelude::*;
 
 /// Every type, with parameters at their ends.
@@ -114,20 +116,22 @@ pub(crate) fn any_type() -> impl Strategy<Value = ColumnType> {
 pub(crate) fn seeds_of(ty: ColumnType, rows: usize) -> impl Strategy<Value = Seeds> {
     let raw = prop::collection::vec(any::<u64>(), 1..=rows);
     let nulls = prop_oneof![4 => Just(0.0), 2 => Just(0.3), 1 => Just(0.97), 1 => Just(1.0)];
-    (raw, prop::sample::select(SHAPES.to_vec()), nulls, any::<u64>()).prop_map(move |(raw, shape, nulls, base)| {
-        let seeds = raw.iter().enumerate().map(|(row, &raw)| {
-            let seed = match shape {
-                Shape::Any => raw,
-                Shape::Small => raw % 1000,
-                Shape::Few => (raw % 5) << 56,
-                Shape::Runs => base.wrapping_add(row as u64 / 9),
-                Shape::Ascending => (base >> 1) + row as u64 * 300 + raw % 256,
-                Shape::One => base,
-            };
-            ((raw >> 11) as f64 / (1_u64 << 53) as f64 >= nulls).then_some(seed)
-        });
-        Seeds { ty, seeds: seeds.collect() }
-    })
+    (raw, prop::sample::select(SHAPES.to_vec()), nulls, any::<u64>()).prop_map(
+        move |(raw, shape, nulls, base)| {
+            let seeds = raw.iter().enumerate().map(|(row, &raw)| {
+                let seed = match shape {
+                    Shape::Any => raw,
+                    Shape::Small => raw % 1000,
+                    Shape::Few => (raw % 5) << 56,
+                    Shape::Runs => base.wrapping_add(row as u64 / 9),
+                    Shape::Ascending => (base >> 1) + row as u64 * 300 + raw % 256,
+                    Shape::One => base,
+                };
+                ((raw >> 11) as f64 / (1_u64 << 53) as f64 >= nulls).then_some(seed)
+            });
+            Seeds { ty, seeds: seeds.collect() }
+        },
+    )
 }
 
 pub(crate) fn any_seeds(rows: usize) -> impl Strategy<Value = Seeds> {
