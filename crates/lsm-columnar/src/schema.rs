@@ -188,12 +188,11 @@ impl Schema {
                 Some(old) if old.ty != column.ty || old.is_nullable != column.is_nullable => {
                     return fault(SchemaFault::Reuse);
                 }
-                Some(_) => {}
                 None if column.id.get() < self.next_column => return fault(SchemaFault::Reuse),
                 None if !column.is_nullable && column.default.is_none() => {
                     return fault(SchemaFault::Default);
                 }
-                None => {}
+                _ => {}
             }
         }
         let last = columns.iter().map(|column| column.id.get().saturating_add(1)).max().unwrap_or(0);

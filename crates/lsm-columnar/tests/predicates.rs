@@ -211,7 +211,9 @@ fn zones_skip_what_lies_outside() {
     }
     let vector = |ty, data: &[Datum<'_>]| {
         let mut vector = ColumnVector::new(ty);
-        data.iter().for_each(|datum| vector.push(*datum).unwrap());
+        for datum in data {
+            vector.push(*datum).unwrap();
+        }
         vector
     };
     let numbers = vector(ColumnType::I16, &[Datum::I64(-5), Datum::I64(9)]);

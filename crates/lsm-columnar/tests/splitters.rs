@@ -193,8 +193,8 @@ proptest! {
             assemble_image(&schema, &cells, &mut image).unwrap();
             let mut back = RowCells::new();
             split_image(&schema, &image, &mut back).unwrap();
-            for idx in 0..cells.len() {
-                prop_assert!(common::same(cells.get(idx), back.get(idx)), "column {} of {:?}", idx, types[idx]);
+            for (idx, ty) in types.iter().enumerate() {
+                prop_assert!(common::same(cells.get(idx), back.get(idx)), "column {} of {:?}", idx, ty);
             }
             for len in 0..image.len() {
                 prop_assert!(split_image(&schema, &image[..len], &mut back).is_err());

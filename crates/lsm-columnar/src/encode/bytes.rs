@@ -253,9 +253,9 @@ impl Keys {
         for &value in values {
             let repeats = last == Some(value) && !keys.writer.at_bundle_head();
             if repeats {
-                keys.writer.repeat()
+                keys.writer.repeat();
             } else {
-                keys.writer.push(value)
+                keys.writer.push(value);
             }
             keys.repeats.push(repeats);
             keys.has_repeats |= repeats;

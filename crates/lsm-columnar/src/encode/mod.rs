@@ -98,7 +98,9 @@ impl PageEncoder {
             validity.write(out);
         }
         let encoded = match vector.ty().physical() {
-            Physical::Word { width, max } => self.words(vector, rows, validity.as_ref(), (width, max), out),
+            Physical::Word { width, max } => {
+                Ok(self.words(vector, rows, validity.as_ref(), (width, max), out))
+            }
             Physical::Fixed(_) | Physical::Var => self.bytes(stamp, vector, rows, validity.as_ref(), out),
         };
         let (encoding, is_sorted, zone) = match encoded {
@@ -129,7 +131,7 @@ impl PageEncoder {
         validity: Option<&Bitmap>,
         (width, max): (usize, u64),
         out: &mut Vec<u8>,
-    ) -> Result<(Encoding, bool, Zone)> {
+    ) -> (Encoding, bool, Zone) {
         let count = rows.len();
         self.images.clear();
         each_word!(vector.values(),
@@ -147,7 +149,7 @@ impl PageEncoder {
         let cut = |bytes: &'_ [u8; 8]| bytes.get(8 - width..).unwrap_or_default().to_vec();
         let (min, max) = (cut(&min), cut(&max));
         let bounds = (nulls < count).then_some((&min[..], &max[..]));
-        Ok((encoding, stats.is_sorted, Zone::of(count as u64, nulls as u64, bounds)))
+        (encoding, stats.is_sorted, Zone::of(count as u64, nulls as u64, bounds))
     }
 
     fn bytes(

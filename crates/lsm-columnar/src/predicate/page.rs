@@ -56,7 +56,7 @@ fn words(ranges: &[(u64, u64)], body: &WordBody, rows: usize, payload: &[u8]) ->
 fn packed(ranges: &[(u64, u64)], items: &Packed, payload: &[u8]) -> Bitmap {
     let (low, span) = (items.base, items.span());
     // An item lies in `low ..= low + span`, and the sum does not wrap: opening the page made sure of what is there.
-    let high = low.checked_add(span).unwrap_or(u64::MAX);
+    let high = low.saturating_add(span);
     let moved: Vec<(u64, u64)> = ranges
         .iter()
         .filter(|(from, last)| *last >= low && *from <= high)
