@@ -2,6 +2,7 @@
 //! seed. A decoder answers with a value or a typed error; a panic or an input that takes too long is a failure, and
 //! what is needed to repeat it is printed. `--libfuzzer` runs the coverage-guided targets where cargo-fuzz is there.
 
+mod columnar;
 mod corpus;
 mod formats;
 mod libfuzzer;
@@ -169,8 +170,9 @@ fn number(option: &str, value: Option<&String>) -> Result<u64, Trouble> {
 
 /// Every decoder of the workspace.
 fn targets() -> &'static [Target] {
-    static ALL: std::sync::LazyLock<Vec<Target>> =
-        std::sync::LazyLock::new(|| targets::TARGETS.into_iter().chain(formats::TARGETS).collect());
+    static ALL: std::sync::LazyLock<Vec<Target>> = std::sync::LazyLock::new(|| {
+        targets::TARGETS.into_iter().chain(formats::TARGETS).chain(columnar::TARGETS).collect()
+    });
     &ALL
 }
 
