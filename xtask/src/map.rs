@@ -135,7 +135,7 @@ pub(crate) const OUTSIDE: &[Owned] = &[
     shared("clap", &["lsm-cli"]),
     owned("indicatif", &["lsm-cli"]),
     owned("csv-core", &["lsm-cli"]),
-    shared("serde_json", &["lsm-cli"]),
+    shared("serde_json", &["lsm-columnar", "lsm-cli"]),
 ];
 
 /// A part of the standard library, and the crates that may name it.

@@ -67,7 +67,7 @@ proptest! {
         if is_apart {
             let mut at = 100;
             for (_, _, page) in group.pages() {
-                let place = PagePlace { offset: at, stored_len: 32 + page.len() as u32, codec: 1, dictionary_slot: 2 };
+                let place = PagePlace { offset: at, stored_len: 32 + u32::try_from(page.len()).unwrap(), codec: 1, dictionary_slot: 2 };
                 at += place.stored_len;
                 frames.push((place, page.to_vec()));
             }
@@ -87,9 +87,10 @@ proptest! {
             let mut decoded = ColumnVector::new(vector.ty());
             for part in 0..directory.part_count() {
                 let entry = directory.page(*id, part).unwrap();
-                let bytes = match is_apart {
-                    true => &frames.iter().find(|(place, _)| place.offset == entry.offset).unwrap().1,
-                    false => directory.inline_page(&payload, entry),
+                let bytes = if is_apart {
+                    &frames.iter().find(|(place, _)| place.offset == entry.offset).unwrap().1
+                } else {
+                    directory.inline_page(&payload, entry)
                 };
                 prop_assert_eq!(entry.zone.is_none(), *id == ColumnId::OPAQUE);
                 let page = directory.open_page(entry, bytes).unwrap();
@@ -107,7 +108,7 @@ proptest! {
             }
         }
         for row in 0..rows {
-            prop_assert!(directory.part_rows(directory.part_of(row as u32)).contains(&row));
+            prop_assert!(directory.part_rows(directory.part_of(u32::try_from(row).unwrap())).contains(&row));
         }
         prop_assert!(GroupDirectory::decode(&payload, None).is_err());
     }

@@ -46,11 +46,11 @@ fn truth(predicate: &Predicate<'_>, row: &dyn Fn(ColumnId) -> Datum<'static>) ->
         })
     };
     let any = |truths: &mut dyn Iterator<Item = Option<bool>>| {
-        truths.fold(Some(false), |sum, truth| match (sum, truth) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (Some(false), Some(false)) => Some(false),
-            _ => None,
-        })
+        let truths: Vec<Option<bool>> = truths.collect();
+        if truths.contains(&Some(true)) {
+            return Some(true);
+        }
+        if truths.contains(&None) { None } else { Some(false) }
     };
     match predicate {
         Predicate::Compare(id, comparison, datum) => compare(*id, *comparison, *datum),
@@ -76,7 +76,7 @@ fn truth(predicate: &Predicate<'_>, row: &dyn Fn(ColumnId) -> Datum<'static>) ->
 
 /// The value a seed stands for, for as long as the test runs.
 fn datum(ty: ColumnType, seed: u64) -> Datum<'static> {
-    with_datum(ty, seed, |datum| keep(datum))
+    with_datum(ty, seed, keep)
 }
 
 fn keep(datum: Datum<'_>) -> Datum<'static> {
@@ -197,18 +197,19 @@ proptest! {
     }
 }
 
+#[track_caller]
+fn check_zone(vector: &ColumnVector, predicate: &Predicate<'_>, expected: ZoneAnswer) {
+    let (info, _) = encode(vector, EncodingSet::ALL);
+    let column = Column::new(A, "a", vector.ty()).nullable();
+    let bound = predicate.bind(&Schema::new(vec![column]).unwrap()).unwrap();
+    assert_eq!(bound.check_zones(|_| Some(&info.zone)), expected);
+    let blind = if bound.columns().is_empty() { expected } else { ZoneAnswer::Some };
+    assert_eq!(bound.check_zones(|_| None), blind);
+}
+
 /// Zones settle what they can: not only are they right, they skip.
 #[test]
 fn zones_skip_what_lies_outside() {
-    #[track_caller]
-    fn check(vector: &ColumnVector, predicate: &Predicate<'_>, expected: ZoneAnswer) {
-        let (info, _) = encode(vector, EncodingSet::ALL);
-        let column = Column::new(A, "a", vector.ty()).nullable();
-        let bound = predicate.bind(&Schema::new(vec![column]).unwrap()).unwrap();
-        assert_eq!(bound.check_zones(|_| Some(&info.zone)), expected);
-        let blind = if bound.columns().is_empty() { expected } else { ZoneAnswer::Some };
-        assert_eq!(bound.check_zones(|_| None), blind);
-    }
     let vector = |ty, data: &[Datum<'_>]| {
         let mut vector = ColumnVector::new(ty);
         for datum in data {
@@ -219,45 +220,72 @@ fn zones_skip_what_lies_outside() {
     let numbers = vector(ColumnType::I16, &[Datum::I64(-5), Datum::I64(9)]);
     let with_null = vector(ColumnType::I16, &[Datum::I64(-5), Datum::Null, Datum::I64(9)]);
     let compare = |comparison, value| Predicate::Compare(A, comparison, Datum::I64(value));
-    use Comparison::{Eq, Ge, Gt, Le, Lt, Ne};
     let (all, some, none) = (ZoneAnswer::All, ZoneAnswer::Some, ZoneAnswer::None);
     for (predicate, answer, with_nulls) in [
-        (compare(Gt, 9), none, none),
-        (compare(Ge, 9), some, some),
-        (compare(Ge, -5), all, some),
-        (compare(Lt, -5), none, none),
-        (compare(Le, 9), all, some),
-        (compare(Eq, 10), none, none),
-        (compare(Ne, 10), all, some),
-        (compare(Ne, 0), some, some),
+        (compare(Comparison::Gt, 9), none, none),
+        (compare(Comparison::Ge, 9), some, some),
+        (compare(Comparison::Ge, -5), all, some),
+        (compare(Comparison::Lt, -5), none, none),
+        (compare(Comparison::Le, 9), all, some),
+        (compare(Comparison::Eq, 10), none, none),
+        (compare(Comparison::Ne, 10), all, some),
+        (compare(Comparison::Ne, 0), some, some),
         (Predicate::Between(A, Datum::I64(-5), Datum::I64(9)), all, some),
         (Predicate::Between(A, Datum::I64(10), Datum::I64(20)), none, none),
         (Predicate::In(A, vec![Datum::I64(-6), Datum::I64(10)]), none, none),
         (Predicate::IsNull(A), none, some),
         (Predicate::IsNotNull(A), all, some),
-        (Predicate::Not(Box::new(compare(Gt, 9))), all, some),
-        (Predicate::And(vec![compare(Ge, -5), compare(Gt, 9)]), none, none),
-        (Predicate::Or(vec![compare(Ge, -5), compare(Gt, 9)]), all, some),
+        (Predicate::Not(Box::new(compare(Comparison::Gt, 9))), all, some),
+        (Predicate::And(vec![compare(Comparison::Ge, -5), compare(Comparison::Gt, 9)]), none, none),
+        (Predicate::Or(vec![compare(Comparison::Ge, -5), compare(Comparison::Gt, 9)]), all, some),
         (Predicate::And(vec![]), all, all),
         (Predicate::Or(vec![]), none, none),
     ] {
-        check(&numbers, &predicate, answer);
-        check(&with_null, &predicate, with_nulls);
+        check_zone(&numbers, &predicate, answer);
+        check_zone(&with_null, &predicate, with_nulls);
     }
     let long = "m".repeat(70);
     let texts = vector(ColumnType::Utf8, &["k".into(), long.as_str().into()]);
-    check(&texts, &Predicate::Prefix(A, b"n"), none);
-    check(&texts, &Predicate::Prefix(A, b"m"), some);
-    check(&texts, &Predicate::Compare(A, Gt, "n".into()), none);
+    check_zone(&texts, &Predicate::Prefix(A, b"n"), none);
+    check_zone(&texts, &Predicate::Prefix(A, b"m"), some);
+    check_zone(&texts, &Predicate::Compare(A, Comparison::Gt, "n".into()), none);
     // The maximum was cut, so what lies just above it cannot be excluded.
-    check(&texts, &Predicate::Compare(A, Gt, long.as_str().into()), some);
-    check(&texts, &Predicate::Compare(A, Ge, "k".into()), all);
+    check_zone(&texts, &Predicate::Compare(A, Comparison::Gt, long.as_str().into()), some);
+    check_zone(&texts, &Predicate::Compare(A, Comparison::Ge, "k".into()), all);
     let ones = vector(ColumnType::Bytes, &[Datum::Bytes(&[0xFF; 65])]);
-    check(&ones, &Predicate::Compare(A, Gt, Datum::Bytes(&[0xFF; 80])), some);
-    check(&ones, &Predicate::Compare(A, Lt, Datum::Bytes(&[0xFE])), none);
-    check(&ones, &Predicate::Compare(A, Gt, Datum::Bytes(&[0xFE])), all);
-    check(&vector(ColumnType::U8, &[Datum::Null]), &Predicate::Compare(A, Ge, Datum::U64(0)), none);
-    check(&vector(ColumnType::U8, &[Datum::Null]), &Predicate::IsNull(A), all);
+    check_zone(&ones, &Predicate::Compare(A, Comparison::Gt, Datum::Bytes(&[0xFF; 80])), some);
+    check_zone(&ones, &Predicate::Compare(A, Comparison::Lt, Datum::Bytes(&[0xFE])), none);
+    check_zone(&ones, &Predicate::Compare(A, Comparison::Gt, Datum::Bytes(&[0xFE])), all);
+    check_zone(
+        &vector(ColumnType::U8, &[Datum::Null]),
+        &Predicate::Compare(A, Comparison::Ge, Datum::U64(0)),
+        none,
+    );
+    check_zone(&vector(ColumnType::U8, &[Datum::Null]), &Predicate::IsNull(A), all);
+}
+
+/// Neither a list without values nor a range beside a null leaves open what is certain.
+#[test]
+fn what_is_known_beside_nulls() {
+    let seeds = Seeds { ty: ColumnType::I64, seeds: vec![Some(3), None, Some(8)] };
+    let vector = seeds.vector();
+    let (_, bytes) = encode(&vector, EncodingSet::ALL);
+    let page = open(&vector, &bytes);
+    let rows = |predicate: Predicate<'_>| {
+        let bound = predicate.bind(&schema(ColumnType::I64, ColumnType::I64)).unwrap();
+        let found = bound.select::<ColumnarError>(3, |_| Ok(Some((&page, &bytes[..])))).unwrap();
+        found.rows().collect::<Vec<_>>()
+    };
+    let not = |predicate| Predicate::Not(Box::new(predicate));
+    let five = Datum::I64(5);
+    assert_eq!(rows(Predicate::In(A, vec![])), [0_usize; 0]);
+    assert_eq!(rows(not(Predicate::In(A, vec![]))), [0, 1, 2]);
+    assert_eq!(rows(Predicate::In(A, vec![Datum::I64(3), Datum::Null])), [0]);
+    assert_eq!(rows(not(Predicate::In(A, vec![Datum::I64(3), Datum::Null]))), [0_usize; 0]);
+    assert_eq!(rows(Predicate::Between(A, Datum::Null, five)), [0_usize; 0]);
+    assert_eq!(rows(not(Predicate::Between(A, Datum::Null, five))), [2]);
+    assert_eq!(rows(not(Predicate::Compare(A, Comparison::Eq, Datum::I64(3)))), [2]);
+    assert_eq!(rows(not(Predicate::Compare(A, Comparison::Eq, Datum::Null))), [0_usize; 0]);
 }
 
 #[test]
