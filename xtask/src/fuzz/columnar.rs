@@ -224,12 +224,16 @@ fn delete_vector(bytes: &[u8]) -> u64 {
 }
 
 fn delete_vector_seeds() -> Vec<Vec<u8>> {
-    let sets: [&[core::ops::Range<u64>]; 4] =
-        [&[], &[3..4, 9..10, 70_000..70_001], &[10..200], &[5..60, 65_530..65_600, 199_999..200_000]];
-    let encode = |ranges: &[core::ops::Range<u64>]| {
+    let sets: [&[(u64, u64)]; 4] = [
+        &[],
+        &[(3, 4), (9, 10), (70_000, 70_001)],
+        &[(10, 200)],
+        &[(5, 60), (65_530, 65_600), (199_999, ROWS)],
+    ];
+    let encode = |ranges: &[(u64, u64)]| {
         let mut set = DeleteSet::new(ROWS).ok()?;
-        for range in ranges {
-            set.insert(range.clone()).ok()?;
+        for &(start, end) in ranges {
+            set.insert(start..end).ok()?;
         }
         let mut bytes = vec![u8::try_from(set.cardinality()).ok()?];
         set.encode(&mut bytes);
