@@ -8,7 +8,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use lsm_codec::{Codec, Compression, Decoder, Encoder};
+use lsm_codec::{Codec, Compression, Decoder, Encoder, Trial};
 use lsm_types::{CorruptionKind, Slice};
 
 use crate::{
@@ -169,6 +169,11 @@ impl FrameWriter {
         &self.identity
     }
 
+    /// The contexts, and what is known of how well payloads compress.
+    pub const fn encoder_mut(&mut self) -> &mut Encoder {
+        &mut self.encoder
+    }
+
     /// Bytes of a frame with a payload of this kind and length that is not compressed.
     pub fn raw_frame_len(&self, kind: BlockKind, payload_len: usize) -> u64 {
         (FrameHeader::LEN + payload_len + self.transforms.tag_len(kind)) as u64
@@ -186,6 +191,16 @@ impl FrameWriter {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Prepared, BlockError> {
+        self.prepare_tried(spec, payload, Trial::NotMade, out)
+    }
+
+    fn prepare_tried(
+        &mut self,
+        spec: FrameSpec,
+        payload: &[u8],
+        trial: Trial<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Prepared, BlockError> {
         let FrameSpec { kind, encoding, compression, ordinal } = spec;
         let too_large = BlockError::TooLarge { kind, len: payload.len(), cap: kind.cap() };
         let Some(logical_len) = u32::try_from(payload.len()).ok().filter(|&len| len <= kind.cap()) else {
@@ -195,7 +210,7 @@ impl FrameWriter {
         out.reserve(FrameHeader::LEN + payload.len() + TAG_LEN);
         out.extend_from_slice(&[0; FrameHeader::LEN]);
         let compression = if kind.is_compressible() { compression } else { Compression::None };
-        let codec = self.encoder.compress(compression, payload, out).map_err(|source| {
+        let codec = self.encoder.compress_tried(compression, payload, trial, out).map_err(|source| {
             out.truncate(start);
             BlockError::Codec { at: self.identity.at(0), kind, source }
         })?;
@@ -247,7 +262,23 @@ impl FrameWriter {
         offset: u64,
         out: &mut Vec<u8>,
     ) -> Result<FrameMark, BlockError> {
-        let prepared = self.prepare(spec, payload, out)?;
+        self.append_tried(spec, payload, Trial::NotMade, offset, out)
+    }
+
+    /// As [`FrameWriter::append`], given what compressing the payload as the spec says came to elsewhere: the frame is
+    /// the same either way.
+    ///
+    /// # Errors
+    /// As [`FrameWriter::prepare`].
+    pub fn append_tried(
+        &mut self,
+        spec: FrameSpec,
+        payload: &[u8],
+        trial: Trial<'_>,
+        offset: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<FrameMark, BlockError> {
+        let prepared = self.prepare_tried(spec, payload, trial, out)?;
         Ok(self.place(prepared, offset, out))
     }
 

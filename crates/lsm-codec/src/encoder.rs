@@ -13,6 +13,17 @@ const SAMPLE_EVERY: u32 = 8;
 /// Scratch space above this, in bytes, is given back after a block: one huge value must not pin its size for ever.
 const SCRATCH_KEPT_MAX: usize = 4 << 20;
 
+/// What trying to compress a block ahead of its turn came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trial<'a> {
+    /// Nobody tried.
+    NotMade,
+    /// It saves enough; these bytes stand for the block.
+    Smaller(&'a [u8]),
+    /// It does not save enough.
+    NotSmaller,
+}
+
 /// Compresses blocks; owns the contexts and scratch space of the codecs.
 ///
 /// The same blocks in the same order give the same bytes: whether a block is tried depends on the blocks before
@@ -46,6 +57,21 @@ impl Encoder {
         block: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Codec, CodecError> {
+        self.compress_tried(compression, block, Trial::NotMade, out)
+    }
+
+    /// As [`Encoder::compress`], given what an encoder made of the block before its turn came: the result is the same,
+    /// whether a trial was made or not.
+    ///
+    /// # Errors
+    /// As [`Encoder::compress`].
+    pub fn compress_tried(
+        &mut self,
+        compression: Compression,
+        block: &[u8],
+        trial: Trial<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Codec, CodecError> {
         let codec = compression.codec();
         if !codec.is_built() {
             return Err(CodecError::NotBuilt { codec });
@@ -54,19 +80,62 @@ impl Encoder {
             out.extend_from_slice(block);
             return Ok(Codec::None);
         }
-        let len = match compression {
-            Compression::Zstd { level } => self.zstd.compress(level, block, &mut self.scratch)?,
-            _ => lz4::compress(block, &mut self.scratch)?,
+        let smaller = match trial {
+            Trial::NotMade => self.compress_here(compression, block, out)?,
+            Trial::Smaller(stored) => {
+                out.extend_from_slice(stored);
+                true
+            }
+            Trial::NotSmaller => false,
         };
-        let smaller = saves_enough(len, block.len());
         if smaller {
             self.raw_streak = 0;
+            return Ok(codec);
         }
-        out.extend_from_slice(self.scratch.get(..len).filter(|_| smaller).unwrap_or(block));
-        if self.scratch.capacity() > SCRATCH_KEPT_MAX {
-            self.scratch = Vec::new();
+        out.extend_from_slice(block);
+        Ok(Codec::None)
+    }
+
+    /// Appends the compressed block to `out`, if that saves enough.
+    fn compress_here(
+        &mut self,
+        compression: Compression,
+        block: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, CodecError> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let len = self.try_on(compression, block, &mut scratch)?;
+        if let Some(stored) = len.and_then(|len| scratch.get(..len)) {
+            out.extend_from_slice(stored);
         }
-        Ok(if smaller { codec } else { Codec::None })
+        if scratch.capacity() <= SCRATCH_KEPT_MAX {
+            self.scratch = scratch;
+        }
+        Ok(len.is_some())
+    }
+
+    /// Compresses a block for [`Encoder::compress_tried`] of another encoder, whatever the blocks before came to. What
+    /// `stored` held is lost; the stored form stands at its front, if it saves enough, and its length is returned.
+    ///
+    /// # Errors
+    /// [`CodecError::NotBuilt`], and what the codec says.
+    pub fn try_on(
+        &mut self,
+        compression: Compression,
+        block: &[u8],
+        stored: &mut Vec<u8>,
+    ) -> Result<Option<usize>, CodecError> {
+        let len = match compression {
+            Compression::None => return Ok(None),
+            Compression::Zstd { level } => self.zstd.compress(level, block, stored)?,
+            Compression::Lz4 => lz4::compress(block, stored)?,
+        };
+        Ok(Some(len).filter(|&len| saves_enough(len, block.len())))
+    }
+
+    /// Whether blocks are not tried for now, but for samples: those before did not shrink.
+    pub fn is_idle(&self) -> bool {
+        self.raw_streak >= RAW_STREAK_MAX
     }
 
     /// Counts the block as raw, until it proves otherwise, and says whether to try it.

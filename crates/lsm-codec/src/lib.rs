@@ -31,5 +31,5 @@ mod zstd;
 
 pub use codec::{Codec, Compression};
 pub use decoder::Decoder;
-pub use encoder::Encoder;
+pub use encoder::{Encoder, Trial};
 pub use error::CodecError;

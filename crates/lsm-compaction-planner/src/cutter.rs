@@ -35,17 +35,55 @@ impl<'a> Cutter<'a> {
     /// * `key`: the next user key, greater than any asked about before; versions of one key stay together.
     /// * `file_bytes`: what the table would come to if it ended here; 0 when no table is begun.
     pub fn ends_before(&mut self, key: &[u8], file_bytes: u64) -> bool {
+        let limit = self.limit_before(key);
+        let ends = file_bytes >= limit;
+        if ends || file_bytes == 0 {
+            self.begin_table();
+        }
+        ends
+    }
+
+    /// As [`Cutter::ends_before`], for a table whose length is costly to tell.
+    ///
+    /// * `is_begun`: whether there is a table.
+    /// * `reaches`: whether the table would come to so many bytes, at least 1, if it ended here.
+    ///
+    /// # Errors
+    /// Those of `reaches`.
+    #[inline]
+    pub fn ends_before_reaching<E>(
+        &mut self,
+        key: &[u8],
+        is_begun: bool,
+        reaches: impl FnOnce(u64) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let limit = self.limit_before(key);
+        let ends = is_begun && reaches(limit)?;
+        if ends || !is_begun {
+            self.begin_table();
+        }
+        Ok(ends)
+    }
+
+    /// Bytes, at least 1, from which on the current table ends before `key`.
+    fn limit_before(&mut self, key: &[u8]) -> u64 {
         let must = self.pass_cuts(key);
         let at_end_below = self.pass_below(key);
-        let target = self.output.target_bytes;
-        let percent = (50 + 5 * self.passed_count).min(90);
-        let is_large_enough = u128::from(file_bytes) * 100 >= u128::from(target) * u128::from(percent);
-        let covers_much = self.passed_bytes >= target.saturating_mul(BELOW_TARGETS_MAX);
-        let ends = must || file_bytes >= target || (at_end_below && (is_large_enough || covers_much));
-        if ends || file_bytes == 0 {
-            (self.passed_count, self.passed_bytes) = (0, 0);
+        let target = self.output.target_bytes.max(1);
+        if must {
+            return 1;
         }
-        ends && file_bytes > 0
+        if !at_end_below {
+            return target;
+        }
+        let covers_much = self.passed_bytes >= self.output.target_bytes.saturating_mul(BELOW_TARGETS_MAX);
+        let percent = (50 + 5 * self.passed_count).min(90);
+        let part = (u128::from(self.output.target_bytes) * u128::from(percent)).div_ceil(100);
+        if covers_much { 1 } else { u64::try_from(part).unwrap_or(u64::MAX).clamp(1, target) }
+    }
+
+    fn begin_table(&mut self) {
+        (self.passed_count, self.passed_bytes) = (0, 0);
     }
 
     /// Where a table that ends before `key` and after `last`, its largest key, meets the next one: at the place where

@@ -52,7 +52,7 @@ pub mod properties;
 pub mod range_tombstones;
 pub mod seqno_bounds;
 
-pub use builder::{BuildOptions, EndedTable, TableBuilder, TableSummary};
+pub use builder::{BlockJob, BlockJobs, BuildOptions, EndedTable, FileLen, TableBuilder, TableSummary};
 pub use change_scan::{ChangeScan, ScanCounts, SeqNoWindow};
 pub use cursor::TableCursor;
 pub use error::SstError;

@@ -48,6 +48,15 @@ pub enum TableError {
         /// What stands in the way.
         what: &'static str,
     },
+    /// A thread that compressed blocks for a writer panicked.
+    #[error("compressing a block panicked: {message}")]
+    HelperPanicked {
+        /// What the panic said.
+        message: String,
+    },
+    /// A block that was given to a thread did not come back.
+    #[error("internal invariant broken: a block that is handed over comes back")]
+    NoSuchBlock,
     /// A list of tables does not hold what it says it holds.
     #[error("internal invariant broken: a position of a run holds a table")]
     NoSuchSpot,
@@ -60,7 +69,7 @@ impl Fault for TableError {
             Self::Disagrees { .. } => ErrorKind::Corruption(lsm_types::CorruptionKind::Decode),
             Self::NotTakenOver { source, .. } => source.kind(),
             Self::Unfit { .. } => ErrorKind::Unsupported,
-            Self::NoSuchSpot => ErrorKind::Bug,
+            Self::HelperPanicked { .. } | Self::NoSuchBlock | Self::NoSuchSpot => ErrorKind::Bug,
         }
     }
 

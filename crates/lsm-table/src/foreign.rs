@@ -109,7 +109,7 @@ impl MultiWriter {
         source: &ForeignTable,
         proceed: &mut dyn FnMut() -> Result<()>,
     ) -> Result<SuspendedTable> {
-        debug_assert_eq!(self.open_len(), 0, "the open table was ended");
+        debug_assert!(!self.is_open(), "the open table was ended");
         let (env, level, level_count) = self.target();
         let route = env.routes.of_level(level);
         let id = env.ids.next()?;

@@ -19,6 +19,7 @@ mod filter_stats;
 mod filters;
 mod foreign;
 mod head;
+mod helper;
 mod policy;
 mod run;
 mod source;

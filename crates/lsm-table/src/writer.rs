@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
-use lsm_sst::{PrefixFilterOptions, TableBuilder};
-use lsm_types::{EntryRef, Kind, Level, RangeTombstone, Result, Slice, TableId};
+use lsm_sst::{FileLen, PrefixFilterOptions, TableBuilder};
+use lsm_types::{EntryRef, Kind, Level, RangeTombstone, Result, Slice, Spawner, TableId};
 
 use crate::{
     StagedTable, StagedVlog, SuspendedTable, TableEnv, Throttle, VlogEnv, VlogWriter,
+    helper::Help,
     staged::{FileOutput, NewFile},
     suspended::complete,
 };
@@ -26,6 +27,7 @@ pub struct MultiWriter {
     inputs: Vec<TableId>,
     throttle: Option<Arc<dyn Throttle>>,
     separator: Option<Separator>,
+    help: Option<Help>,
     open: Option<OpenTable>,
     done: Vec<StagedTable>,
 }
@@ -34,12 +36,21 @@ struct OpenTable {
     builder: TableBuilder<FileOutput>,
     file: NewFile,
     superblock: Superblock,
-    /// Length of the file as it was estimated last.
-    file_len: u64,
+    /// Length of the file as it was estimated last; exact, or what is known of it while blocks are compressed elsewhere.
+    file_len: FileLen,
     /// Bytes of keys and values after which it is estimated again.
     until_estimate: u64,
     /// First key after the domain of the table's keys; `None` before the first key, and in the last domain.
     domain_end: Option<Slice>,
+}
+
+impl OpenTable {
+    #[cold]
+    fn exact_file_len(&mut self) -> Result<u64> {
+        let exact = self.builder.noted_file_len()?;
+        self.file_len = FileLen { least: exact, most: exact };
+        Ok(exact)
+    }
 }
 
 /// Where long values go.
@@ -70,6 +81,7 @@ impl MultiWriter {
             inputs,
             throttle: None,
             separator: None,
+            help: None,
             open: None,
             done,
         }
@@ -96,6 +108,12 @@ impl MultiWriter {
                 None => VlogWriter::new(env),
             },
         });
+        self
+    }
+
+    /// The same writer; a thread of `threads`, when one comes, compresses blocks for it. The tables are the same.
+    pub fn helped_by(mut self, threads: Option<Arc<dyn Spawner>>) -> Self {
+        self.help = threads.map(Help::new);
         self
     }
 
@@ -137,7 +155,7 @@ impl MultiWriter {
         open.until_estimate = open.until_estimate.saturating_sub(bytes);
         if open.until_estimate == 0 {
             open.until_estimate = ESTIMATE_EVERY;
-            open.file_len = open.builder.estimated_file_len();
+            open.file_len = open.builder.note_file_len();
         }
         Ok(())
     }
@@ -187,10 +205,24 @@ impl MultiWriter {
         self.open.as_ref()?.builder.last_key()
     }
 
-    /// What the open table's file would come to, a block or so behind; 0 when none is open.
+    /// Whether a table is open.
     #[inline]
-    pub fn open_len(&self) -> u64 {
-        self.open.as_ref().map_or(0, |open| open.file_len)
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether the open table's file would come to `len` bytes at least, as of a block or so ago: the same whether
+    /// somebody helps or not. A table that is just begun has one byte, and none has nothing.
+    ///
+    /// # Errors
+    /// What the file system says: blocks that a helper has may be written first.
+    #[inline]
+    pub fn open_reaches(&mut self, len: u64) -> Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(len == 0) };
+        if open.file_len.most < len {
+            return Ok(false);
+        }
+        Ok(open.file_len.least >= len || open.exact_file_len()? >= len)
     }
 
     /// Ends the open table: versions of one user key stay together when the caller does so between two of them.
@@ -270,13 +302,16 @@ impl MultiWriter {
             let extractor = extractor.clone();
             options.prefix_filter = filter.map(|filter| PrefixFilterOptions { filter, extractor });
         }
-        let builder = TableBuilder::with_transforms((superblock.clone(), transforms), options, output)?;
+        let mut builder = TableBuilder::with_transforms((superblock.clone(), transforms), options, output)?;
+        if let Some(help) = &self.help {
+            builder.compress_through(help.queue());
+        }
         // At least one byte: a table is begun.
         Ok(OpenTable {
             builder,
             file,
             superblock,
-            file_len: 1,
+            file_len: FileLen { least: 1, most: 1 },
             until_estimate: ESTIMATE_EVERY,
             domain_end: None,
         })

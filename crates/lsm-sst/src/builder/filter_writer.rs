@@ -4,16 +4,20 @@
 
 use alloc::vec::Vec;
 
-use lsm_block::{FrameHeader, Output};
-use lsm_codec::Compression;
+use lsm_block::{BlockKind, FrameHeader, Handle};
 use lsm_types::{KeyHash, SeqNo};
 
-use super::sink::FrameSink;
 use crate::{
     FilterFacts, FilterId, FilterOptions, PrefixFilterOptions, Result,
     filter::PartitionBuilder,
     index::{IndexBlockBuilder, IndexEntry},
 };
+
+/// Where a full partition of a filter goes: into the data region, behind all that is closed.
+pub(super) trait FilterSink {
+    /// Appends a frame for `payload`; where it lies and its ordinal.
+    fn append_filter(&mut self, kind: BlockKind, payload: &[u8]) -> Result<(Handle, u32)>;
+}
 
 /// Cuts the partitions of one filter between user keys and keeps their root, which is an index block over them:
 /// separators are whole keys, row counts are the hashes of each partition.
@@ -51,7 +55,7 @@ impl Partitions {
 
     /// Before a new user key that brings `count` hashes: closes a partition they might not fit into, which then ends
     /// with the key `last`; says whether it did.
-    fn make_room<O: Output>(&mut self, count: usize, last: &[u8], sink: &mut FrameSink<O>) -> Result<bool> {
+    fn make_room<S: FilterSink>(&mut self, count: usize, last: &[u8], sink: &mut S) -> Result<bool> {
         let fits = self.builder.len() + count <= self.options.hashes_max()
             && self.builder.fits(count, self.options.partition_bytes);
         let cut = !fits && self.builder.len() > 0;
@@ -69,7 +73,7 @@ impl Partitions {
     }
 
     /// The payload of the root, after the last key; `None` when there was no key or the filter was given up.
-    fn finish<O: Output>(&mut self, last: &[u8], sink: &mut FrameSink<O>) -> Result<Option<Vec<u8>>> {
+    fn finish<S: FilterSink>(&mut self, last: &[u8], sink: &mut S) -> Result<Option<Vec<u8>>> {
         if self.is_open {
             self.close(last, sink)?;
         }
@@ -81,7 +85,7 @@ impl Partitions {
         Ok(Some(payload))
     }
 
-    fn close<O: Output>(&mut self, last: &[u8], sink: &mut FrameSink<O>) -> Result<()> {
+    fn close<S: FilterSink>(&mut self, last: &[u8], sink: &mut S) -> Result<()> {
         self.is_open = false;
         if self.failed {
             return Ok(());
@@ -95,8 +99,8 @@ impl Partitions {
             self.give_up();
             return Ok(());
         }
-        let (mark, ordinal) = sink.append_meta(kind, Compression::None, &self.payload)?;
-        let entry = IndexEntry { handle: mark.handle, ordinal, rows, last_seqno: SeqNo::ZERO };
+        let (handle, ordinal) = sink.append_filter(kind, &self.payload)?;
+        let entry = IndexEntry { handle, ordinal, rows, last_seqno: SeqNo::ZERO };
         self.root.push(last, entry);
         self.hashes += rows;
         Ok(())
@@ -151,7 +155,7 @@ impl FilterWriter {
     }
 
     /// Takes in a new user key; `last` is the one before.
-    pub(super) fn push<O: Output>(&mut self, key: &[u8], last: &[u8], sink: &mut FrameSink<O>) -> Result<()> {
+    pub(super) fn push<S: FilterSink>(&mut self, key: &[u8], last: &[u8], sink: &mut S) -> Result<()> {
         if let Some(keys) = &mut self.keys {
             keys.make_room(1, last, sink)?;
             keys.push(KeyHash::of(key));
@@ -173,10 +177,10 @@ impl FilterWriter {
     }
 
     /// Closes the last partitions, after the key `last`.
-    pub(super) fn finish<O: Output>(
+    pub(super) fn finish<S: FilterSink>(
         self,
         last: &[u8],
-        sink: &mut FrameSink<O>,
+        sink: &mut S,
     ) -> Result<Vec<FinishedFilter>> {
         let mut finished = Vec::new();
         for mut partitions in self.keys.into_iter().chain(self.prefixes.map(|(_, partitions)| partitions)) {

@@ -6,28 +6,37 @@
 mod ended;
 mod filter_writer;
 mod finish;
+mod flight;
+mod jobs;
 mod options;
 mod relocate;
 mod sink;
 
 pub use ended::EndedTable;
 pub use finish::TableSummary;
+pub use flight::FileLen;
+pub use jobs::{BlockJob, BlockJobs};
 pub use options::BuildOptions;
 pub(crate) use sink::ENCODING;
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::cmp::Ordering;
 
 use lsm_block::{BlockKind, FrameWriter, Output, Superblock, Transforms};
+use lsm_codec::Compression;
 use lsm_types::{
     Cut, Kind, RangeTombstone, SeqNo, Slice, ValueHandle, ValueReferences, check_key, check_value_len,
 };
 
-use self::{filter_writer::FilterWriter, sink::FrameSink};
+use self::{
+    filter_writer::FilterWriter,
+    flight::{Flight, Landing, Unwritten},
+    sink::FrameSink,
+};
 use crate::{
     Result, SstError,
     data_block::DataBlockBuilder,
-    index::{IndexEntry, IndexWriter},
+    index::IndexWriter,
     properties::{Properties, SeqNoBounds},
 };
 
@@ -47,8 +56,9 @@ pub struct TableBuilder<O> {
     payload: Vec<u8>,
     index: IndexWriter,
     filter: FilterWriter,
-    /// The closed block whose separator waits for the next key.
-    pending: Option<IndexEntry>,
+    flight: Flight,
+    /// Whether the separator of the block that was closed last waits for the next key.
+    awaits_key: bool,
     separator: Vec<u8>,
     last_key: Vec<u8>,
     last_seqno: SeqNo,
@@ -101,7 +111,8 @@ impl<O: Output> TableBuilder<O> {
             payload: Vec::new(),
             index: IndexWriter::new(options.index_spill_bytes, options.index_partition_bytes),
             filter,
-            pending: None,
+            flight: Flight::default(),
+            awaits_key: false,
             separator: Vec::new(),
             last_key: Vec::new(),
             last_seqno: SeqNo::ZERO,
@@ -156,17 +167,52 @@ impl<O: Output> TableBuilder<O> {
         self.first_key.is_some().then_some(self.last_key.as_slice())
     }
 
+    /// Has data blocks compressed through `jobs`, as far as it takes them. The file is the same.
+    pub fn compress_through(&mut self, jobs: Box<dyn BlockJobs>) {
+        if self.options.compression != Compression::None {
+            self.flight.begin(jobs);
+        }
+    }
+
     /// Length the file would have, were it finished now: what is written, plus what is open at the compression
-    /// ratio so far. For writers that aim at a file size.
+    /// ratio so far. For writers that aim at a file size. While blocks are compressed elsewhere, at most.
     pub fn estimated_file_len(&self) -> u64 {
-        let data = &self.sink.data;
-        let open = self.block.logical_len() as u64;
-        let open = match data.logical_bytes {
-            0 => open,
-            logical => u64::try_from(u128::from(open) * u128::from(data.stored_bytes) / u128::from(logical))
-                .unwrap_or(open),
-        };
-        self.sink.offset() + open + finish::tail_len(self.index.pending_len(), self.tombstones.len())
+        let rest = self.unwritten();
+        let Self { flight, sink, index, .. } = self;
+        flight.bounds(sink, index, rest).most
+    }
+
+    /// Bounds of [`TableBuilder::estimated_file_len`] as it would be without jobs elsewhere. This moment is kept until the
+    /// next one is noted: [`TableBuilder::noted_file_len`] tells what it was exactly.
+    pub fn note_file_len(&mut self) -> FileLen {
+        let (rest, is_separated) = (self.unwritten(), !self.awaits_key);
+        self.landing().note(rest, is_separated)
+    }
+
+    /// The estimated length at the moment that was noted last; the same whether blocks are compressed elsewhere or not.
+    ///
+    /// # Errors
+    /// Of the output and the codec: blocks may be written first.
+    pub fn noted_file_len(&mut self) -> Result<u64> {
+        if self.failed {
+            return Err(SstError::WriterFailed.into());
+        }
+        let noted = self.landing().noted();
+        self.failed = noted.is_err();
+        noted
+    }
+
+    fn unwritten(&self) -> Unwritten {
+        Unwritten { open_len: self.block.logical_len(), tombstones: self.tombstones.len() }
+    }
+
+    fn landing(&mut self) -> Landing<'_, O> {
+        Landing {
+            flight: &mut self.flight,
+            sink: &mut self.sink,
+            index: &mut self.index,
+            census: &mut self.properties.codecs,
+        }
     }
 
     /// Bytes of memory in use.
@@ -174,6 +220,7 @@ impl<O: Output> TableBuilder<O> {
         self.sink.memory_len()
             + self.block.memory_len()
             + self.payload.capacity()
+            + self.flight.memory_len()
             + self.index.memory_len()
             + self.filter.memory_len()
             + self.tombstones.len() * size_of::<RangeTombstone>()
@@ -197,7 +244,9 @@ impl<O: Output> TableBuilder<O> {
             return Err(SstError::WriterFailed.into());
         }
         self.close_block()?;
-        self.index_pending(None)?;
+        self.index_closed(None)?;
+        self.landing().land_all()?;
+        self.flight.end();
         EndedTable::new(self)
     }
 
@@ -255,15 +304,21 @@ impl<O: Output> TableBuilder<O> {
     }
 
     fn append(&mut self, key: &[u8], same_key: bool, seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
-        if self.pending.is_some() {
-            self.index_pending(Some((key, same_key)))?;
+        if self.awaits_key {
+            self.index_closed(Some((key, same_key)))?;
         }
         if self.block.rows() > 0 && self.block.logical_len() + key.len() + value.len() > DATA_ROOM {
             self.close_block()?;
-            self.index_pending(Some((key, same_key)))?;
+            self.index_closed(Some((key, same_key)))?;
         }
         if !same_key {
-            self.filter.push(key, &self.last_key, &mut self.sink)?;
+            let mut landing = Landing {
+                flight: &mut self.flight,
+                sink: &mut self.sink,
+                index: &mut self.index,
+                census: &mut self.properties.codecs,
+            };
+            self.filter.push(key, &self.last_key, &mut landing)?;
             if self.first_key.is_none() {
                 self.first_key = Some(Slice::copy_from(key));
             }
@@ -308,7 +363,7 @@ impl<O: Output> TableBuilder<O> {
         self.block_seqnos = Some(SeqNoBounds::with(self.block_seqnos, seqno));
     }
 
-    /// Writes the open block, if it has rows.
+    /// Closes the open block, if it has rows.
     fn close_block(&mut self) -> Result<()> {
         let rows = self.block.rows();
         if rows == 0 {
@@ -320,33 +375,37 @@ impl<O: Output> TableBuilder<O> {
                 self.bounds.push(bounds);
             }
         }
-        self.payload.clear();
-        self.block.finish(&mut self.payload);
-        let (mark, ordinal) = self.sink.append_data(&self.payload, self.options.compression)?;
-        let census = &mut self.properties.codecs;
-        let compressed = (mark.stored_len as usize) < self.payload.len();
-        match self.options.compression.codec() {
-            lsm_codec::Codec::Lz4 if compressed => census.lz4 += 1,
-            lsm_codec::Codec::Zstd if compressed => census.zstd += 1,
-            _ => census.raw += 1,
-        }
-        self.pending =
-            Some(IndexEntry { handle: mark.handle, ordinal, rows: rows as u64, last_seqno: SeqNo::ZERO });
-        Ok(())
+        let mut payload = core::mem::take(&mut self.payload);
+        payload.clear();
+        self.block.finish(&mut payload);
+        self.awaits_key = true;
+        let compression = self.options.compression;
+        let closed = self.landing().close(&mut payload, compression, rows);
+        self.payload = payload;
+        closed
     }
 
     /// Enters the closed block into the index, now that the key after it is known; `None` at the end.
-    fn index_pending(&mut self, next: Option<(&[u8], bool)>) -> Result<()> {
-        let Some(mut entry) = self.pending.take() else { return Ok(()) };
+    fn index_closed(&mut self, next: Option<(&[u8], bool)>) -> Result<()> {
+        if !core::mem::take(&mut self.awaits_key) {
+            return Ok(());
+        }
+        let mut last_seqno = SeqNo::ZERO;
         let separator = match next {
             Some((_, true)) => {
-                entry.last_seqno = self.last_seqno;
+                last_seqno = self.last_seqno;
                 &self.last_key
             }
             Some((key, false)) if self.separate(key) => &self.separator,
             _ => &self.last_key,
         };
-        self.index.push(separator, entry, &mut self.sink)
+        let mut landing = Landing {
+            flight: &mut self.flight,
+            sink: &mut self.sink,
+            index: &mut self.index,
+            census: &mut self.properties.codecs,
+        };
+        landing.separate(separator, last_seqno)
     }
 
     /// Finds a short key between the last one and `next`. A comparator that offers one outside is not believed.

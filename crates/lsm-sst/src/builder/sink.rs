@@ -6,8 +6,9 @@ use lsm_block::{
     BlockKind, Expect, FrameHeader, FrameMark, FrameReader, FrameSpec, FrameWriter, Handle, Output,
     SectionDigest, Superblock,
 };
-use lsm_codec::Compression;
+use lsm_codec::{Compression, Trial};
 
+use super::filter_writer::FilterSink;
 use crate::{Result, SstError, index::PartitionSink};
 
 /// First ordinal of frames that are not data: the other half of the range.
@@ -100,17 +101,18 @@ impl<O: Output> FrameSink<O> {
         Ok(())
     }
 
-    /// Appends a data block; its mark and ordinal.
+    /// Appends a data block, given what compressing it came to elsewhere; its mark and ordinal.
     pub(crate) fn append_data(
         &mut self,
         payload: &[u8],
         compression: Compression,
+        trial: Trial<'_>,
     ) -> Result<(FrameMark, u32)> {
         let ordinal = self.next_data;
         // Half of the range is for data.
         self.next_data =
             ordinal.checked_add(1).filter(|&next| next < META_ORDINALS).ok_or(SstError::IndexFull)?;
-        let mark = self.append(BlockKind::DATA, compression, ordinal, payload)?;
+        let mark = self.append((BlockKind::DATA, compression, ordinal), payload, trial)?;
         Ok((mark, ordinal))
     }
 
@@ -123,7 +125,7 @@ impl<O: Output> FrameSink<O> {
     ) -> Result<(FrameMark, u32)> {
         let ordinal = self.next_meta;
         self.next_meta = ordinal.checked_add(1).ok_or(SstError::IndexFull)?;
-        let mark = self.append(kind, compression, ordinal, payload)?;
+        let mark = self.append((kind, compression, ordinal), payload, Trial::NotMade)?;
         Ok((mark, ordinal))
     }
 
@@ -169,14 +171,13 @@ impl<O: Output> FrameSink<O> {
 
     fn append(
         &mut self,
-        kind: BlockKind,
-        compression: Compression,
-        ordinal: u32,
+        (kind, compression, ordinal): (BlockKind, Compression, u32),
         payload: &[u8],
+        trial: Trial<'_>,
     ) -> Result<FrameMark> {
         let spec = FrameSpec { kind, encoding: ENCODING, compression, ordinal };
         let offset = self.offset();
-        let mark = self.frames.append(spec, payload, offset, &mut self.buffer)?;
+        let mark = self.frames.append_tried(spec, payload, trial, offset, &mut self.buffer)?;
         self.count(&mark, payload.len() as u64);
         self.flush_if_full()?;
         Ok(mark)
@@ -214,6 +215,13 @@ impl<O: Output> PartitionSink for FrameSink<O> {
     fn append(&mut self, payload: &[u8]) -> Result<(Handle, u32)> {
         let (mark, ordinal) =
             self.append_meta(BlockKind::INDEX_PARTITION, self.index_compression, payload)?;
+        Ok((mark.handle, ordinal))
+    }
+}
+
+impl<O: Output> FilterSink for FrameSink<O> {
+    fn append_filter(&mut self, kind: BlockKind, payload: &[u8]) -> Result<(Handle, u32)> {
+        let (mark, ordinal) = self.append_meta(kind, Compression::None, payload)?;
         Ok((mark.handle, ordinal))
     }
 }

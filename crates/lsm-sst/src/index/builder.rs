@@ -12,6 +12,9 @@ use super::{ENTRIES_MAX, HEADER_LEN, IndexEntry, flag};
 /// Separators are searched by their heads, so bundles only save space: 16 entries.
 const BUNDLE_SHIFT: u8 = 4;
 
+/// What an entry takes besides its separator, at most: six columns, and its bundle's place in the table of bundles.
+const ENTRY_LEN_MAX: usize = 8 + 4 + 8 + 8 + 4 + 8 + 8;
+
 /// Collects the entries of one index block. Reused from block to block, it keeps its memory.
 #[derive(Debug)]
 pub struct IndexBlockBuilder {
@@ -90,6 +93,11 @@ impl IndexBlockBuilder {
     /// Bytes the block takes as it stands; exact.
     pub fn logical_len(&self) -> usize {
         HEADER_LEN + self.keys.encoded_len() + self.entries.len() * self.widths().bytes()
+    }
+
+    /// Bytes the block takes at most when `more` entries, whose separators have `key_bytes` together, have come.
+    pub(super) const fn len_most(&self, more: usize, key_bytes: usize) -> usize {
+        HEADER_LEN + self.keys.key_bytes() + key_bytes + (self.entries.len() + more) * ENTRY_LEN_MAX
     }
 
     /// Bytes of memory in use.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use lsm_block::Handle;
 use lsm_types::{Result, SeqNo, Slice, columns::KeyBuf};
 
-use super::{IndexBlock, IndexBlockBuilder, IndexEntry};
+use super::{ENTRIES_MAX, IndexBlock, IndexBlockBuilder, IndexEntry};
 use crate::error::SstError;
 
 /// Where a full partition goes: into the data region, right away.
@@ -31,6 +31,18 @@ pub(crate) struct IndexWriter {
     /// Entries of each block whose entries are data blocks, in order; complete after the last one.
     entry_counts: Vec<usize>,
 }
+
+/// What more entries can make of an index, in bytes.
+pub(crate) struct IndexBounds {
+    /// What the index still adds to the file, uncompressed: at least, and at most.
+    pub(crate) pending_least: usize,
+    pub(crate) pending_most: usize,
+    /// What goes to the sink meanwhile, at most.
+    pub(crate) written_most: usize,
+}
+
+/// What a frame adds to a partition, at most, in bytes.
+const FRAME_MOST: usize = 128;
 
 impl IndexWriter {
     /// * `spill`: length, in bytes, at which a single block is cut into partitions; 0 for partitions always.
@@ -58,6 +70,20 @@ impl IndexWriter {
     /// Bytes the index will still add to the file, uncompressed.
     pub(crate) fn pending_len(&self) -> usize {
         self.open.logical_len() + self.root.logical_len()
+    }
+
+    /// What `more` entries, whose separators have `key_bytes` together, can make of it.
+    pub(crate) fn bounds(&self, more: usize, key_bytes: usize) -> IndexBounds {
+        let open = self.open.len_most(more, key_bytes);
+        if !self.partitioned && open < self.spill && self.open.entries() + more < ENTRIES_MAX {
+            let pending_least = self.pending_len();
+            return IndexBounds { pending_least, pending_most: open + self.root.len_most(0, 0), written_most: 0 };
+        }
+        // Each partition is as long as it has to be, but for the last one, and ends with an entry that the root gets too.
+        let partitions = more + open / self.partition_len.max(1) + 2;
+        let written_most = open + partitions * FRAME_MOST;
+        let pending_most = written_most + open + self.root.len_most(more, key_bytes);
+        IndexBounds { pending_least: self.root.logical_len(), pending_most, written_most }
     }
 
     /// Entries of each block whose entries are data blocks, after [`IndexWriter::finish`].

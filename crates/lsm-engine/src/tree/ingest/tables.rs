@@ -35,8 +35,9 @@ impl Tables {
     /// Adds an entry, whose order was checked; `entries` came before.
     pub(super) fn add(&mut self, tree: &TreeInner, entry: EntryRef<'_>, entries: u64) -> Result<()> {
         if self.is_open {
+            let is_long = self.writer.open_reaches(self.target_bytes)?;
             let domain_end = self.writer.domain_ends_before(entry.key);
-            if domain_end.is_some() || self.writer.open_len() >= self.target_bytes {
+            if domain_end.is_some() || is_long {
                 let border = domain_end.cloned().unwrap_or_else(|| entry.key.into());
                 self.cut(tree, &Cut::Before(border))?;
             }
