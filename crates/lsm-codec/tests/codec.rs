@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper's panic fails the test")]
 
-use lsm_codec::{Codec, CodecError, Compression, Decoder, Encoder};
+use lsm_codec::{Codec, CodecError, Compression, Decoder, Encoder, Trial};
 use proptest::prelude::*;
 
 const ALL: [Compression; 6] = [
@@ -193,6 +193,43 @@ proptest! {
             prop_assert_eq!(&stored, &again);
             decoder.decompress(codec, &stored, &mut back, block.len()).unwrap();
             prop_assert_eq!(back, block);
+        }
+    }
+}
+
+fn blocks() -> impl Strategy<Value = Vec<(usize, Vec<u8>, u8)>> {
+    let block = prop_oneof![
+        2 => (1_usize..9000).prop_map(text),
+        1 => (1_usize..9000, any::<u64>()).prop_map(|(len, seed)| noise(len, seed)),
+        1 => Just(noise(100, 3)),
+    ];
+    prop::collection::vec((0_usize..ALL.len(), block, 0_u8..3), 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Proves F-145 in part: what an encoder makes of a block does not depend on what it did before, so that a trial made
+    /// elsewhere, ahead of its turn, or not at all changes no byte.
+    #[test]
+    fn trials_change_nothing(blocks in blocks()) {
+        let (mut alone, mut helped, mut helper) = (Encoder::new(), Encoder::new(), Encoder::new());
+        let (mut plain, mut tried, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+        for (which, block, who) in blocks {
+            let compression = ALL[which].or_weaker();
+            let codec = alone.compress(compression, &block, &mut plain).unwrap();
+            let len = match who {
+                0 => Encoder::new().try_on(compression, &block, &mut stored).unwrap(),
+                _ => helper.try_on(compression, &block, &mut stored).unwrap(),
+            };
+            let trial = match len {
+                _ if who == 1 => Trial::NotMade,
+                Some(len) => Trial::Smaller(&stored[..len]),
+                None => Trial::NotSmaller,
+            };
+            prop_assert_eq!(helped.compress_tried(compression, &block, trial, &mut tried).unwrap(), codec);
+            prop_assert!(plain == tried);
+            prop_assert_eq!(alone.is_idle(), helped.is_idle());
         }
     }
 }

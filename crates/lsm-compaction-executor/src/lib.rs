@@ -21,6 +21,7 @@ mod flavour;
 mod installer;
 mod job;
 mod lease;
+mod lender;
 mod limiter;
 mod outside;
 mod pool;

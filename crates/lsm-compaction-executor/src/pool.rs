@@ -1,16 +1,19 @@
-//! Threads for the segments of jobs.
+//! Threads for the segments of jobs, and for the blocks of their writers.
 
 use std::sync::Arc;
 
 use lsm_types::Spawner;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::lender::Lender;
+
 /// How the segments of a job are shared out.
 #[derive(Clone, Default)]
 pub struct Parallelism {
     /// Helps the thread of the job. Without one the segments follow each other.
     pub pool: Option<Arc<dyn Spawner>>,
-    /// Most segments of one job that are worked on at a time, the job's own thread included. 0 and 1 are one.
+    /// Most threads that work on one job at a time, its own included: one for each segment, and one that compresses
+    /// blocks for a segment while there are fewer of these. 0 and 1 are one.
     pub threads: usize,
     /// Bytes of input per segment that make a split worth while.
     pub segment_min_bytes: u64,
@@ -25,6 +28,12 @@ impl Parallelism {
         } else {
             usize::try_from(worth).unwrap_or(usize::MAX).clamp(1, self.threads.max(1))
         }
+    }
+
+    /// Who lends the writers of so many segments a thread that they leave.
+    pub(crate) fn lender(&self, segments: usize) -> Option<Arc<Lender>> {
+        let pool = self.pool.as_ref().filter(|_| self.threads > 1)?;
+        Some(Lender::new(pool.clone(), self.threads, segments))
     }
 }
 

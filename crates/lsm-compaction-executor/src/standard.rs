@@ -15,6 +15,7 @@ use crate::{
     Checkpoint, CompactionFlavour, Deletes, DropCounts, FlavourRun, Job, Outside, SegmentFilter,
     SegmentOutput, SegmentTask, Stoppable, StreamControl,
     job::Unread,
+    lender::Share,
     split::{KeyStretch, stretches},
     stream::write_survivors,
     until::Until,
@@ -41,8 +42,14 @@ impl CompactionFlavour for Standard {
         let (stretches, inputs) = (stretches(job)?, Arc::new(job.input_tombstones()?));
         // Made once: all segments look at the same.
         let cover = Arc::new(TombstoneIndex::new([&**inputs, &*job.tombstones].concat(), job.order.clone()));
-        let segment =
-            |stretch| Segment { job: job.clone(), stretch, inputs: inputs.clone(), cover: cover.clone() };
+        let lender = job.parallelism.lender(stretches.len());
+        let segment = |stretch| Segment {
+            job: job.clone(),
+            stretch,
+            inputs: inputs.clone(),
+            cover: cover.clone(),
+            share: lender.as_ref().map(Share::new),
+        };
         Ok(Box::new(Run { batch: stretches.into_iter().map(segment).collect() }))
     }
 }
@@ -65,6 +72,8 @@ struct Segment {
     inputs: Arc<Vec<RangeTombstone>>,
     /// These, and those of tables outside that reach keys of the job.
     cover: Arc<TombstoneIndex>,
+    /// Lends its writer a thread; let go of when the segment is through.
+    share: Option<Share>,
 }
 
 impl Segment {
@@ -100,18 +109,19 @@ impl SegmentTask for Segment {
         let survivors = Survivors::new(stream, job.retention.clone(), outside, DropCounts::default());
         let survivors = survivors.folding(job.operator.clone()).fetching(job.values.clone());
         let Some(filter) = &job.filter else {
-            return Ok(write(job, survivors, &mut deletes, &unread)?.0);
+            return Ok(write((job, self.share.as_ref()), survivors, &mut deletes, &unread)?.0);
         };
         let context = FilterContext::new(job.output.dest, job.level_count);
         let filter = SegmentFilter::new(filter.factory.as_ref(), &context);
-        let (output, filter) = write(job, survivors.filtered_by(filter), &mut deletes, &unread)?;
+        let survivors = survivors.filtered_by(filter);
+        let (output, filter) = write((job, self.share.as_ref()), survivors, &mut deletes, &unread)?;
         Ok(SegmentOutput { filter: Some(filter), ..output })
     }
 }
 
 /// Writes what survives; gives back the filter.
 fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
-    job: &Job,
+    (job, share): (&Job, Option<&Share>),
     mut survivors: Survivors<C, K, DropCounts, F>,
     deletes: &mut Deletes,
     unread: &Unread,
@@ -120,7 +130,8 @@ fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
         .dest(job.output.dest)
         .replacing(job.input_ids())
         .throttled(job.throttle())
-        .separating(job.vlogs.as_ref());
+        .separating(job.vlogs.as_ref())
+        .helped_by(share.map(Share::threads));
     let mut cutter = Cutter::new(&job.output, &job.order);
     let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
     let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, deletes, control)?;

@@ -91,8 +91,8 @@ pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStag
         };
         let begins_key = writer.last_key() != Some(entry.key);
         let is_begun = writer.is_open();
-        let is_cut = begins_key
-            && cutter.ends_before_reaching(entry.key, is_begun, |len| writer.open_reaches(len))?;
+        let is_cut =
+            begins_key && cutter.ends_before_reaching(entry.key, is_begun, |len| writer.open_reaches(len))?;
         let domain_end = if begins_key { writer.domain_ends_before(entry.key) } else { None };
         if is_cut || domain_end.is_some() {
             if !deletes.is_empty() {

@@ -282,15 +282,16 @@ impl StoreOptions {
         self
     }
 
-    /// Most threads that work on one compaction, its own included. Default: half the processors, at least one. 0 counts
-    /// as one.
+    /// Most threads that work on one compaction, its own included: one for each segment, and one that compresses blocks
+    /// while there are fewer of these. A flush may get that one, too. Default: half the processors, at least one.
+    /// 0 counts as one.
     pub fn compaction_threads(mut self, threads: usize) -> Self {
         self.compaction_threads = threads;
         self
     }
 
-    /// Threads that help compactions, shared with whoever else uses them. Default: a pool of the store's own, begun when
-    /// the first compaction is worth splitting.
+    /// Threads that help compactions, shared with whoever else uses them. Default: a pool of the store's own, begun with
+    /// the first compaction or flush of a mebibyte or more.
     pub fn compaction_pool(mut self, pool: Arc<dyn Spawner>) -> Self {
         self.compaction_pool = Some(pool);
         self

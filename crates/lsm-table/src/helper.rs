@@ -1,9 +1,9 @@
 //! A second thread for the blocks of a writer.
 //!
 //! The writer puts closed blocks into a queue and goes on; a helper, lent by whoever has threads, compresses the oldest
-//! that nobody has begun. What the writer needs and nobody has begun it does itself, so it waits at most for
-//! one block that is being compressed, and for a thread that never comes not at all. While there is no helper there is
-//! no queue either.
+//! that nobody has begun. What the writer needs and has not got it does itself, also what the helper is at, when nothing else
+//! is left to do: it never waits, be it for a thread that never comes or for one that the system does not run. While
+//! there is no helper there is no queue either.
 //!
 //! ```text
 //!           oldest                                newest
@@ -38,7 +38,7 @@ const ASK_EVERY: usize = 128 << 10;
 /// A helper that waits is woken when so many bytes wait for it: a call of the system for many blocks.
 const WAKE_AT: usize = 64 << 10;
 /// A helper that found nothing to do for so long leaves.
-const PATIENCE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Bytes after which a helper leaves.
 const VISIT_BYTES: usize = 16 << 20;
 
@@ -54,8 +54,6 @@ struct Shared {
     state: Mutex<State>,
     /// There is work for the helper, or it may leave.
     has_work: Condvar,
-    /// The block that the writer waits for is done.
-    is_done: Condvar,
     is_asked: AtomicBool,
     is_manned: AtomicBool,
     /// Bytes until the writer asks.
@@ -75,13 +73,13 @@ struct State {
     /// Of the helper, while none is there.
     encoder: Option<Encoder>,
     helper_waits: bool,
-    writer_waits: bool,
     is_closed: bool,
 }
 
 enum Block {
     Waiting(BlockJob),
-    Taken,
+    /// What is left here is for a writer who does not wait.
+    Taken(BlockJob),
     Done(BlockJob),
     Panicked(String),
 }
@@ -90,7 +88,9 @@ impl State {
     fn take_waiting(&mut self) -> Option<(u64, BlockJob)> {
         let number = self.next;
         let block = self.blocks.get_mut(usize::try_from(number - self.first).ok()?)?;
-        let Block::Waiting(job) = std::mem::replace(block, Block::Taken) else { return None };
+        let Block::Waiting(job) = block else { return None };
+        let again = Block::Taken(job.again());
+        let Block::Waiting(job) = std::mem::replace(block, again) else { return None };
         self.next += 1;
         self.waiting_bytes -= job.payload_len();
         Some((number, job))
@@ -127,8 +127,8 @@ impl State {
 
     fn memory_len(&self) -> usize {
         let of = |block: &Block| match block {
-            Block::Waiting(job) | Block::Done(job) => job.memory_len(),
-            Block::Taken | Block::Panicked(_) => 0,
+            Block::Waiting(job) | Block::Taken(job) | Block::Done(job) => job.memory_len(),
+            Block::Panicked(_) => 0,
         };
         let blocks: usize = self.blocks.iter().map(of).sum();
         let places = self.blocks.capacity() * size_of::<Block>();
@@ -148,7 +148,6 @@ impl Help {
             work,
             state: Mutex::default(),
             has_work: Condvar::new(),
-            is_done: Condvar::new(),
             is_asked: AtomicBool::new(false),
             is_manned: AtomicBool::new(false),
             until_ask: AtomicUsize::new(ASK_EVERY),
@@ -208,26 +207,21 @@ impl BlockJobs for Queue {
     fn take_back(&mut self, job: &mut BlockJob, encoder: &mut Encoder) -> Result<()> {
         let shared = &*self.shared;
         let mut state = shared.state.lock();
-        while let Some(Block::Taken) = state.blocks.front() {
-            let Some((number, mut other)) = state.take_waiting() else {
-                state.writer_waits = true;
-                shared.is_done.wait(&mut state);
-                continue;
-            };
+        while let Some(Block::Taken(_)) = state.blocks.front() {
+            let Some((number, mut other)) = state.take_waiting() else { break };
             drop(state);
             (shared.work)(&mut other, encoder);
             state = shared.state.lock();
             state.put_back(number, Block::Done(other));
         }
-        state.writer_waits = false;
         match state.pop() {
-            Some(Block::Waiting(next) | Block::Done(next)) => {
+            Some(Block::Waiting(next) | Block::Taken(next) | Block::Done(next)) => {
                 let used = std::mem::replace(job, next);
                 state.spare.push(used);
                 Ok(())
             }
             Some(Block::Panicked(message)) => Err(TableError::HelperPanicked { message }.into()),
-            Some(Block::Taken) | None => Err(TableError::NoSuchBlock.into()),
+            None => Err(TableError::NoSuchBlock.into()),
         }
     }
 
@@ -284,9 +278,6 @@ impl Shared {
             let has_panicked = panic.is_some();
             state = self.state.lock();
             state.put_back(number, panic.map_or(Block::Done(job), Block::Panicked));
-            if state.writer_waits {
-                self.is_done.notify_one();
-            }
             if has_panicked {
                 return;
             }
@@ -324,4 +315,164 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use lsm_types::ErrorKind;
+
+    use super::*;
+
+    /// What a test does with the tasks it is given.
+    enum Pool {
+        /// Runs none of them.
+        Drops,
+        /// Runs each at once, on the thread that hands it over.
+        AtOnce,
+        /// Runs each on a thread of its own.
+        Threads,
+    }
+
+    impl Spawner for Pool {
+        fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
+            match self {
+                Self::Drops => {}
+                Self::AtOnce => task(),
+                Self::Threads => drop(thread::spawn(task)),
+            }
+        }
+    }
+
+    fn payload(number: usize, len: usize) -> Vec<u8> {
+        number.to_le_bytes().iter().copied().cycle().take(len).collect()
+    }
+
+    /// Hands blocks of `len` over as a builder does, up to `flight` at a time, while somebody is there; how many went and
+    /// how many came back, all in their order.
+    fn work_off(help: &Help, blocks: usize, len: usize, flight: usize) -> Result<(usize, usize)> {
+        let mut queue = help.queue();
+        let (mut job, mut encoder) = (BlockJob::default(), Encoder::new());
+        let (mut sent, mut back) = (0, 0);
+        let mut back_one = |queue: &mut Box<dyn BlockJobs>, back: &mut usize| {
+            queue.take_back(&mut job, &mut encoder)?;
+            assert_eq!(job.payload_len(), len + *back % 7, "in order");
+            *back += 1;
+            Ok::<(), lsm_types::Error>(())
+        };
+        for number in 0..blocks {
+            let mut block = payload(number, len + sent % 7);
+            if queue.is_manned(block.len()) {
+                queue.hand_over(&mut block, Compression::Lz4.or_weaker());
+                assert!(block.is_empty());
+                sent += 1;
+            }
+            if sent - back > flight {
+                back_one(&mut queue, &mut back)?;
+            }
+        }
+        while back < sent {
+            back_one(&mut queue, &mut back)?;
+        }
+        Ok((sent, back))
+    }
+
+    /// Proves C-142: nothing is waited for that has not begun, whatever becomes of the tasks, and all comes back in order.
+    #[test]
+    fn every_pool_ends() {
+        for pool in [Pool::Drops, Pool::AtOnce, Pool::Threads] {
+            let is_helped = matches!(pool, Pool::Threads);
+            let help = Help::new(Arc::new(pool));
+            for len in [500, 5_000, 200_000] {
+                let (sent, back) = work_off(&help, 2_000_000 / len, len, 8).unwrap();
+                assert_eq!(sent, back);
+                assert!(is_helped || sent == 0, "without a helper nothing is queued");
+            }
+        }
+    }
+
+    /// A queue that was begun with a helper there, whatever the pool does.
+    fn manned(pool: Pool, work: fn(&mut BlockJob, &mut Encoder)) -> Help {
+        let help = Help::with_work(Arc::new(pool), work);
+        help.shared.is_manned.store(true, Ordering::Relaxed);
+        help
+    }
+
+    /// Proves C-142: blocks that a helper leaves are the writer's.
+    #[test]
+    fn a_helper_that_is_gone_is_not_waited_for() {
+        let help = manned(Pool::Drops, BlockJob::run);
+        assert_eq!(work_off(&help, 100, 4_000, 8).unwrap(), (100, 100));
+    }
+
+    /// Proves C-142: while a helper has the oldest block, the writer does the others, and then that one, too.
+    #[test]
+    fn the_writer_does_not_wait() {
+        let help = manned(Pool::Drops, BlockJob::run);
+        let mut queue = help.queue();
+        for number in 0..3 {
+            queue.hand_over(&mut payload(number, 100 + number), Compression::Lz4.or_weaker());
+        }
+        let (number, taken) = help.shared.state.lock().take_waiting().unwrap();
+        let (mut job, mut encoder) = (BlockJob::default(), Encoder::new());
+        queue.take_back(&mut job, &mut encoder).unwrap();
+        assert_eq!(job.payload_len(), 100);
+        assert!(help.shared.state.lock().blocks.iter().all(|block| matches!(block, Block::Done(_))));
+        // What comes too late is of no use, and does no harm.
+        help.shared.state.lock().put_back(number, Block::Done(taken));
+        for number in 1..3 {
+            queue.take_back(&mut job, &mut encoder).unwrap();
+            assert_eq!(job.payload_len(), 100 + number);
+        }
+        assert!(queue.take_back(&mut job, &mut encoder).is_err());
+    }
+
+    /// Proves C-145: a panic of the helper ends the writer's work with an error, and nothing else.
+    #[test]
+    fn a_panic_is_an_error_of_the_writer() {
+        fn panics(job: &mut BlockJob, _: &mut Encoder) {
+            assert!(job.payload_len() == 0, "on purpose");
+        }
+        let help = manned(Pool::Drops, panics);
+        let mut queue = help.queue();
+        queue.hand_over(&mut payload(1, 100), Compression::Lz4.or_weaker());
+        queue.hand_over(&mut payload(2, 100), Compression::Lz4.or_weaker());
+        let shared = help.shared.clone();
+        thread::spawn(move || shared.help()).join().unwrap();
+        let (mut job, mut encoder) = (BlockJob::default(), Encoder::new());
+        let error = queue.take_back(&mut job, &mut encoder).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Bug);
+        assert!(error.to_string().contains("on purpose"), "{error}");
+        // The one behind was not begun.
+        queue.take_back(&mut job, &mut encoder).unwrap();
+        assert!(queue.take_back(&mut job, &mut encoder).is_err());
+    }
+
+    /// Writers come and go in the middle of everything, and the queue of the next table has nothing of the one before.
+    #[test]
+    fn stress() {
+        for round in 0..60 {
+            let help = Help::new(Arc::new(Pool::Threads));
+            help.shared.until_ask.store(1, Ordering::Relaxed);
+            for table in 0..6 {
+                let mut queue = help.queue();
+                let len = 300 + table;
+                let mut handed = 0;
+                for number in 0..100 {
+                    if queue.is_manned(len) {
+                        queue.hand_over(&mut payload(number, len), Compression::Lz4.or_weaker());
+                        handed += 1;
+                    }
+                }
+                // Some are left behind.
+                let (mut job, mut encoder) = (BlockJob::default(), Encoder::new());
+                for _ in 0..handed * (round % 3) / 2 {
+                    if help.shared.state.lock().blocks.is_empty() {
+                        break;
+                    }
+                    queue.take_back(&mut job, &mut encoder).unwrap();
+                    assert_eq!(job.payload_len(), len);
+                }
+            }
+        }
+    }
 }

@@ -71,6 +71,9 @@ use space::SpaceGate;
 pub(crate) use write_gate::Asks;
 use write_gate::WriteGate;
 
+/// Bytes from which on a thread that helps to write them is worth asking for.
+const HELP_MIN_BYTES: u64 = 1 << 20;
+
 /// An open directory. Handles are cheap to clone and share it; it stays locked until the last handle, tree, view
 /// and iterator is gone.
 #[derive(Clone)]
@@ -387,9 +390,15 @@ impl StoreInner {
     /// How a compaction of so many bytes is shared out.
     pub(crate) fn parallelism(&self, segment_min_bytes: u64, input_bytes: u64) -> Parallelism {
         let threads = self.options.compaction_threads;
-        let is_worth_it = threads > 1 && input_bytes / 2 >= segment_min_bytes;
+        let is_worth_it = input_bytes / 2 >= segment_min_bytes || input_bytes >= HELP_MIN_BYTES;
+        let is_worth_it = threads > 1 && is_worth_it;
         let pool = if is_worth_it { self.pool() } else { None };
         Parallelism { pool, threads, segment_min_bytes }
+    }
+
+    /// Threads that help to write tables of so many bytes.
+    pub(crate) fn helpers(&self, bytes: u64) -> Option<Arc<dyn Spawner>> {
+        if self.options.compaction_threads > 1 && bytes >= HELP_MIN_BYTES { self.pool() } else { None }
     }
 
     pub(crate) fn limiter(&self) -> &Arc<RateLimiter> {

@@ -118,8 +118,10 @@ impl TreeInner {
         let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
         let flushed = view.sealed.iter().map(|sealed| sealed.entries.len() as u64).sum();
         self.set_filter_scene(view, None, output.dest, flushed);
+        let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
         let mut writer = MultiWriter::new(&self.env, output.canonical, view.version.levels.count())
-            .separating(self.vlogs.as_ref());
+            .separating(self.vlogs.as_ref())
+            .helped_by(self.store.helpers(raw));
         let mut cutter = Cutter::new(&output, &self.order);
         let control = StreamControl { cancel: &cancel, failpoints: &NoFailpoints };
         let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, &mut deletes, control)?;
@@ -135,7 +137,6 @@ impl TreeInner {
         let (_, _, dropped, _) = survivors.into_parts();
         let tables: u64 = area.tables().iter().map(|table| table.descriptor().file_len).sum();
         let bytes = tables + area.vlogs().iter().map(|vlog| vlog.descriptor().file_len).sum::<u64>();
-        let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();
         self.counters.flushed(raw, bytes);
         let report = FlushReport {
             memtables: view.sealed.len(),

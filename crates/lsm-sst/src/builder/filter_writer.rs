@@ -177,11 +177,7 @@ impl FilterWriter {
     }
 
     /// Closes the last partitions, after the key `last`.
-    pub(super) fn finish<S: FilterSink>(
-        self,
-        last: &[u8],
-        sink: &mut S,
-    ) -> Result<Vec<FinishedFilter>> {
+    pub(super) fn finish<S: FilterSink>(self, last: &[u8], sink: &mut S) -> Result<Vec<FinishedFilter>> {
         let mut finished = Vec::new();
         for mut partitions in self.keys.into_iter().chain(self.prefixes.map(|(_, partitions)| partitions)) {
             if partitions.root.is_empty() && !partitions.is_open && !partitions.failed {

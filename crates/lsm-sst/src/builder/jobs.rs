@@ -4,7 +4,7 @@
 //! depends on the place of the block in its file: that stays with the writer, in order, so that the file is the
 //! same whoever compressed what.
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::fmt::Debug;
 
 use lsm_codec::{Compression, Encoder, Trial};
@@ -14,7 +14,8 @@ use crate::Result;
 /// The payload of a data block on its way through [`BlockJobs`].
 #[derive(Debug, Default)]
 pub struct BlockJob {
-    payload: Vec<u8>,
+    /// Shared with another job for the same block, sometimes.
+    payload: Arc<Vec<u8>>,
     compression: Compression,
     /// Longer than what it holds, sometimes.
     stored: Vec<u8>,
@@ -37,8 +38,12 @@ impl BlockJob {
     /// Makes this the job to compress `payload`, and leaves an empty buffer there. What it was before is lost but for
     /// its memory.
     pub fn refill(&mut self, payload: &mut Vec<u8>, compression: Compression) {
-        self.payload.clear();
-        core::mem::swap(&mut self.payload, payload);
+        if let Some(own) = Arc::get_mut(&mut self.payload) {
+            own.clear();
+            core::mem::swap(own, payload);
+        } else {
+            self.payload = Arc::new(core::mem::take(payload)); // somebody still reads the one before
+        }
         for buffer in [payload, &mut self.stored] {
             if buffer.capacity() > KEPT_MAX {
                 *buffer = Vec::new();
@@ -58,13 +63,20 @@ impl BlockJob {
         };
     }
 
+    /// A job for the same block, which nobody has tried: for a writer who does not want to wait for this one.
+    pub fn again(&self) -> Self {
+        let Self { payload, compression, .. } = self;
+        let (stored, outcome) = (Vec::new(), Outcome::NotTried);
+        Self { payload: payload.clone(), compression: *compression, stored, outcome }
+    }
+
     /// Bytes before compression.
     pub fn payload_len(&self) -> usize {
         self.payload.len()
     }
 
     /// Bytes of memory in use.
-    pub const fn memory_len(&self) -> usize {
+    pub fn memory_len(&self) -> usize {
         self.payload.capacity() + self.stored.capacity()
     }
 
@@ -99,8 +111,8 @@ pub trait BlockJobs: Debug + Send {
     fn hand_over(&mut self, payload: &mut Vec<u8>, compression: Compression);
 
     /// Takes the block at the front out of the queue, into `job`, which is one that came out earlier or a fresh one. A
-    /// block that nobody has begun comes back as it is. Where somebody has, this returns when he is
-    /// through; meanwhile `encoder`, the writer's own, may run blocks further behind.
+    /// block that nobody is through with comes back as it is; while somebody is at it, `encoder`, the
+    /// writer's own, may run blocks further behind first.
     ///
     /// # Errors
     /// What ended the work on the block.

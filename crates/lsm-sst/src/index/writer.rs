@@ -77,7 +77,11 @@ impl IndexWriter {
         let open = self.open.len_most(more, key_bytes);
         if !self.partitioned && open < self.spill && self.open.entries() + more < ENTRIES_MAX {
             let pending_least = self.pending_len();
-            return IndexBounds { pending_least, pending_most: open + self.root.len_most(0, 0), written_most: 0 };
+            return IndexBounds {
+                pending_least,
+                pending_most: open + self.root.len_most(0, 0),
+                written_most: 0,
+            };
         }
         // Each partition is as long as it has to be, but for the last one, and ends with an entry that the root gets too.
         let partitions = more + open / self.partition_len.max(1) + 2;
