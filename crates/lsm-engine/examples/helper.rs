@@ -56,8 +56,7 @@ fn merge(bytes: u64, codec: Compression, threads: usize, dir: Option<&str>) -> R
         None => StoreOptions::new("/db").fs(Arc::new(MemFs::new())),
     };
     let store = store.cache(BlockCache::new(0)).unsafe_no_sync(true).compaction_threads(threads);
-    let mut tables = TablePolicy::default();
-    tables.compression = vec![codec];
+    let tables = TablePolicy { compression: vec![codec], ..TablePolicy::default() };
     let tree = Tree::open(TreeOptions::in_store(store).tables(tables))?;
     let clock = SystemClock::new();
     let seconds = |since: u64| Duration::from_nanos(clock.monotonic_nanos() - since).as_secs_f64();

@@ -13,13 +13,15 @@ use std::{
 
 use common::{at, flush, sealed::encryption};
 use lsm_codec::Compression;
+use lsm_compaction_executor::{Cancel, ExecutorError, Failpoints};
+use lsm_compaction_planner::Major;
 use lsm_engine::{CompactOptions, LevelFilter, StoreOptions, TablePolicy, Tree, TreeOptions};
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::{
     dice::Dice,
     ports::{SeededRandom, TestClock},
 };
-use lsm_types::{ReadAt, Spawner};
+use lsm_types::{ErrorKind, ReadAt, Spawner};
 
 /// A thread for each task; how many were begun.
 #[derive(Default)]
@@ -29,6 +31,36 @@ impl Spawner for Threads {
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
         self.0.fetch_add(1, Ordering::Relaxed);
         std::thread::spawn(task);
+    }
+}
+
+/// Stops a job, or makes it fail or panic, when it is half way through.
+struct HalfWay {
+    entries: AtomicU64,
+    how: How,
+    cancel: Cancel,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum How {
+    Error,
+    Panic,
+    Stop,
+}
+
+impl Failpoints for HalfWay {
+    fn hit(&self, point: &'static str) -> Result<(), ExecutorError> {
+        if point != "segment.entry" || self.entries.fetch_add(1, Ordering::Relaxed) != 6 {
+            return Ok(());
+        }
+        match self.how {
+            How::Error => Err(ExecutorError::Injected { point }),
+            How::Panic => panic!("injected at {point}"),
+            How::Stop => {
+                self.cancel.cancel();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -107,5 +139,41 @@ fn helped_files_are_the_same() {
         let begun = threads.0.load(Ordering::Relaxed);
         assert_eq!(begun > 0, compression != Compression::None, "{begun} threads for {compression:?}");
         assert!(alone == helped, "{compression:?} in blocks of {block_bytes}, sealed: {sealed}");
+    }
+}
+
+/// Proves C-144, C-145, C-164: a job that ends while somebody helps it leaves nothing behind, and can be repeated.
+#[test]
+fn a_helped_job_that_fails_leaves_nothing() {
+    for how in [How::Error, How::Panic, How::Stop] {
+        let memory = Arc::new(MemFs::new());
+        let threads = Arc::new(Threads::default());
+        let pool: Arc<dyn Spawner> = threads.clone();
+        let options = TreeOptions::new("/db")
+            .store(|store| store.fs(memory.clone()).compaction_threads(2).compaction_pool(pool));
+        let tree = Tree::open(options).unwrap();
+        let mut dice = Dice::new(3);
+        for run in 0..2_u64 {
+            for number in 0..6_000_u64 {
+                let value: Vec<u8> =
+                    (0..25).flat_map(|_| dice.below(u64::MAX).to_le_bytes()[..5].to_vec()).collect();
+                tree.insert((number * 2 + run).to_be_bytes(), value, at(run * 6_000 + number)).unwrap();
+            }
+            flush(&tree);
+        }
+        let begun = threads.0.load(Ordering::Relaxed);
+        let cancel = Cancel::new();
+        let half_way: Arc<dyn Failpoints> =
+            Arc::new(HalfWay { entries: AtomicU64::new(0), how, cancel: cancel.clone() });
+        let strategy = Major { target_bytes: 1 << 20 };
+        let options = CompactOptions::default().cancel(cancel);
+        let error = tree.compact_with(&strategy, &options, &half_way).unwrap_err();
+        let expected = if how == How::Stop { ErrorKind::Cancelled } else { ErrorKind::Bug };
+        assert_eq!(error.kind(), expected, "{how:?}: {error}");
+        assert!(threads.0.load(Ordering::Relaxed) > begun, "somebody was asked to help");
+        let files = || memory.read_dir(Path::new("/db/tables")).unwrap().len();
+        assert_eq!((files(), tree.stats().tables()), (2, 2), "{how:?}");
+        let report = tree.major_compact(&CompactOptions::default()).unwrap();
+        assert_eq!((report.entries_out, files()), (12_000, tree.stats().tables()), "{how:?}");
     }
 }

@@ -91,7 +91,7 @@ impl BlockJobs for Fickle {
         if let Some(other) = self.queue.get_mut(idx) {
             other.run(encoder);
         }
-        let next = self.queue.pop_front().expect("no more come back than were handed over");
+        let next = self.queue.pop_front().unwrap();
         self.spare.push(std::mem::replace(job, next));
         Ok(())
     }
