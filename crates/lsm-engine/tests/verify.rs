@@ -24,13 +24,16 @@ use lsm_block::{
     Footer, Superblock, Walk, Walked,
     log::{LogEncoder, LogFormat, LogPosition, LogScanner},
 };
-use lsm_engine::{CompactOptions, FlushOptions, Tree, TreeOptions, VerifyReport};
+use lsm_engine::{CompactOptions, FlushOptions, Tree, TreeOptions, VerifyReport, VlogPolicy};
 use lsm_fs::{Fs, MemFs, OpenOptions, SystemClock, SystemRandom};
 use lsm_journal::{JournalEnv, Pointer, Recovery, RecoveryMode};
 use lsm_manifest::TableDescriptor;
-use lsm_repair::{Depth, Finding, LiveTable, Outcome, Scope, Selection, VerifyOptions, verify};
+use lsm_repair::{Depth, Finding, LiveTable, LiveValues, Outcome, Scope, Selection, VerifyOptions, verify};
 use lsm_testkit::sim::{SimConfig, SimFs};
-use lsm_types::{Comparator, ErrorKind, FileKind, KeyOrder, KeyRange, Level, Location, TableId, TreeId};
+use lsm_types::{
+    Comparator, ErrorKind, FileKind, KeyOrder, KeyRange, Level, Location, TableId, TreeId, ValueHandle,
+    VlogId,
+};
 
 fn options(fs: &SimFs) -> TreeOptions {
     let fs: Arc<dyn Fs> = Arc::new(fs.clone());
@@ -59,6 +62,34 @@ fn database() -> SimFs {
     flush(&tree);
     tree.close().unwrap();
     fs
+}
+
+fn separating(fs: &SimFs) -> TreeOptions {
+    let (thresholds, target_bytes) = (vec![8], 4_000);
+    options(fs).separation(VlogPolicy { thresholds, target_bytes, ..VlogPolicy::default() })
+}
+
+/// A closed database with values in several value logs, and beside their keys.
+fn separated() -> SimFs {
+    let fs = SimFs::new(SimConfig::default());
+    let tree = Tree::open(separating(&fs)).unwrap();
+    for number in 0..90_u64 {
+        let value: Vec<u8> = (0..40).map(|byte| (number * 31 + byte * byte) as u8).collect();
+        tree.insert(format!("key-{number:04}"), value, at(number)).unwrap();
+    }
+    flush(&tree);
+    tree.major_compact(&CompactOptions::default()).unwrap();
+    for number in 0..30_u64 {
+        let value = if number < 20 { "new" } else { "newer and longer" };
+        tree.insert(format!("key-{:04}", number * 3), value, at(200 + number)).unwrap();
+    }
+    flush(&tree);
+    tree.close().unwrap();
+    fs
+}
+
+fn value_logs(fs: &SimFs) -> Vec<PathBuf> {
+    files(fs).into_iter().filter(|path| path.starts_with("/db/blobs")).collect()
 }
 
 fn files(fs: &SimFs) -> Vec<PathBuf> {
@@ -100,25 +131,40 @@ fn about<'r>(report: &'r VerifyReport, path: &Path) -> Vec<&'r Finding> {
 /// Proves D-105.
 #[test]
 fn a_sound_database_passes_at_every_depth() {
-    let fs = database();
+    check_sound(&database(), 150, 0);
+    check_sound(&separated(), 120, 100);
+}
+
+#[track_caller]
+fn check_sound(fs: &SimFs, entries_expected: u64, values_expected: u64) {
     let before = fs.state_hash();
     let mut entries = 0;
     for depth in Depth::ALL {
-        let report = check(&fs, depth);
+        let report = check(fs, depth);
         assert!(report.findings.is_empty(), "{depth}: {:?}", report.findings);
-        assert_eq!(report.tables as usize, tables(&fs).len());
-        assert_eq!(report.files as usize, files(&fs).len());
+        assert_eq!(report.tables as usize, tables(fs).len());
+        assert_eq!(report.value_logs as usize, value_logs(fs).len());
+        assert_eq!(report.sound_value_logs, report.value_logs);
+        assert_eq!(report.files as usize, files(fs).len());
         for other in Depth::ALL {
             // Manifest files go to the last depth, tables to the one before.
             let tables_too = other <= depth && other < Depth::Manifest;
-            let expected = if tables_too { report.files } else { report.files - report.tables };
+            let others = report.files - report.tables - report.value_logs;
+            let expected = if tables_too { report.files } else { others };
             let expected = if other <= depth { expected } else { 0 };
             assert_eq!(report.checked(other), expected, "{depth} {other}");
         }
         assert!(report.entries >= entries);
         entries = report.entries;
+        let values = match depth {
+            Depth::Entries => values_expected,
+            // Once in its file, once as what an entry leads to.
+            Depth::Structure | Depth::Manifest => 2 * values_expected,
+            _ => 0,
+        };
+        assert_eq!(report.values, values, "{depth}");
     }
-    assert_eq!(entries, 150);
+    assert_eq!(entries, entries_expected);
     assert_eq!(fs.state_hash(), before, "a check changes nothing");
 }
 
@@ -175,7 +221,14 @@ fn check_flip(fs: &Arc<dyn Fs>, path: &Path, bytes: &[u8], byte: u64, bit: u8) {
 /// Proves D-108, F-147. Fault: durability W-37.
 #[test]
 fn every_flipped_bit_is_flagged_and_located() {
-    let sound = database();
+    check_flips(&database(), |_| true);
+    let separated = separated();
+    let log = &value_logs(&separated)[1];
+    check_flips(&separated, |path| path == log);
+}
+
+#[track_caller]
+fn check_flips(sound: &SimFs, is_flipped: impl Fn(&Path) -> bool) {
     let all = sound.files();
     let memory = MemFs::new();
     for (path, bytes) in &all {
@@ -184,20 +237,27 @@ fn every_flipped_bit_is_flagged_and_located() {
     }
     let fs: Arc<dyn Fs> = Arc::new(memory);
     let mut flipped = 0;
-    for path in files(&sound) {
+    for path in files(sound).into_iter().filter(|path| is_flipped(path)) {
         let bytes = &all[&path];
         for (byte, bit) in flips(bytes) {
             check_flip(&fs, &path, bytes, byte, bit);
             flipped += 1;
         }
     }
-    assert!(flipped > 250, "{flipped}");
+    assert!(flipped > 50, "{flipped}");
     assert!(check_in(&fs, Depth::Manifest, &VerifyOptions::default()).findings.is_empty());
 }
 
 /// Proves D-108, D-26.
 #[test]
 fn lost_cut_and_swapped_files_show_without_reading_data() {
+    for database in [database, separated] {
+        check_lost(database);
+    }
+}
+
+#[track_caller]
+fn check_lost(database: fn() -> SimFs) {
     let sound = database();
     for path in files(&sound) {
         let fs = database();
@@ -210,20 +270,88 @@ fn lost_cut_and_swapped_files_show_without_reading_data() {
         for len in [0, len / 2, len - 1] {
             let fs = database();
             fs.truncate(&path, len).unwrap();
-            let depth = if path.starts_with("/db/tables") { Depth::Presence } else { Depth::Heads };
+            let has_data = path.starts_with("/db/tables") || path.starts_with("/db/blobs");
+            let depth = if has_data { Depth::Presence } else { Depth::Heads };
             let report = check(&fs, depth);
             assert!(!about(&report, &path).is_empty(), "{path:?} has {len} bytes: {:?}", report.findings);
         }
     }
-    let fs = database();
-    let tables = tables(&fs);
-    fs.swap(&tables[0], &tables[1]).unwrap();
-    let report = check(&fs, Depth::Heads);
-    for table in &tables[..2] {
-        let is_told = about(&report, table)
-            .iter()
-            .any(|finding| finding.error.kind() == ErrorKind::FileIdentityMismatch);
-        assert!(is_told, "{:?}", report.findings);
+    for files in [tables, value_logs] {
+        let fs = database();
+        let files = files(&fs);
+        let Some(pair) = files.get(..2) else { continue };
+        fs.swap(&pair[0], &pair[1]).unwrap();
+        let report = check(&fs, Depth::Heads);
+        for file in pair {
+            let is_told = about(&report, file)
+                .iter()
+                .any(|finding| finding.error.kind() == ErrorKind::FileIdentityMismatch);
+            assert!(is_told, "{:?}", report.findings);
+        }
+    }
+}
+
+/// Proves D-105, D-106, D-74: a damaged value is found in its file, and again from the key that leads to it.
+#[test]
+fn damaged_values_name_their_keys() {
+    let fs = separated();
+    let log = &value_logs(&fs)[0];
+    // The payload of the first value.
+    fs.flip(log, 512 + 60, 3).unwrap();
+    let report = check(&fs, Depth::Structure);
+    assert_eq!(
+        (report.value_logs, report.sound_value_logs),
+        (value_logs(&fs).len() as u64, report.value_logs - 1)
+    );
+    let found = about(&report, log);
+    let own = found.iter().find(|finding| finding.table.is_none() && finding.offset == Some(512)).unwrap();
+    assert_eq!((own.depth, own.section), (Depth::Frames, Some("value")));
+    let led: Vec<_> = found.iter().filter(|finding| finding.table.is_some()).collect();
+    assert_eq!(led.len(), 1, "{:?}", report.findings);
+    assert_eq!((led[0].depth, led[0].offset), (Depth::Structure, Some(512)));
+    let keys = led[0].keys.as_ref().unwrap();
+    assert_eq!((&keys.min[..], &keys.max[..]), (&b"key-0000"[..], &b"key-0000"[..]));
+    assert!(report.sound_tables < report.tables, "its values are not all there");
+    // By itself the file is found damaged, too, and another one is not.
+    let report = check_file(&fs, log, Depth::Structure, &VerifyOptions::default());
+    assert!(report.damage().any(|finding| finding.offset == Some(512)), "{:?}", report.findings);
+    let report = check_file(&fs, &value_logs(&fs)[1], Depth::Structure, &VerifyOptions::default());
+    assert_eq!((report.findings.len(), report.value_logs), (0, 1), "{:?}", report.findings);
+    assert!(report.values > 0);
+}
+
+/// Proves D-105: a handle that leads to a value log which the tree does not have.
+#[test]
+fn dangling_handles_are_found() {
+    let fs = separated();
+    let recovery = recover(&fs);
+    let (tree, version) = recovery.catalog().trees().next().unwrap();
+    let memory: Arc<dyn Fs> = Arc::new(fs.clone());
+    let tables: Vec<LiveTable> = version
+        .levels
+        .tables()
+        .map(|(level, descriptor)| LiveTable {
+            tree,
+            level,
+            descriptor: descriptor.clone(),
+            order: KeyOrder::bytewise(),
+            prefix_extractor: None,
+            root: "/db".into(),
+        })
+        .collect();
+    let handles: u64 = tables.iter().map(|table| table.descriptor.counts.indirections).sum();
+    let mut logs: Vec<_> = version.vlogs.iter().map(|log| log.vlog.clone()).collect();
+    let lost = logs.pop().unwrap();
+    let values = vec![LiveValues { tree, logs, order: KeyOrder::bytewise(), root: "/db".into() }];
+    let scope = Scope::Tables { fs: &memory, database: recovery.database(), tables, values };
+    let report = verify(&scope, Depth::Structure, &VerifyOptions::default()).unwrap();
+    assert!(handles > 0 && !report.is_clean());
+    assert_eq!(report.damage().count() as u64, version.vlogs.get(lost.id).unwrap().live.entries);
+    for finding in report.damage() {
+        assert_eq!(finding.error.kind(), ErrorKind::DanglingBlob);
+        assert_eq!(finding.value_log, Some(lost.id));
+        let keys = finding.keys.as_ref().unwrap();
+        assert_eq!(keys.min, keys.max, "each is named");
     }
 }
 
@@ -454,11 +582,11 @@ fn a_table_that_is_not_what_the_manifest_says_shows_at_its_head() {
             root: "/db".into(),
         };
         let database = recovery.database();
-        let scope = Scope::Tables { fs: &memory, database, tables: vec![table] };
+        let scope = Scope::Tables { fs: &memory, database, tables: vec![table], values: vec![] };
         verify(&scope, Depth::Heads, &VerifyOptions::default()).unwrap().findings
     };
     assert!(findings(&|_| ()).is_empty());
-    let changes: [&dyn Fn(&mut TableDescriptor); 8] = [
+    let changes: [&dyn Fn(&mut TableDescriptor); 9] = [
         &|table| table.digest ^= 1,
         &|table| table.counts.tombstones += 1,
         &|table| table.entries.as_mut().unwrap().max = "key-9999".into(),
@@ -467,6 +595,10 @@ fn a_table_that_is_not_what_the_manifest_says_shows_at_its_head() {
         &|table| table.sizes.raw_values += 1,
         &|table| table.census.raw += 1,
         &|table| table.format.1 += 1,
+        &|table| {
+            let handle = ValueHandle { file: VlogId::new(9), offset: 512, stored_len: 90, value_len: 40 };
+            table.references.record(&handle).unwrap();
+        },
     ];
     for (idx, change) in changes.into_iter().enumerate() {
         let found = findings(change);
@@ -550,5 +682,5 @@ fn without_a_manifest_tables_are_checked_all_the_same() {
     fs.open(newer, &OpenOptions::CREATE_NEW).unwrap().append(&bytes).unwrap();
     let report = check(&fs, Depth::Presence);
     assert_eq!(about(&report, newer)[0].error.kind(), ErrorKind::ManifestRegression);
-    assert_eq!(report.unnamed_tables, 1);
+    assert_eq!(report.unnamed_files, 1);
 }

@@ -1,7 +1,7 @@
 //! The check of a whole directory, which nobody needs to have open.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,15 +12,16 @@ use lsm_journal::{FileName, Folder, FoundFile, JournalEnv, Recovery, RecoveryMod
 use lsm_manifest::{Catalog, TreeIdentity};
 use lsm_types::{
     EditIndex, ErrorClass, ErrorKind, Fault, FileKind, FileUuid, IoKind, KeyOrder, Location, Result, TableId,
-    TreeId,
+    TreeId, VlogId,
 };
 
 use crate::{
-    Depth, Outcome, RepairError, VerifyOptions, VerifyReport, manifest,
+    Depth, Finding, LiveTable, LiveValues, Outcome, RepairError, VerifyOptions, VerifyReport,
+    items::{Items, lone_log, lone_table},
+    manifest,
     meter::Meter,
-    pool,
-    report::{FileReport, TablePlace},
-    table::{Expected, Subject},
+    pool::{self, Item},
+    report::FileReport,
 };
 
 /// A directory to check.
@@ -81,9 +82,9 @@ impl Directory<'_> {
         if !is_resumed {
             self.check_manifest(Some(recovery), meter, report)?;
         }
-        let subjects = self.subjects(recovery.catalog(), recovery.database());
+        let items = self.items(recovery.catalog(), recovery.database());
         self.check_unnamed(recovery, !is_resumed, report)?;
-        pool::run(self.fs.as_ref(), &subjects, self.depth, meter, report);
+        pool::run(self.fs.as_ref(), &items, self.depth, meter, report);
         Ok(())
     }
 
@@ -103,9 +104,10 @@ impl Directory<'_> {
         if self.options.resume.is_none() {
             self.check_manifest(None, meter, report)?;
         }
-        let mut subjects: Vec<Subject> = self.table_files()?.into_iter().map(|id| self.unnamed(id)).collect();
-        subjects.retain(|subject| self.options.resume.is_none_or(|cursor| subject.id >= cursor.table));
-        pool::run(self.fs.as_ref(), &subjects, self.depth, meter, report);
+        let mut items: Vec<Item> =
+            self.files()?.into_iter().map(|(id, file)| self.unnamed(id, file)).collect();
+        items.retain(|item| self.options.resume.is_none_or(|cursor| item.id() >= cursor.table));
+        pool::run(self.fs.as_ref(), &items, self.depth, meter, report);
         Ok(())
     }
 
@@ -123,68 +125,76 @@ impl Directory<'_> {
         Ok(())
     }
 
-    /// The tables that the manifest names and the caller wants, ascending.
-    fn subjects(&self, catalog: &Catalog, database: FileUuid) -> Vec<Subject> {
-        let mut subjects = Vec::new();
+    /// The files that the manifest names and the caller wants, ascending.
+    fn items(&self, catalog: &Catalog, database: FileUuid) -> Vec<Item> {
+        let mut items = Items::new(self.options);
+        let root = self.root.to_path_buf();
         for (tree, version) in catalog.trees() {
             let order = catalog.order(tree);
+            if version.separates {
+                let logs = version.vlogs.iter().map(|log| log.vlog.clone()).collect();
+                items.tree(&LiveValues { tree, logs, order: order.clone(), root: root.clone() }, database);
+            }
             for (level, descriptor) in version.levels.tables() {
-                let place = TablePlace { table: descriptor.id, tree, level };
-                let is_next = self.options.resume.is_none_or(|cursor| descriptor.id >= cursor.table);
-                if is_next && self.options.selection.has(tree, level, descriptor, &order) {
-                    let expected = Expected { place, database, descriptor: descriptor.clone() };
-                    subjects.push(self.subject(descriptor.id, Some(expected), order.clone()));
-                }
+                let (descriptor, order, root) = (descriptor.clone(), order.clone(), root.clone());
+                let table = LiveTable { tree, level, descriptor, order, prefix_extractor: None, root };
+                items.table(&table, database);
             }
         }
-        subjects.sort_by_key(|subject| subject.id);
-        subjects
+        items.finish()
     }
 
-    fn subject(&self, id: TableId, expected: Option<Expected>, order: KeyOrder) -> Subject {
-        let file = FileName::Table(id);
+    fn unnamed(&self, id: TableId, file: FileName) -> Item {
         let name = PathBuf::from(file.folder().name()).join(file.to_string());
-        Subject { id, name, path: file.path(self.root), expected, order, prefix_extractor: None }
-    }
-
-    fn unnamed(&self, id: TableId) -> Subject {
-        let path = FileName::Table(id).path(self.root);
+        let path = file.path(self.root);
+        if let FileName::ValueLog(id) = file {
+            return Item::ValueLog(lone_log(id, name, path));
+        }
         let order = stored_order(self.fs.as_ref(), &path, self.options);
-        self.subject(id, None, order)
+        Item::Table(lone_table(id, name, path, order))
     }
 
-    /// Files named like tables, ascending.
-    fn table_files(&self) -> Result<BTreeSet<TableId>> {
-        let entries = match self.fs.read_dir(&Folder::Tables.path(self.root)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind == IoKind::NotFound => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        let tables = entries.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| {
-            match FileName::parse(Folder::Tables, &entry.name) {
-                Some(FileName::Table(id)) => Some(id),
-                _ => None,
+    /// Files named like tables or value logs, ascending by number.
+    fn files(&self) -> Result<BTreeMap<TableId, FileName>> {
+        let mut files = BTreeMap::new();
+        for folder in [Folder::Tables, Folder::Blobs] {
+            let entries = match self.fs.read_dir(&folder.path(self.root)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind == IoKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
+            for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+                match FileName::parse(folder, &entry.name) {
+                    Some(file @ FileName::Table(id)) => files.insert(id, file),
+                    Some(file @ FileName::ValueLog(id)) => files.insert(TableId::new(id.get()), file),
+                    _ => None,
+                };
             }
-        });
-        Ok(tables.collect())
+        }
+        Ok(files)
     }
 
-    /// Tables that the manifest does not name are nobody's loss, unless they are newer than the manifest (D-24).
+    /// Files that the manifest does not name are nobody's loss, unless they are newer than the manifest (D-24).
     fn check_unnamed(&self, recovery: &Recovery, tells: bool, report: &mut VerifyReport) -> Result<()> {
-        for id in self.table_files()? {
-            if recovery.catalog().table(id).is_some() {
+        for (id, name) in self.files()? {
+            let (is_named, kind) = match name {
+                FileName::ValueLog(id) => (has_log(recovery.catalog(), id), FileKind::ValueLog),
+                _ => (recovery.catalog().table(id).is_some(), FileKind::Table),
+            };
+            if is_named {
                 continue;
             }
-            report.unnamed_tables += 1;
-            let subject = self.subject(id, None, KeyOrder::bytewise());
-            let Some(created_edit) = owner_edit(self.fs.as_ref(), &subject.path, recovery.database()) else {
+            report.unnamed_files += 1;
+            let path = name.path(self.root);
+            let Some(created_edit) = owner_edit(self.fs.as_ref(), &path, recovery.database()) else {
                 continue;
             };
-            let found = FoundFile { kind: FileKind::Table, id: id.get(), created_edit: Some(created_edit) };
+            let found = FoundFile { kind, id: id.get(), created_edit: Some(created_edit) };
             if let Err(error) = recovery.high_water().check(&found)
                 && tells
             {
-                let mut file = FileReport::new(&subject.name, self.options.findings_per_file);
+                let path = PathBuf::from(name.folder().name()).join(name.to_string());
+                let mut file = FileReport::new(&path, self.options.findings_per_file);
                 file.fail(Depth::Presence, error);
                 report.findings.append(&mut file.findings);
             }
@@ -199,25 +209,35 @@ impl Directory<'_> {
         if state(&now) == state(before) {
             return Ok(());
         }
-        report
-            .findings
-            .retain(|finding| finding.table.is_some_and(|place| now.catalog().table(place.table).is_some()));
+        let is_named = |finding: &Finding| {
+            let has_table = finding.table.map(|place| now.catalog().table(place.table).is_some());
+            let has_log = finding.value_log.map(|log| has_log(now.catalog(), log));
+            has_table.or(has_log).is_some() && has_table != Some(false) && has_log != Some(false)
+        };
+        report.findings.retain(is_named);
         let mut manifest = VerifyReport::new(self.depth);
         if self.options.resume.is_none() {
             self.check_manifest(Some(&now), meter, &mut manifest)?;
             self.check_unnamed(&now, true, &mut manifest)?;
         }
-        report.unnamed_tables = manifest.unnamed_tables;
+        report.unnamed_files = manifest.unnamed_files;
         manifest.findings.append(&mut report.findings);
         report.findings = manifest.findings;
         let failed: BTreeSet<TableId> =
             report.damage().filter_map(|finding| finding.table.map(|place| place.table)).collect();
         report.sound_tables = report.tables.saturating_sub(failed.len() as u64);
+        let logs = report.damage().filter(|finding| finding.table.is_none());
+        let failed: BTreeSet<VlogId> = logs.filter_map(|finding| finding.value_log).collect();
+        report.sound_value_logs = report.value_logs.saturating_sub(failed.len() as u64);
         Ok(())
     }
 }
 
-/// The edit at which a table of this database was begun; `None` for what is not one.
+fn has_log(catalog: &Catalog, id: VlogId) -> bool {
+    catalog.trees().any(|(_, version)| version.vlogs.get(id).is_some())
+}
+
+/// The edit at which a file of this database was begun; `None` for what is not one.
 fn owner_edit(fs: &dyn Fs, path: &Path, database: FileUuid) -> Option<EditIndex> {
     let file = fs.open(path, &OpenOptions::READ).ok()?;
     let mut bytes = [0; Superblock::LEN];

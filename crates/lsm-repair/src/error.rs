@@ -1,6 +1,6 @@
 //! What a check finds, besides what the formats say themselves.
 
-use lsm_types::{CorruptionKind, ErrorKind, Fault, Location};
+use lsm_types::{CorruptionKind, ErrorKind, Fault, Location, VlogId};
 
 /// Why a check could not begin, or what it found.
 #[non_exhaustive]
@@ -20,7 +20,13 @@ pub enum RepairError {
         /// Bytes there.
         found: u64,
     },
-    /// What a table says about itself is not what the manifest says.
+    /// An entry leads to a value log that the tree does not have.
+    #[error("it leads to value log {vlog}, which the tree does not have")]
+    NoValueLog {
+        /// The value log.
+        vlog: VlogId,
+    },
+    /// What a file says about itself is not what the manifest says.
     #[error("{what} is not what the manifest says")]
     Disagrees {
         /// What differs.
@@ -79,6 +85,7 @@ impl Fault for RepairError {
             Self::NoDatabase => ErrorKind::NotFound,
             Self::Missing => ErrorKind::MissingFiles,
             Self::Length { .. } => ErrorKind::FileLengthMismatch,
+            Self::NoValueLog { .. } => ErrorKind::DanglingBlob,
             Self::Digest => ErrorKind::Corruption(CorruptionKind::PayloadCheck),
             Self::Disagrees { .. } | Self::CopiesDiffer { .. } | Self::Pointer { .. } => {
                 ErrorKind::Corruption(CorruptionKind::Decode)

@@ -1,6 +1,6 @@
 //! Verification of databases and of single files, without an engine around them.
 //!
-//! [`verify`] checks a directory, the tables of an open tree, or one file, down to a [`Depth`]; it goes on after
+//! [`verify`] checks a directory, the tables and value logs of an open tree, or one file, down to a [`Depth`]; it goes on after
 //! everything it finds and reports each thing with its file, its place and the keys it concerns. Nothing is ever
 //! changed.
 //!
@@ -22,13 +22,15 @@
 //! | V2    | all bytes of a file against the digest of what was written; copies of the manifest to each other |
 //! | V3    | every frame against its own check, so that damage has a place and a range of keys              |
 //! | V4    | every entry: order, bounds, counts, sequence numbers                                           |
-//! | V5    | what leads to blocks against the blocks                                                        |
+//! | V5    | what leads to blocks against the blocks; every separated value against the key that leads to it |
 //! | V6    | the records of every manifest generation against the rules of edits; `CURRENT` against its generation |
 
 mod depth;
 mod directory;
 mod error;
+mod framed;
 mod generation;
+mod items;
 mod manifest;
 mod meter;
 mod options;
@@ -36,10 +38,12 @@ mod place;
 mod pool;
 mod report;
 mod table;
+mod value_log;
+mod values;
 mod verify;
 
 pub use depth::{Depth, UnknownDepth};
 pub use error::RepairError;
 pub use options::{Pace, Progress, Selection, VerifyOptions};
 pub use report::{Cursor, Finding, Outcome, TablePlace, VerifyReport};
-pub use verify::{LiveTable, Scope, verify};
+pub use verify::{LiveTable, LiveValues, Scope, verify};

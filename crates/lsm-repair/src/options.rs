@@ -14,7 +14,7 @@ const FINDINGS_PER_FILE: usize = 1_000;
 /// How a check is done. The default reads everything as fast as one thread can.
 #[derive(Clone)]
 pub struct VerifyOptions<'a> {
-    /// Threads that check tables.
+    /// Threads that check files.
     pub jobs: NonZeroUsize,
     /// What is checked, of all there is.
     pub selection: Selection,
@@ -75,7 +75,8 @@ impl std::fmt::Debug for VerifyOptions<'_> {
     }
 }
 
-/// Which tables are checked: those that meet every condition given. The files of the manifest always are.
+/// Which tables are checked: those that meet every condition given, and the value logs they refer to. The files of the
+/// manifest always are.
 #[derive(Clone, Default, Debug)]
 pub struct Selection {
     /// Tables of this tree.

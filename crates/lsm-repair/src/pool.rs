@@ -1,4 +1,4 @@
-//! Checking tables, one after the other or several at a time, with the same outcome.
+//! Checking tables and value logs, one after the other or several at a time, with the same outcome.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -6,35 +6,47 @@ use std::sync::{
 };
 
 use lsm_fs::Fs;
+use lsm_types::TableId;
 
 use crate::{
     Cursor, Depth, Progress,
     meter::Meter,
     report::{FileReport, VerifyReport},
     table::{self, Subject},
+    value_log::{self, ValueLog},
 };
 
-/// Checks `subjects`, which ascend by table, and adds what was found to `report`.
+/// A file to check.
+pub(crate) enum Item {
+    Table(Subject),
+    ValueLog(ValueLog),
+}
+
+impl Item {
+    /// Its number: tables and value logs share them.
+    pub(crate) fn id(&self) -> TableId {
+        match self {
+            Self::Table(table) => table.id,
+            Self::ValueLog(log) => TableId::new(log.id.get()),
+        }
+    }
+}
+
+/// Checks `items`, which ascend by number, and adds what was found to `report`.
 ///
-/// When cancelled, the report covers the tables before its cursor and nothing of the others.
-pub(crate) fn run(
-    fs: &dyn Fs,
-    subjects: &[Subject],
-    depth: Depth,
-    meter: &Meter<'_>,
-    report: &mut VerifyReport,
-) {
+/// When cancelled, the report covers the files before its cursor and nothing of the others.
+pub(crate) fn run(fs: &dyn Fs, items: &[Item], depth: Depth, meter: &Meter<'_>, report: &mut VerifyReport) {
     let work = Work {
         fs,
-        subjects,
+        items,
         depth,
         meter,
         next: AtomicUsize::new(0),
         files_done: AtomicU64::new(report.files),
-        files_total: report.files + subjects.len() as u64,
+        files_total: report.files + items.len() as u64,
         done: Mutex::new(Vec::new()),
     };
-    let jobs = meter.options().jobs.get().min(subjects.len());
+    let jobs = meter.options().jobs.get().min(items.len());
     if jobs <= 1 {
         work.drain();
     } else {
@@ -55,12 +67,12 @@ pub(crate) fn run(
         expected += 1;
         report.take(file);
     }
-    report.cursor = subjects.get(expected).map(|subject| Cursor { table: subject.id });
+    report.cursor = items.get(expected).map(|item| Cursor { table: item.id() });
 }
 
 struct Work<'a> {
     fs: &'a dyn Fs,
-    subjects: &'a [Subject],
+    items: &'a [Item],
     depth: Depth,
     meter: &'a Meter<'a>,
     next: AtomicUsize,
@@ -70,12 +82,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Checks one table after the other until none is left.
+    /// Checks one file after the other until none is left.
     fn drain(&self) {
         while !self.meter.is_cancelled() {
             let idx = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(subject) = self.subjects.get(idx) else { return };
-            let file = table::check(self.fs, subject, self.depth, self.meter);
+            let file = match self.items.get(idx) {
+                Some(Item::Table(table)) => table::check(self.fs, table, self.depth, self.meter),
+                Some(Item::ValueLog(log)) => value_log::check(self.fs, log, self.depth, self.meter),
+                None => return,
+            };
             // A check that was cut short says nothing.
             if self.meter.is_cancelled() {
                 return;

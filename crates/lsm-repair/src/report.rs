@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsm_types::{Error, KeyRange, Level, TableId, TreeId};
+use lsm_types::{Error, ErrorClass, KeyRange, Level, TableId, TreeId, VlogId};
 
 use crate::Depth;
 
@@ -37,8 +37,10 @@ pub struct Finding {
     pub depth: Depth,
     /// The file, from the root of the database, or as it was given.
     pub file: PathBuf,
-    /// The table that the manifest knows under this name.
+    /// The table that the manifest knows under this name, or one that refers to the value log.
     pub table: Option<TablePlace>,
+    /// The value log that has this name.
+    pub value_log: Option<VlogId>,
     /// The part of the file, where that is known: a kind of block.
     pub section: Option<&'static str>,
     /// First byte concerned, where that is known.
@@ -52,7 +54,7 @@ pub struct Finding {
 /// Where a check that was cancelled goes on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Cursor {
-    /// The first table that was not checked.
+    /// The first table or value log that was not checked; they share their numbers.
     pub table: TableId,
 }
 
@@ -68,14 +70,20 @@ pub struct VerifyReport {
     pub files: u64,
     /// Tables among them.
     pub tables: u64,
-    /// Tables without a finding that is a failure.
+    /// Tables without a finding that is a failure, the values they lead to included.
     pub sound_tables: u64,
-    /// Files of tables in the folder that the manifest does not name; the next open deals with them.
-    pub unnamed_tables: u64,
+    /// Value logs among the files.
+    pub value_logs: u64,
+    /// Value logs without a finding that is a failure.
+    pub sound_value_logs: u64,
+    /// Files of tables and value logs in their folders that the manifest does not name; the next open deals with them.
+    pub unnamed_files: u64,
     /// Frames whose checks are good.
     pub frames: u64,
     /// Entries decoded.
     pub entries: u64,
+    /// Values read in value logs; one that a table leads to counts once more.
+    pub values: u64,
     /// Bytes read.
     pub bytes_read: u64,
     /// Everything found, by file and then by place.
@@ -95,9 +103,12 @@ impl VerifyReport {
             files: 0,
             tables: 0,
             sound_tables: 0,
-            unnamed_tables: 0,
+            value_logs: 0,
+            sound_value_logs: 0,
+            unnamed_files: 0,
             frames: 0,
             entries: 0,
+            values: 0,
             bytes_read: 0,
             findings: Vec::new(),
             suppressed: 0,
@@ -133,8 +144,13 @@ impl VerifyReport {
             self.tables += 1;
             self.sound_tables += u64::from(file.outcome() != Outcome::Fail);
         }
+        if file.value_log.is_some() {
+            self.value_logs += 1;
+            self.sound_value_logs += u64::from(file.outcome() != Outcome::Fail);
+        }
         self.frames += file.frames;
         self.entries += file.entries;
+        self.values += file.values;
         self.bytes_read += file.bytes_read;
         self.suppressed += file.suppressed;
         for (idx, count) in self.checked.iter_mut().enumerate() {
@@ -150,10 +166,12 @@ pub(crate) struct FileReport {
     pub(crate) file: PathBuf,
     pub(crate) place: Option<TablePlace>,
     pub(crate) is_table: bool,
+    pub(crate) value_log: Option<VlogId>,
     /// How deep it was checked.
     pub(crate) depth: Option<Depth>,
     pub(crate) frames: u64,
     pub(crate) entries: u64,
+    pub(crate) values: u64,
     pub(crate) bytes_read: u64,
     pub(crate) findings: Vec<Finding>,
     pub(crate) suppressed: u64,
@@ -166,9 +184,11 @@ impl FileReport {
             file: file.to_path_buf(),
             place: None,
             is_table: false,
+            value_log: None,
             depth: None,
             frames: 0,
             entries: 0,
+            values: 0,
             bytes_read: 0,
             findings: Vec::new(),
             suppressed: 0,
@@ -195,20 +215,34 @@ impl FileReport {
         section: Option<&'static str>,
         error: Error,
     ) {
-        if self.findings.len() >= self.findings_max {
-            self.suppressed += 1;
-            return;
-        }
-        self.findings.push(Finding {
-            outcome,
-            depth,
-            file: self.file.clone(),
+        let offset = error.location().map(|location| location.offset);
+        let (file, value_log) = (self.file.clone(), self.value_log);
+        let (table, keys) = (self.place, None);
+        self.push(Finding { outcome, depth, file, table, value_log, section, offset, keys, error });
+    }
+
+    /// A value that this table leads to cannot be read. What cannot be told without a key is no damage.
+    pub(crate) fn about_value(&mut self, file: PathBuf, log: VlogId, keys: Option<KeyRange>, error: Error) {
+        let is_unknown = error.kind().class() == ErrorClass::Invalid;
+        self.push(Finding {
+            outcome: if is_unknown { Outcome::Warn } else { Outcome::Fail },
+            depth: Depth::Structure,
+            file,
             table: self.place,
-            section,
+            value_log: Some(log),
+            section: None,
             offset: error.location().map(|location| location.offset),
-            keys: None,
+            keys,
             error,
         });
+    }
+
+    fn push(&mut self, finding: Finding) {
+        if self.findings.len() >= self.findings_max {
+            self.suppressed += 1;
+        } else {
+            self.findings.push(finding);
+        }
     }
 
     /// Everything up to `depth` was looked at.

@@ -2,22 +2,20 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use lsm_block::{FileIdentity, Handle, Superblock, Walk, Walked};
+use lsm_block::{FileIdentity, Handle, Superblock};
 use lsm_fs::{Fs, OpenOptions as FileOptions};
 use lsm_manifest::{Counts, SeqNoRange, TableDescriptor};
 use lsm_sst::{
-    CheckDepth, ExtractorId, OpenOptions, SstError, Table, TableLayout, TableOptions, properties::SeqNoBounds,
+    CheckDepth, ExtractorId, OpenOptions, Table, TableLayout, TableOptions, properties::SeqNoBounds,
 };
-use lsm_types::{
-    Error, ErrorClass, ErrorKind, FileKind, FileUuid, IoKind, KeyOrder, Location, PrefixExtractor, ReadAt,
-    Result, TableId,
-};
+use lsm_types::{Error, FileKind, FileUuid, KeyOrder, PrefixExtractor, Result, TableId};
 
 use crate::{
-    Depth, Outcome, RepairError, VerifyOptions,
+    Depth, Outcome, RepairError, VerifyOptions, framed,
     meter::{Meter, Metered},
     place::locate,
     report::{FileReport, TablePlace},
+    values::Values,
 };
 
 /// A table to check.
@@ -31,6 +29,8 @@ pub(crate) struct Subject {
     pub(crate) order: KeyOrder,
     /// What names the prefixes in its filters; `None` to look for it among those of the options.
     pub(crate) prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+    /// Where its separated values lie; `None` where nobody knows.
+    pub(crate) values: Option<Arc<Values>>,
 }
 
 /// What the manifest says about a table.
@@ -58,14 +58,15 @@ pub(crate) fn check(fs: &dyn Fs, subject: &Subject, depth: Depth, meter: &Meter<
     report.is_table = true;
     report.place = subject.expected.as_ref().map(|expected| expected.place);
     let keys = subject.expected.as_ref().and_then(|expected| expected.descriptor.entries.clone());
-    let is_there = presence(fs, subject, &mut report);
+    let expected_len = subject.expected.as_ref().map(|expected| expected.descriptor.file_len);
+    let is_there = framed::presence(fs, &subject.path, expected_len, &mut report);
     report.reached(Depth::Presence);
     if is_there && depth > Depth::Presence {
         match fs.open(&subject.path, &FileOptions::READ) {
             Ok(file) => {
                 let file = Metered::new(file, meter);
-                contents(&file, subject, depth, &mut report);
-                report.bytes_read = file.bytes_read();
+                contents(&file, (fs, meter), subject, depth, &mut report);
+                report.bytes_read += file.bytes_read();
             }
             Err(error) => report.fail(Depth::Heads, error),
         }
@@ -79,34 +80,32 @@ pub(crate) fn check(fs: &dyn Fs, subject: &Subject, depth: Depth, meter: &Meter<
     report
 }
 
-/// V0. Whether there is anything to look into.
-fn presence(fs: &dyn Fs, subject: &Subject, report: &mut FileReport) -> bool {
-    let len = match fs.metadata(&subject.path) {
-        Ok(metadata) => metadata.len,
-        Err(error) if error.kind == IoKind::NotFound => {
-            report.fail(Depth::Presence, RepairError::Missing);
-            return false;
-        }
-        Err(error) => {
-            report.fail(Depth::Presence, error);
-            return false;
-        }
-    };
-    if let Some(expected) = subject.expected.as_ref().map(|expected| expected.descriptor.file_len)
-        && expected != len
-    {
-        report.fail(Depth::Presence, RepairError::Length { expected, found: len });
-    }
-    true
-}
-
 /// V1 and deeper.
-fn contents(file: &Metered<'_>, subject: &Subject, depth: Depth, report: &mut FileReport) {
+fn contents(
+    file: &Metered<'_>,
+    (fs, meter): (&dyn Fs, &Meter<'_>),
+    subject: &Subject,
+    depth: Depth,
+    report: &mut FileReport,
+) {
     let opened = open(file, subject, depth);
     report.reached(Depth::Heads);
     match opened {
-        Ok(table) => opened_table(&table, subject, depth, file.options(), report),
-        Err(error) => unopened_table(file, &error, subject, depth, report),
+        Ok(table) => {
+            opened_table(&table, subject, depth, file.options(), report);
+            if depth >= Depth::Structure
+                && let Some(values) = &subject.values
+            {
+                values.check(&table, fs, meter, report);
+            }
+        }
+        Err(error) => {
+            let head = subject.expected.as_ref().map(|expected| {
+                let descriptor = &expected.descriptor;
+                Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit)
+            });
+            framed::unopened(file, &error, head, depth, report);
+        }
     }
 }
 
@@ -181,72 +180,6 @@ fn opened_table(
     locate(table, &mut report.findings);
 }
 
-/// A table that does not open: its frames can still be told from each other.
-fn unopened_table(
-    file: &Metered<'_>,
-    error: &Error,
-    subject: &Subject,
-    depth: Depth,
-    report: &mut FileReport,
-) {
-    let is_unknown = error.kind().class() == ErrorClass::Invalid && error.kind() != ErrorKind::NotOurs;
-    let outcome = if is_unknown { Outcome::Warn } else { Outcome::Fail };
-    report.add(outcome, Depth::Heads, None, error.clone());
-    if depth < Depth::Digests || error.kind() == ErrorKind::FileIdentityMismatch {
-        return;
-    }
-    let Some(superblock) = head(file, subject) else { return };
-    let mut is_damaged = false;
-    match walk(file, &superblock, depth, &mut is_damaged, report) {
-        Ok(()) => report.reached(depth.min(Depth::Frames)),
-        Err(error) => report.add(Outcome::Fail, Depth::Digests, None, error),
-    }
-    if is_damaged {
-        report.fail(Depth::Digests, RepairError::Digest);
-    }
-    if depth > Depth::Frames && outcome == Outcome::Warn {
-        let what = "entries, because the table does not open";
-        report.warn(Depth::Entries, RepairError::NotChecked { what });
-    }
-}
-
-fn walk(
-    file: &Metered<'_>,
-    superblock: &Superblock,
-    depth: Depth,
-    is_damaged: &mut bool,
-    report: &mut FileReport,
-) -> Result<()> {
-    for step in Walk::file(file, superblock).map_err(SstError::from)? {
-        let (section, why) = match step.map_err(SstError::from)? {
-            Walked::Frame { .. } => {
-                report.frames += 1;
-                continue;
-            }
-            Walked::Zeros { .. } => continue,
-            Walked::BadFrame { header, why, .. } => (Some(header.kind.name()), why),
-            Walked::Damaged { why, .. } => (None, why),
-        };
-        *is_damaged = true;
-        if depth >= Depth::Frames {
-            report.add(Outcome::Fail, Depth::Frames, section, why.into());
-        }
-    }
-    Ok(())
-}
-
-/// The head of the file, or one made from what the manifest says.
-fn head(file: &Metered<'_>, subject: &Subject) -> Option<Superblock> {
-    let mut bytes = [0; Superblock::LEN];
-    let at = Location { kind: FileKind::Table, id: 0, offset: 0 };
-    let read = file.read_exact_at(0, &mut bytes).ok().and_then(|()| Superblock::decode(at, &bytes).ok());
-    read.or_else(|| {
-        let expected = subject.expected.as_ref()?;
-        let descriptor = &expected.descriptor;
-        Some(Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit))
-    })
-}
-
 /// What the table says otherwise than the manifest.
 fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Iterator<Item = &'static str> {
     let properties = layout.properties();
@@ -287,6 +220,7 @@ fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Itera
         (counts == descriptor.counts, "counts of entries"),
         (sizes == expected_sizes, "sizes of its parts"),
         (census == expected_census, "codecs of its blocks"),
+        (*layout.references() == descriptor.references, "separated values"),
     ]
     .into_iter()
     .filter_map(|(holds, what)| (!holds).then_some(what))

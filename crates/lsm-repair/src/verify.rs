@@ -8,17 +8,18 @@ use std::{
 use lsm_block::{BlockError, Superblock};
 use lsm_fs::{Fs, OpenOptions};
 use lsm_journal::{FileName, Folder, Generation};
-use lsm_manifest::{TableDescriptor, TreeIdentity};
-use lsm_types::{FileKind, FileUuid, KeyOrder, Level, Location, PrefixExtractor, Result, TableId, TreeId};
+use lsm_manifest::{TableDescriptor, TreeIdentity, VlogDescriptor};
+use lsm_types::{
+    FileKind, FileUuid, KeyOrder, Level, Location, PrefixExtractor, Result, TableId, TreeId, VlogId,
+};
 
 use crate::{
     Depth, RepairError, VerifyOptions, VerifyReport,
     directory::{Directory, stored_order},
     generation::{self, Known},
+    items::{Items, lone_log, lone_table},
     meter::Meter,
-    pool,
-    report::TablePlace,
-    table::{Expected, Subject},
+    pool::{self, Item},
 };
 
 /// What is checked.
@@ -31,7 +32,7 @@ pub enum Scope<'a> {
         /// The directory.
         root: &'a Path,
     },
-    /// Tables that the caller keeps from being removed: those of an open tree.
+    /// Tables and value logs that the caller keeps from being removed: those of an open tree.
     Tables {
         /// Where they live.
         fs: &'a Arc<dyn Fs>,
@@ -39,8 +40,10 @@ pub enum Scope<'a> {
         database: FileUuid,
         /// The tables, in any order.
         tables: Vec<LiveTable>,
+        /// The value logs they refer to, tree by tree.
+        values: Vec<LiveValues>,
     },
-    /// One file by itself: a table or a copy of a manifest generation.
+    /// One file by itself: a table, a value log or a copy of a manifest generation.
     File {
         /// Where it lives.
         fs: &'a Arc<dyn Fs>,
@@ -66,6 +69,19 @@ pub struct LiveTable {
     pub root: PathBuf,
 }
 
+/// The value logs of an open tree.
+#[derive(Clone, Debug)]
+pub struct LiveValues {
+    /// The tree.
+    pub tree: TreeId,
+    /// What the manifest says about them.
+    pub logs: Vec<Arc<VlogDescriptor>>,
+    /// Order of their keys.
+    pub order: KeyOrder,
+    /// The directory in whose folder of value logs they lie.
+    pub root: PathBuf,
+}
+
 impl std::fmt::Debug for LiveTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "LiveTable({} in level {} of tree {})", self.descriptor.id, self.level, self.tree)
@@ -84,35 +100,21 @@ impl std::fmt::Debug for LiveTable {
 pub fn verify(scope: &Scope<'_>, depth: Depth, options: &VerifyOptions<'_>) -> Result<VerifyReport> {
     match scope {
         Scope::Directory { fs, root } => Directory { fs, root, depth, options }.check(),
-        Scope::Tables { fs, database, tables } => {
-            let mut subjects: Vec<Subject> =
-                tables.iter().filter_map(|table| live(table, *database, options)).collect();
-            subjects.sort_by_key(|subject| subject.id);
+        Scope::Tables { fs, database, tables, values } => {
+            let mut items = Items::new(options);
+            for values in values {
+                items.tree(values, *database);
+            }
+            for table in tables {
+                items.table(table, *database);
+            }
             let meter = Meter::new(options);
             let mut report = VerifyReport::new(depth);
-            pool::run(fs.as_ref(), &subjects, depth, &meter, &mut report);
+            pool::run(fs.as_ref(), &items.finish(), depth, &meter, &mut report);
             Ok(report)
         }
         Scope::File { fs, path } => file(fs.as_ref(), path, depth, options),
     }
-}
-
-fn live(table: &LiveTable, database: FileUuid, options: &VerifyOptions<'_>) -> Option<Subject> {
-    let LiveTable { tree, level, descriptor, order, prefix_extractor, root } = table;
-    let is_next = options.resume.is_none_or(|cursor| descriptor.id >= cursor.table);
-    if !is_next || !options.selection.has(*tree, *level, descriptor, order) {
-        return None;
-    }
-    let place = TablePlace { table: descriptor.id, tree: *tree, level: *level };
-    let file = FileName::Table(descriptor.id);
-    Some(Subject {
-        id: descriptor.id,
-        name: PathBuf::from(file.folder().name()).join(file.to_string()),
-        path: file.path(root),
-        expected: Some(Expected { place, database, descriptor: descriptor.clone() }),
-        order: order.clone(),
-        prefix_extractor: prefix_extractor.clone(),
-    })
 }
 
 /// A file by itself: its head says what it is, or else its name.
@@ -133,18 +135,17 @@ fn file(fs: &dyn Fs, path: &Path, depth: Depth, options: &VerifyOptions<'_>) -> 
         }
         return Ok(report);
     }
-    let order = stored_order(fs, path, options);
-    let subject = Subject {
-        id: TableId::new(0),
-        name: path.to_path_buf(),
-        path: path.to_path_buf(),
-        expected: None,
-        order,
-        prefix_extractor: None,
+    let item = if is_value_log(fs, path)? {
+        Item::ValueLog(lone_log(VlogId::new(0), path.to_path_buf(), path.to_path_buf()))
+    } else {
+        let order = stored_order(fs, path, options);
+        Item::Table(lone_table(TableId::new(0), path.to_path_buf(), path.to_path_buf(), order))
     };
-    pool::run(fs, &[subject], depth, &meter, &mut report);
+    pool::run(fs, &[item], depth, &meter, &mut report);
     // A file of ours may be damaged beyond recognition; then its name still tells.
-    let is_named = path.file_name().is_some_and(|name| FileName::parse(Folder::Tables, name).is_some());
+    let is_named = path.file_name().is_some_and(|name| {
+        [Folder::Tables, Folder::Blobs].into_iter().any(|folder| FileName::parse(folder, name).is_some())
+    });
     if let Err(error @ BlockError::NotOurs { .. }) = head(fs, path)?
         && !is_named
         && report.frames == 0
@@ -152,6 +153,12 @@ fn file(fs: &dyn Fs, path: &Path, depth: Depth, options: &VerifyOptions<'_>) -> 
         return Err(error.into());
     }
     Ok(report)
+}
+
+/// Whether a file holds separated values, by its head or else by its name.
+fn is_value_log(fs: &dyn Fs, path: &Path) -> Result<bool> {
+    let is_named = path.file_name().is_some_and(|name| FileName::parse(Folder::Blobs, name).is_some());
+    Ok(head(fs, path)?.map_or(is_named, |head| head.identity.kind == FileKind::ValueLog))
 }
 
 /// The number of a file that is a copy of a manifest generation, under the name of one.

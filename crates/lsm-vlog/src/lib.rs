@@ -52,5 +52,5 @@ pub use lsm_types::{Error, Result, ValueHandle, ValueReferences, ValueUsage};
 pub use open::OpenVlog;
 pub use payload::{PayloadError, ValuePayload};
 pub use scan::{ScannedValue, VlogScan};
-pub use verify::Verified;
+pub use verify::{CheckDepth, Verified};
 pub use vlog::Vlog;

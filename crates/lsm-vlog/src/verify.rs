@@ -25,6 +25,17 @@ pub struct Verified {
     pub findings: u64,
 }
 
+/// How deep a check goes; each depth includes those above it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum CheckDepth {
+    /// The superblock and both copies of the properties.
+    Heads,
+    /// Every frame, and the digest over them.
+    Frames,
+    /// Every value, the list that leads to it and the properties that count it.
+    Values,
+}
+
 impl VlogLayout {
     /// Checks the whole file and hands everything it finds wrong to `report`; does not stop at the first.
     ///
@@ -38,11 +49,27 @@ impl VlogLayout {
         order: Option<&KeyOrder>,
         report: &mut dyn FnMut(Error),
     ) -> Result<Verified> {
+        self.verify_to(CheckDepth::Values, order, file, &mut |_, error| report(error))
+    }
+
+    /// As [`VlogLayout::verify`], no deeper than `depth`; `report` is also told at which depth something was found.
+    ///
+    /// # Errors
+    /// Only when `file` itself cannot be read.
+    pub fn verify_to<R: ReadAt + ?Sized>(
+        &self,
+        depth: CheckDepth,
+        order: Option<&KeyOrder>,
+        file: &R,
+        report: &mut dyn FnMut(CheckDepth, Error),
+    ) -> Result<Verified> {
         let order = order.filter(|order| order.comparator().name() == self.properties.comparator);
         let mut check = Check {
             layout: self,
             order,
             report,
+            depth,
+            at: CheckDepth::Heads,
             reported: BTreeSet::new(),
             verified: Verified::default(),
             decoder: Decoder::new(),
@@ -53,9 +80,16 @@ impl VlogLayout {
         };
         check.head(file)?;
         check.property_copies(file)?;
-        check.listed = check.good(self.frame_directory(file))?;
-        check.frames(file)?;
-        check.counts();
+        if depth >= CheckDepth::Values {
+            check.at = CheckDepth::Values;
+            check.listed = check.good(self.frame_directory(file))?;
+        }
+        if depth >= CheckDepth::Frames {
+            check.frames(file)?;
+        }
+        if depth >= CheckDepth::Values {
+            check.counts();
+        }
         Ok(check.verified)
     }
 }
@@ -63,7 +97,10 @@ impl VlogLayout {
 struct Check<'c> {
     layout: &'c VlogLayout,
     order: Option<&'c KeyOrder>,
-    report: &'c mut dyn FnMut(Error),
+    report: &'c mut dyn FnMut(CheckDepth, Error),
+    depth: CheckDepth,
+    /// What is being checked.
+    at: CheckDepth,
     /// Offsets of frames that were reported: damage is not told twice.
     reported: BTreeSet<u64>,
     verified: Verified,
@@ -84,7 +121,7 @@ impl Check<'_> {
         let offset = error.location().map(|location| location.offset);
         if offset.is_none_or(|offset| offset == 0 || self.reported.insert(offset)) {
             self.verified.findings += 1;
-            (self.report)(error);
+            (self.report)(self.at, error);
         }
     }
 
@@ -144,6 +181,7 @@ impl Check<'_> {
         let layout = self.layout;
         let mut digest = SectionDigest::new(0);
         let mut is_damaged = false;
+        self.at = CheckDepth::Frames;
         for step in Walk::file(file, &layout.superblock).map_err(VlogError::from)? {
             match step.map_err(VlogError::from)? {
                 Walked::Frame { header, mark } => {
@@ -151,7 +189,11 @@ impl Check<'_> {
                     if header.kind != BlockKind::DIRECTORY {
                         digest.add(&mark);
                     }
-                    self.frame(file, &header, mark.handle)?;
+                    if self.depth >= CheckDepth::Values {
+                        self.at = CheckDepth::Values;
+                        self.frame(file, &header, mark.handle)?;
+                        self.at = CheckDepth::Frames;
+                    }
                 }
                 Walked::BadFrame { why, .. } | Walked::Damaged { why, .. } => {
                     is_damaged = true;
@@ -282,6 +324,7 @@ impl Check<'_> {
     }
 
     fn counts(&mut self) {
+        self.at = CheckDepth::Values;
         if !self.chunks.is_empty() {
             self.disagree("map of a value in chunks");
         }

@@ -7,7 +7,7 @@ use lsm_block::{ByteRange, Encryption, LocatorHints, Step};
 use lsm_codec::Decoder;
 use lsm_types::{FileKind, KeyOrder, Location, ReadAt, Result, Slice, ValueHandle};
 
-use crate::{OpenVlog, Verified, VlogError, VlogLayout, VlogScan};
+use crate::{CheckDepth, OpenVlog, Verified, VlogError, VlogLayout, VlogScan};
 
 /// An open value log over its bytes; one thread at a time.
 pub struct Vlog<R> {
@@ -70,6 +70,19 @@ impl<R: ReadAt> Vlog<R> {
     /// As there.
     pub fn verify(&self, order: Option<&KeyOrder>, report: &mut dyn FnMut(crate::Error)) -> Result<Verified> {
         self.layout.verify(&self.file, order, report)
+    }
+
+    /// Checks no deeper than `depth`: [`VlogLayout::verify_to`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_to(
+        &self,
+        depth: CheckDepth,
+        order: Option<&KeyOrder>,
+        report: &mut dyn FnMut(CheckDepth, crate::Error),
+    ) -> Result<Verified> {
+        self.layout.verify_to(depth, order, &self.file, report)
     }
 }
 

@@ -27,8 +27,8 @@ use crate::{
 pub(crate) struct Verify {
     /// Directory of a database or of a copy of one, or one of its files.
     path: PathBuf,
-    /// How deep: v0 presence and length, v1 heads, v2 digests, v3 blocks, v4 entries, v5 index and filters,
-    /// v6 manifest.
+    /// How deep: v0 presence and length, v1 heads, v2 digests, v3 blocks, v4 entries, v5 index, filters and
+    /// separated values, v6 manifest.
     #[arg(long, value_name = "DEPTH", default_value_t = Depth::Manifest)]
     level: Depth,
     /// Threads.
@@ -92,8 +92,12 @@ struct Report {
     files: u64,
     /// Tables without damage.
     tables: u64,
+    /// Value logs without damage.
+    value_logs: u64,
     blocks: u64,
     entries: u64,
+    /// Values read in value logs; one that a table leads to once more.
+    values: u64,
     bytes: u64,
     damage: Vec<Place>,
     warnings: Vec<Place>,
@@ -146,8 +150,10 @@ impl Report {
             level: checked.depth.name(),
             files: checked.files,
             tables: checked.sound_tables,
+            value_logs: checked.sound_value_logs,
             blocks: checked.frames,
             entries: checked.entries,
+            values: checked.values,
             bytes: checked.bytes_read,
             damage: places(Outcome::Fail),
             warnings: places(Outcome::Warn),
@@ -160,11 +166,15 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables = text::counted(self.tables, "sound table", "sound tables");
+        let sound = match self.value_logs {
+            0 => tables,
+            count => format!("{tables}, {}", text::counted(count, "sound value log", "sound value logs")),
+        };
         writeln!(
             f,
-            "checked {}: {}, {}, {}, {} read in {}",
+            "checked {}: {sound}, {}, {}, {} read in {}",
             text::counted(self.files, "file", "files"),
-            text::counted(self.tables, "sound table", "sound tables"),
             text::counted(self.blocks, "block", "blocks"),
             text::counted(self.entries, "entry", "entries"),
             text::size(self.bytes),
@@ -189,7 +199,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "try: bring these files back from a backup; `lsm table FILE` shows what can still be read"
+            "try: bring these files back from a backup; `lsm table FILE` and `lsm vlog FILE` show what can still be read"
         )
     }
 }

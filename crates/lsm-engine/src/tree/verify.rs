@@ -1,12 +1,13 @@
-//! Checking the tables of an open tree.
+//! Checking the tables and value logs of an open tree.
 
-use lsm_repair::{Depth, LiveTable, Scope, VerifyOptions, VerifyReport, verify};
+use lsm_repair::{Depth, LiveTable, LiveValues, Scope, VerifyOptions, VerifyReport, verify};
 use lsm_types::Result;
 
 use super::Tree;
 
 impl Tree {
-    /// Reads every block of every table past the cache and checks it, its entries, its index and its metadata.
+    /// Reads every block of every table past the cache and checks it, its entries, its index and its metadata, and every
+    /// separated value with the key that leads to it.
     ///
     /// Goes on after damage; the report lists what was found. Memtables are not looked at.
     ///
@@ -18,7 +19,7 @@ impl Tree {
 
     /// As [`Tree::verify`], as deep and in the way that the caller says.
     ///
-    /// The tables of this moment are pinned until it ends, whatever is compacted meanwhile. The manifest of an open
+    /// The files of this moment are pinned until it ends, whatever is compacted meanwhile. The manifest of an open
     /// tree is being written; it is checked by [`lsm_repair::verify`] over the directory.
     ///
     /// # Errors
@@ -34,7 +35,15 @@ impl Tree {
             prefix_extractor: env.prefix_extractor.clone(),
             root: self.inner.store.routes().root(self.inner.store.root(), descriptor.route).to_path_buf(),
         });
-        let scope = Scope::Tables { fs: &env.fs, database: env.database, tables: tables.collect() };
+        let logs = pinned.version.vlogs.iter().map(|log| log.vlog.clone());
+        let values = LiveValues {
+            tree: env.tree,
+            logs: logs.collect(),
+            order: self.inner.order.clone(),
+            root: self.inner.store.root().to_path_buf(),
+        };
+        let (tables, values) = (tables.collect(), vec![values]);
+        let scope = Scope::Tables { fs: &env.fs, database: env.database, tables, values };
         let mut options = options.clone();
         if options.encryption.is_none() {
             options.encryption.clone_from(&env.encryption);

@@ -149,7 +149,13 @@ pub(crate) fn flip(plan: Plan, which: Which) -> Count {
     }
     let mut work: Vec<(&PathBuf, usize, u8)> = Vec::new();
     let mut rows = BTreeSet::new();
-    for (path, bytes) in &database.files {
+    // Of a database with value logs only what others do not have.
+    let is_new = |path: &Path| match Row::of(path, &database) {
+        Row::ValueLog => true,
+        Row::Table => which == Which::All,
+        _ => false,
+    };
+    for (path, bytes) in database.files.iter().filter(|(path, _)| !plan.is_separated || is_new(path)) {
         match which {
             Which::All => work.extend(
                 (0..bytes.len())

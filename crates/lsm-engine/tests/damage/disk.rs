@@ -10,7 +10,7 @@ use std::{
 };
 
 use lsm_block::{Superblock, Walk, Walked};
-use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions};
+use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions, VlogPolicy};
 use lsm_fs::{EntryKind, Fs, MemFs, OpenOptions};
 use lsm_types::{FileKind, Location, Random};
 
@@ -63,6 +63,7 @@ impl Random for Seeded {
 
 /// What differs between the databases.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a feature that a database has or not")]
 pub(crate) struct Plan {
     /// Makes identities.
     pub(crate) seed: u64,
@@ -72,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) is_partitioned: bool,
     /// Whether its files are sealed.
     pub(crate) is_sealed: bool,
+    /// Whether longer values lie in value logs.
+    pub(crate) is_separated: bool,
 }
 
 /// Times a sealed database was opened: chance must not repeat itself where keys are made of it.
@@ -85,13 +88,18 @@ impl Plan {
         }
         let opened = if self.is_sealed { OPENED.fetch_add(1, Relaxed) } else { 0 };
         let random = Arc::new(Seeded(AtomicU64::new(self.seed + (opened << 32))));
-        TreeOptions::new(ROOT)
+        let options = TreeOptions::new(ROOT)
             .store(|store| {
                 let store = store.fs(fs.clone()).random(random).manifest_mirror(self.has_mirror);
                 if self.is_sealed { store.encryption(encryption()) } else { store }
             })
             .tables(tables)
-            .table_target_bytes(3_000)
+            .table_target_bytes(3_000);
+        if !self.is_separated {
+            return options;
+        }
+        let (thresholds, target_bytes) = (vec![30], 4_000);
+        options.separation(VlogPolicy { thresholds, target_bytes, ..VlogPolicy::default() })
     }
 }
 

@@ -40,6 +40,7 @@ enum Row {
     Table,
     /// A part of a table that only helps: a filter.
     TableHelp,
+    ValueLog,
     Lock,
     Temporary,
     Quarantine,
@@ -53,6 +54,7 @@ impl Row {
         let newest = newest.filter(|name| name.starts_with("MANIFEST")).max();
         match path.parent().unwrap().file_name().unwrap().to_str().unwrap() {
             "tables" => Self::Table,
+            "blobs" => Self::ValueLog,
             "tmp" => Self::Temporary,
             "quarantine" => Self::Quarantine,
             _ if name == "CURRENT" => Self::Current,
@@ -113,15 +115,15 @@ impl Damage {
 fn allows(database: &Database, row: Row, damage: &Damage, len: usize, outcome: Outcome) -> bool {
     let has_mirror = database.plan.has_mirror;
     match (row, damage) {
-        (Row::Table, Damage::Delete) => outcome == Outcome::Refused(Kind::MissingFiles),
-        (Row::Table, Damage::Flip(..)) => {
+        (Row::Table | Row::ValueLog, Damage::Delete) => outcome == Outcome::Refused(Kind::MissingFiles),
+        (Row::Table | Row::ValueLog, Damage::Flip(..)) => {
             matches!(outcome, Outcome::Full | Outcome::ReadFails(Kind::Corruption))
         }
-        (Row::Table, Damage::Older(bytes) | Damage::Other(bytes)) if bytes.len() == len => {
+        (Row::Table | Row::ValueLog, Damage::Older(bytes) | Damage::Other(bytes)) if bytes.len() == len => {
             outcome == Outcome::ReadFails(Kind::Identity)
         }
         // Cut short, or of another length.
-        (Row::Table, _) => outcome == Outcome::Refused(Kind::Length),
+        (Row::Table | Row::ValueLog, _) => outcome == Outcome::Refused(Kind::Length),
         (Row::Primary, Damage::Delete) if !has_mirror => outcome == Outcome::Refused(Kind::Regression),
         // A single log that was cut, or whose last record is damaged, is what a crash leaves: the tail goes. What
         // was acknowledged before is never lost unnoticed further than that.
@@ -142,8 +144,28 @@ fn allows(database: &Database, row: Row, damage: &Damage, len: usize, outcome: O
 struct Effort {
     /// A bit is flipped in each so many bytes.
     stride: usize,
-    /// Only files of the manifest are damaged.
-    is_manifest_only: bool,
+    /// Only these are damaged.
+    files: Files,
+}
+
+/// Kinds of files that are damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Files {
+    All,
+    Manifest,
+    ValueLogs,
+}
+
+impl Files {
+    fn has(self, row: Row) -> bool {
+        match self {
+            Self::All => true,
+            Self::Manifest => {
+                matches!(row, Row::Current | Row::Primary | Row::Mirror | Row::OlderGeneration)
+            }
+            Self::ValueLogs => row == Row::ValueLog,
+        }
+    }
 }
 
 fn damages(database: &Database, twin: &Database, path: &Path, effort: Effort) -> Vec<Damage> {
@@ -196,8 +218,7 @@ fn run(plan: Plan, effort: Effort, tally: &mut Tally) {
     let twin = Database::build(Plan { seed: plan.seed + 1, ..plan });
     for path in database.files.keys() {
         let row = Row::of(path, &database);
-        let is_manifest = matches!(row, Row::Current | Row::Primary | Row::Mirror | Row::OlderGeneration);
-        if effort.is_manifest_only && !is_manifest {
+        if !effort.files.has(row) {
             continue;
         }
         let len = database.files[path].len();
@@ -232,13 +253,14 @@ fn run(plan: Plan, effort: Effort, tally: &mut Tally) {
     }
 }
 
-const PLAN: Plan = Plan { seed: 1, has_mirror: true, is_partitioned: true, is_sealed: false };
+const PLAN: Plan =
+    Plan { seed: 1, has_mirror: true, is_partitioned: true, is_sealed: false, is_separated: false };
 
 /// Proves D-26. Fault: durability W-14.
 #[test]
 fn one_damaged_file_leads_to_what_the_table_says() {
     let mut tally = Tally::default();
-    run(PLAN, Effort { stride: 64, is_manifest_only: false }, &mut tally);
+    run(PLAN, Effort { stride: 64, files: Files::All }, &mut tally);
     println!("{tally}");
     let rows: std::collections::BTreeSet<Row> = tally.cells.keys().map(|(row, _)| *row).collect();
     assert_eq!(rows.len(), 9, "every kind of file is there");
@@ -246,7 +268,7 @@ fn one_damaged_file_leads_to_what_the_table_says() {
     // Without a second copy, more is refused; nothing is invented.
     let mut tally = Tally::default();
     let plan = Plan { has_mirror: false, ..PLAN };
-    run(plan, Effort { stride: 64, is_manifest_only: true }, &mut tally);
+    run(plan, Effort { stride: 64, files: Files::Manifest }, &mut tally);
     println!("{tally}");
 }
 
@@ -255,9 +277,23 @@ fn one_damaged_file_leads_to_what_the_table_says() {
 #[test]
 fn a_sealed_database_answers_damage_as_a_plain_one_does() {
     let mut tally = Tally::default();
-    run(Plan { is_sealed: true, ..PLAN }, Effort { stride: 128, is_manifest_only: false }, &mut tally);
+    run(Plan { is_sealed: true, ..PLAN }, Effort { stride: 128, files: Files::All }, &mut tally);
     println!("{tally}");
     assert!(tally.cases > 300, "{}", tally.cases);
+}
+
+/// Value logs are as tables: what is damaged in one is an error of the keys whose values lie there.
+///
+/// Proves D-74.
+#[test]
+fn a_damaged_value_log_leads_to_what_a_damaged_table_does() {
+    for is_sealed in [false, true] {
+        let mut tally = Tally::default();
+        let plan = Plan { is_sealed, is_separated: true, ..PLAN };
+        run(plan, Effort { stride: 256, files: Files::ValueLogs }, &mut tally);
+        println!("{tally}");
+        assert!(tally.cases > 50, "{}", tally.cases);
+    }
 }
 
 /// Fault: durability W-3.
@@ -275,10 +311,10 @@ fn without_any_manifest_nothing_opens_and_no_table_is_touched() {
 
 #[test]
 fn a_flipped_bit_in_any_part_is_an_error_or_is_reported() {
-    for is_sealed in [true, false] {
-        let count = bits::flip(Plan { is_sealed, ..PLAN }, Which::Samples);
+    for (is_sealed, is_separated) in [(true, false), (false, false), (true, true), (false, true)] {
+        let count = bits::flip(Plan { is_sealed, is_separated, ..PLAN }, Which::Samples);
         println!("{count}");
-        assert!(count.bits() > 250, "{}", count.bits());
+        assert!(count.bits() > if is_separated { 50 } else { 250 }, "{}", count.bits());
     }
 }
 
@@ -289,6 +325,7 @@ fn every_bit() {
         for has_mirror in [true, false] {
             println!("{}", bits::flip(Plan { has_mirror, is_sealed, ..PLAN }, Which::All));
         }
+        println!("{}", bits::flip(Plan { is_sealed, is_separated: true, ..PLAN }, Which::All));
     }
 }
 
@@ -299,8 +336,9 @@ fn torture() {
     let sealed = [(true, true, true), (false, false, true)];
     let open = [(true, true), (true, false), (false, true), (false, false)].map(|(a, b)| (a, b, false));
     for (has_mirror, is_partitioned, is_sealed) in open.into_iter().chain(sealed) {
-        let plan = Plan { seed: 7, has_mirror, is_partitioned, is_sealed };
-        run(plan, Effort { stride: 1, is_manifest_only: false }, &mut tally);
+        let plan = Plan { seed: 7, has_mirror, is_partitioned, is_sealed, is_separated: false };
+        run(plan, Effort { stride: 1, files: Files::All }, &mut tally);
+        run(Plan { is_separated: true, ..plan }, Effort { stride: 1, files: Files::ValueLogs }, &mut tally);
     }
     println!("{tally}");
 }

@@ -72,10 +72,15 @@ pub(crate) fn judge(database: &Database, damaged: &Files, hurt: &Path) -> Result
             Outcome::Refused(Kind::of(&error)?)
         }
     };
-    if matches!(outcome, Outcome::Full | Outcome::Older) && !hurt.starts_with("/db/tables") {
+    if matches!(outcome, Outcome::Full | Outcome::Older) && !holds_data(hurt) {
         goes_on(database, &fs)?;
     }
     Ok(outcome)
+}
+
+/// Whether a file is one of those that hold entries and values.
+fn holds_data(path: &Path) -> bool {
+    path.starts_with("/db/tables") || path.starts_with("/db/blobs")
 }
 
 fn without_lock(mut files: Files) -> Files {
@@ -105,7 +110,7 @@ fn opened(database: &Database, tree: Tree, hurt: &Path) -> Result<Outcome, Strin
             }
         }
     }
-    let is_table = hurt.starts_with("/db/tables");
+    let is_table = holds_data(hurt);
     let verified = tree.verify().map_err(|error| error.to_string())?;
     if verified.is_clean() == is_table {
         return Err(format!("verify finds {:?}", verified.findings));

@@ -106,7 +106,7 @@ fn check(dir: &Path, history: &History, acknowledged: SeqNo, tally: &mut Tally) 
     assert!(report.is_clean(), "{:?}", report.findings);
     // What a kill leaves in a generation that is no longer in use is a warning at most.
     tally.warnings += report.findings.len() as u64;
-    assert_eq!(report.unnamed_tables, 0, "the open has swept");
+    assert_eq!(report.unnamed_files, 0, "the open has swept");
     cut
 }
 
