@@ -12,7 +12,8 @@ use crate::{
 /// The key is at hand. So is a value that lies beside its key: then asking for it shares the block it lies in. A
 /// separated value is fetched by asking for it, each time; until then the entry keeps its file.
 ///
-/// Entries are equal when they are stored alike: of a value that was moved meanwhile they are not.
+/// Entries are equal when they are stored alike: of a value that was moved meanwhile they are not, nor when that of one
+/// was [fetched in advance](crate::ReadAhead).
 #[derive(Clone, Debug)]
 pub struct Entry {
     key: Slice,
@@ -39,6 +40,17 @@ impl Entry {
         let entry = walk.entry()?;
         let logs = (entry.kind == Kind::Indirection).then(|| logs.clone());
         Some(Self { key: Slice::copy_from(entry.key), value: walk.value(), seqno: entry.seqno, logs })
+    }
+
+    /// Where the value is, when it is separated and was not fetched: its logs, the key, and the way there.
+    pub(crate) fn separated(&self) -> Option<(&ValueLogs, &[u8], &[u8])> {
+        self.logs.as_ref().map(|logs| (logs, &*self.key, &*self.value))
+    }
+
+    /// The same entry with its value at hand.
+    pub(crate) fn supply(&mut self, value: Slice) {
+        self.value = value;
+        self.logs = None;
     }
 
     /// What kind of entry it is, as far as that matters for where its value is.

@@ -50,6 +50,7 @@ mod prefix_scan;
 mod pressure;
 mod range;
 mod ranges;
+mod read_ahead;
 mod reader;
 mod separated;
 mod store;
@@ -91,6 +92,7 @@ pub use pin::{PinnedFiles, PinnedMemtable, PinnedTable};
 pub use pressure::{Pressure, PressureFigures, PressureLimits, Ramp};
 pub use range::Range;
 pub use ranges::Ranges;
+pub use read_ahead::ReadAhead;
 pub use reader::{Pinned, ReadPoint, Reader};
 pub use store::{
     CloseHandle, DeletionHold, FilesReport, KeyUsage, LeftOut, LostFile, OpenReport, RebuildReport,

@@ -6,7 +6,7 @@ use lsm_table::CacheUse;
 use lsm_types::{EntryRef, Error, KeyOrder, Kind, Result, Slice};
 
 use crate::{
-    Entry, View,
+    Entry, ReadAhead, View,
     prefix_scan::{Bounds, SharedPrefix},
     separated::ValueLogs,
     walk::{self, Walk},
@@ -114,6 +114,18 @@ impl Range {
         self,
     ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice)>> + FusedIterator + Send + 'static {
         self.map(|entry| entry.and_then(Entry::into_pair))
+    }
+
+    /// The same entries; separated values of up to `entries` that come next are fetched together, before they are asked
+    /// for. [`ReadAhead::ENTRIES`] is a good number where all values are wanted, 0 fetches none in advance. Without it
+    /// each value is fetched when it is asked for.
+    pub fn value_readahead(self, entries: usize) -> ReadAhead {
+        ReadAhead::new(self, entries)
+    }
+
+    /// Whether the scan is over: at its end, or by an error that is not one of a single key.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     /// Number of keys from here on, by a walk over all of them that looks at no value.

@@ -154,7 +154,7 @@ pub trait Reader {
 
     /// The values of `keys`, in their order, all from one view; the same as a [`Reader::get`] for each through it.
     ///
-    /// Blocks that are not in memory are read together, each once, neighbours in one read. Keys may repeat and stand in
+    /// Blocks that are not in memory are read together, each once, neighbours in one read; separated values likewise. Keys may repeat and stand in
     /// any order; ascending ones take the least work.
     ///
     /// # Errors

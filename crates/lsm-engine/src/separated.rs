@@ -47,6 +47,28 @@ impl ValueLogs {
         }
     }
 
+    /// The values of many entries, each a key and the payload of its indirection, in the order asked. Each fails on its
+    /// own. What is not in the cache is read file by file, in the order it lies there, neighbours in one read.
+    pub(crate) fn values(&self, wants: &[(&[u8], &[u8])], cache: CacheUse) -> Vec<Result<Slice>> {
+        let mut by_log: BTreeMap<VlogId, Vec<(usize, ValueHandle)>> = BTreeMap::new();
+        for (at, (_, stored)) in wants.iter().enumerate() {
+            if let Ok(handle) = ValueHandle::decode(stored) {
+                by_log.entry(handle.file).or_default().push((at, handle));
+            }
+        }
+        let mut found: Vec<Option<Result<Slice>>> = wants.iter().map(|_| None).collect();
+        for (id, handles) in by_log {
+            let Some(log) = self.get(id) else { continue };
+            let key = |at: usize| wants.get(at).map(|(key, _)| *key).unwrap_or_default();
+            let batch: Vec<_> = handles.iter().map(|(at, handle)| (*handle, key(*at))).collect();
+            for ((at, _), value) in handles.iter().zip(log.get_batch(&batch, cache)) {
+                found.get_mut(*at).into_iter().for_each(|slot| *slot = Some(value.clone()));
+            }
+        }
+        let found = wants.iter().zip(found);
+        found.map(|((key, stored), found)| found.unwrap_or_else(|| Err(dangling(key, stored)))).collect()
+    }
+
     /// The value of an entry as it is stored; fetched where it is separated.
     pub(crate) fn resolve(&self, key: &[u8], kind: Kind, stored: Slice) -> Result<Slice> {
         if kind == Kind::Indirection { self.value(key, &stored, CacheUse::Fill) } else { Ok(stored) }

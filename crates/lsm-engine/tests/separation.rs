@@ -2,16 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test should fail where it fails")]
 
 mod common;
+#[path = "common/wrap.rs"]
+mod wrap;
 
 use std::{path::Path, sync::Arc};
 
 use common::{Reverse, at, contents, flush, small_tables};
 use lsm_engine::{
-    Changed, CheckpointOptions, CompactOptions, IngestOptions, Reader, Tree, TreeOptions, VlogPolicy,
+    Changed, CheckpointOptions, CompactOptions, IngestOptions, ReadAhead, Reader, StoreOptions, Tree,
+    TreeOptions, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::{filters::Recorded, operators::Join};
-use lsm_types::{Comparator, ErrorKind, Kind, ReadAt, SeqNo, Verdict};
+use lsm_types::{Comparator, ErrorKind, Kind, ReadAt, SeqNo, Slice, Verdict};
+
+use wrap::{Control, WrapFs};
 
 const BLOBS: &str = "/db/blobs";
 
@@ -103,6 +108,104 @@ fn keys_and_lengths_need_no_value() {
     assert_eq!(walk.advance().unwrap().unwrap().key, b"b");
     assert!(walk.advance().is_err());
     assert!(walk.advance().unwrap().is_none());
+}
+
+/// Proves E-191, D-80, E-57: values are fetched file by file in few reads, neighbours in one, where many are wanted at once.
+#[test]
+fn many_values_take_few_reads() {
+    let control = Arc::new(Control::default());
+    let fs: Arc<dyn Fs> = Arc::new(WrapFs { inner: Arc::new(MemFs::new()), control: control.clone() });
+    let open = || {
+        let fs = fs.clone();
+        let store = |store: StoreOptions| store.fs(fs);
+        Tree::open(TreeOptions::new("/db").store(store).separation(policy(100))).unwrap()
+    };
+    let tree = open();
+    for (key, seqno) in (0..64_u8).zip(1..) {
+        tree.insert([key], long(key), at(seqno)).unwrap();
+    }
+    flush(&tree);
+    tree.close().unwrap();
+    // Reads of the value log, after one that has opened it, and what they found.
+    let reads = |read: &dyn Fn(&Tree) -> Vec<Slice>| {
+        let tree = open();
+        tree.get([63]).unwrap().unwrap();
+        control.take_reads();
+        let found = read(&tree);
+        let reads = control.take_reads().into_iter().filter(|read| read.path.starts_with(BLOBS)).count();
+        for (key, value) in found.iter().enumerate() {
+            assert_eq!(*value, long(u8::try_from(key).unwrap())[..], "{key}");
+        }
+        (found.len(), reads)
+    };
+    let values = |pair: lsm_types::Result<(Slice, Slice)>| pair.unwrap().1;
+    assert_eq!(reads(&|tree| tree.iter().pairs().take(60).map(values).collect()), (60, 60));
+    // Windows of 4, 8, 16, 32 entries.
+    let ahead = |tree: &Tree| tree.iter().value_readahead(ReadAhead::ENTRIES);
+    assert_eq!(reads(&|tree| ahead(tree).pairs().take(60).map(values).collect()), (60, 4));
+    assert_eq!(reads(&|tree| ahead(tree).pairs().take(3).map(values).collect()), (3, 1));
+    let back = |tree: &Tree| {
+        let mut found: Vec<_> = ahead(tree).pairs().rev().skip(4).map(values).collect();
+        found.reverse();
+        found
+    };
+    // From the back the first of these windows was passed over.
+    assert_eq!(reads(&back), (60, 5));
+    // What nobody looks at is not fetched.
+    assert_eq!(
+        reads(&|tree| {
+            tree.iter().value_readahead(0).for_each(drop);
+            vec![]
+        }),
+        (0, 0)
+    );
+    assert_eq!(
+        reads(&|tree| {
+            assert_eq!(tree.iter().keys().count(), 64);
+            vec![]
+        }),
+        (0, 0)
+    );
+    let keys: Vec<[u8; 1]> = (0..60).map(|key| [key]).collect();
+    let get = |tree: &Tree| tree.multi_get(&keys).unwrap().into_iter().map(Option::unwrap).collect();
+    assert_eq!(reads(&get), (60, 1));
+    // Keys in any order, some twice, some not there.
+    let tree = open();
+    let found = tree.multi_get(&[[9], [200], [3], [9]]).unwrap();
+    assert_eq!(found, [Some(long(9).into()), None, Some(long(3).into()), Some(long(9).into())]);
+}
+
+/// Proves D-80, D-74: a damaged value ahead is an error of its entry, and of no other.
+#[test]
+fn damage_ahead_waits_for_its_entry() {
+    let fs: Arc<MemFs> = Arc::default();
+    let tree = Tree::open(options(&fs, 1)).unwrap();
+    for (key, seqno) in (0..8_u8).zip(1..) {
+        tree.insert([key], long(key), at(seqno)).unwrap();
+    }
+    flush(&tree);
+    tree.close().unwrap();
+    // The first value, which lies behind the superblock.
+    fs.open(&blobs(&fs)[0], &OpenOptions::WRITE).unwrap().write_at(560, &[0xFF; 4]).unwrap();
+    let tree = Tree::open(options(&fs, 1)).unwrap();
+    let entries: Vec<_> = tree.iter().value_readahead(32).map(|entry| entry.unwrap()).collect();
+    assert_eq!(entries.len(), 8);
+    for (key, entry) in entries.iter().enumerate() {
+        assert_eq!(entry.size().unwrap(), 2_000);
+        match entry.value() {
+            Ok(value) => assert_eq!(value, long(u8::try_from(key).unwrap())[..]),
+            Err(error) => assert!(key == 0 && error.is_corruption(), "{key}: {error}"),
+        }
+    }
+    assert!(entries[0].value().is_err());
+    let mut read = tree.start_multi_get(&tree.view(), &[[0], [1]]);
+    while !read.wanted().is_empty() {
+        let outcomes: Vec<_> = read.wanted().iter().map(|wanted| wanted.read()).collect();
+        read.supply(outcomes);
+    }
+    let each = read.finish_each();
+    assert!(each[0].is_err());
+    assert_eq!(each[1].as_ref().unwrap().as_ref().unwrap(), &long(1)[..]);
 }
 
 /// Proves E-193.

@@ -8,7 +8,7 @@
 //! No key looks at a table, or needs a block, that a read of it alone would not need (see [`crate::get`]).
 
 use lsm_iter::Candidate;
-use lsm_table::{BatchLimits, BlockBatch, BlockRead, LookUp, Table};
+use lsm_table::{BatchLimits, BlockBatch, BlockRead, CacheUse, LookUp, Table};
 use lsm_types::{KeyHash, KeyOrder, Result, Slice};
 
 use super::way::{Read, Stand, Way};
@@ -75,6 +75,9 @@ impl Batch {
             pass.end(*at);
         }
         open.retain(|at| ways.get(*at).is_some_and(|way| way.stand != Stand::End));
+        if open.is_empty() {
+            fetch(ways, keys, point);
+        }
         if let Some(first) =
             open.iter().filter_map(|at| ways.get(*at)).map(|way| way.stand.run().unwrap_or(0)).min()
         {
@@ -98,6 +101,25 @@ impl Batch {
                 }
             }
         })
+    }
+}
+
+/// Fetches the separated values that were found, file by file.
+fn fetch(ways: &mut [Way], keys: &[&[u8]], point: &ReadPoint<'_>) {
+    let mut places: Vec<usize> = Vec::new();
+    let mut wants: Vec<(&[u8], &[u8])> = Vec::new();
+    for (at, way) in ways.iter().enumerate() {
+        if let Read::Separated(stored) = &way.read {
+            places.push(at);
+            wants.push((keys.get(way.key).copied().unwrap_or_default(), stored));
+        }
+    }
+    if places.is_empty() {
+        return;
+    }
+    let values = point.view.vlogs.values(&wants, CacheUse::Fill);
+    for (at, value) in places.into_iter().zip(values) {
+        ways.get_mut(at).into_iter().for_each(|way| way.read = Read::Done(value.clone().map(Some)));
     }
 }
 

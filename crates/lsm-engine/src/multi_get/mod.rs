@@ -14,7 +14,8 @@ use batch::Batch;
 
 /// A read of many keys whose blocks the caller fetches, made by [`Tree::start_multi_get`].
 ///
-/// Nothing here waits for anybody. It may be dropped at any point, moved to other threads, and outlive the handles of
+/// Nothing here waits for anybody, but for separated values: those are read, all together, when everything else is
+/// there. It may be dropped at any point, moved to other threads, and outlive the handles of
 /// the tree.
 ///
 /// ```

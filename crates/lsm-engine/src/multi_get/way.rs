@@ -2,7 +2,7 @@
 
 use lsm_iter::{Candidate, ChainResolver, PointResolver, Resolved};
 use lsm_table::{Answer, LookUp, Progress};
-use lsm_types::{Error, KeyHash, Result, SeqNo, Slice};
+use lsm_types::{Error, KeyHash, Kind, Result, SeqNo, Slice};
 
 use crate::{EngineError, reader::ReadPoint};
 
@@ -30,6 +30,8 @@ pub(super) enum Read {
     Newest(PointResolver<Slice>),
     /// With one, that and the operands above it.
     Chain(ChainResolver<Slice>),
+    /// The value is separated: the way to it.
+    Separated(Slice),
     Done(Result<Option<Slice>>),
 }
 
@@ -85,7 +87,7 @@ impl Way {
 
     pub(super) fn finish(&mut self, key: &[u8], point: &ReadPoint<'_>) {
         let read = std::mem::replace(&mut self.read, Read::Done(Ok(None)));
-        self.read = Read::Done(read.finish(key, point));
+        self.read = read.finish(key, point);
         self.stand = Stand::End;
     }
 }
@@ -103,7 +105,7 @@ impl Read {
         match self {
             Self::Newest(read) => read.cover(delete),
             Self::Chain(read) => read.cover(delete),
-            Self::Done(_) => {}
+            Self::Separated(_) | Self::Done(_) => {}
         }
     }
 
@@ -115,7 +117,7 @@ impl Read {
                 false
             }
             Self::Chain(read) => read.offer(candidate),
-            Self::Done(_) => false,
+            Self::Separated(_) | Self::Done(_) => false,
         }
     }
 
@@ -124,24 +126,28 @@ impl Read {
         match self {
             Self::Newest(read) => read.can_stop(remaining_max),
             Self::Chain(read) => read.can_stop(remaining_max),
-            Self::Done(_) => true,
+            Self::Separated(_) | Self::Done(_) => true,
         }
     }
 
-    fn finish(self, key: &[u8], point: &ReadPoint<'_>) -> Result<Option<Slice>> {
-        let logs = &point.view.vlogs;
-        let value = |found: Candidate<Slice>| logs.resolve(key, found.kind, found.value);
-        match (self, point.operator) {
-            (Self::Newest(read), _) => read.finish().map(value).transpose(),
-            (Self::Chain(read), Some(operator)) => match read.finish(key, operator, Some(logs))? {
-                Some(Resolved::Plain(found)) => value(found).map(Some),
-                Some(Resolved::Folded { value, .. }) => Ok(Some(value)),
-                None => Ok(None),
-            },
+    /// What the read returns, or the way to it.
+    fn finish(self, key: &[u8], point: &ReadPoint<'_>) -> Self {
+        let found = match (self, point.operator) {
+            (Self::Newest(read), _) => Ok(read.finish().map(Resolved::Plain)),
+            (Self::Chain(read), Some(operator)) => read.finish(key, operator, Some(&point.view.vlogs)),
             (Self::Chain(_), None) => {
                 Err(EngineError::Bug { invariant: "chains are gathered for an operator" }.into())
             }
-            (Self::Done(outcome), _) => outcome,
-        }
+            (done, _) => return done,
+        };
+        Self::Done(match found {
+            Ok(Some(Resolved::Plain(found))) if found.kind == Kind::Indirection => {
+                return Self::Separated(found.value);
+            }
+            Ok(Some(Resolved::Plain(found))) => Ok(Some(found.value)),
+            Ok(Some(Resolved::Folded { value, .. })) => Ok(Some(value)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        })
     }
 }

@@ -30,6 +30,9 @@ pub(crate) fn forms<R: Reader>() -> &'static [(&'static str, Form<R>)] {
         ("advance_back", advance_back),
         ("keys", keys),
         ("both ends", both_ends),
+        ("ahead", ahead),
+        ("ahead back", ahead_back),
+        ("ahead from both ends", ahead_both_ends),
         ("range", range),
         ("range back", range_back),
         ("prefix", prefix),
@@ -221,8 +224,27 @@ fn keys<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
 /// Steps from both ends, in an order that the dice say, until they meet.
 fn both_ends<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
     let bounds = if dice.coin() { (Bound::Unbounded, Bound::Unbounded) } else { bounds(expected, dice) };
-    let mut left = expected.between(bounds);
-    let mut found = reader.range::<&[u8]>(bounds);
+    meet(reader.range::<&[u8]>(bounds), expected.between(bounds), dice)
+}
+
+fn ahead<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    entries(reader.iter().value_readahead(dice.index(40)), expected.entries().iter())
+}
+
+fn ahead_back<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    entries(reader.iter().value_readahead(dice.index(40)).rev(), expected.entries().iter().rev())
+}
+
+fn ahead_both_ends<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Judged {
+    let bounds = if dice.coin() { (Bound::Unbounded, Bound::Unbounded) } else { bounds(expected, dice) };
+    meet(reader.range::<&[u8]>(bounds).value_readahead(dice.index(8)), expected.between(bounds), dice)
+}
+
+fn meet(
+    mut found: impl DoubleEndedIterator<Item = Result<Entry>>,
+    mut left: &[(Vec<u8>, Seen)],
+    dice: &mut Dice,
+) -> Judged {
     let (bias, mut count) = (1 + dice.below(4), 2);
     while !left.is_empty() {
         let next = if dice.below(5) < bias {
