@@ -33,6 +33,7 @@ mod stoppable;
 mod stream;
 mod totals;
 mod until;
+mod values;
 
 pub use cancel::Cancel;
 pub use deletes::Deletes;

@@ -19,6 +19,7 @@ use crate::{
     split::{KeyStretch, stretches},
     stream::write_survivors,
     until::Until,
+    values::PacedValues,
 };
 
 /// Writes entries through.
@@ -107,7 +108,8 @@ impl SegmentTask for Segment {
         let gather = job.outside.clone();
         let outside = Outside::new(move || gather(), self.cover.clone(), order.clone());
         let survivors = Survivors::new(stream, job.retention.clone(), outside, DropCounts::default());
-        let survivors = survivors.folding(job.operator.clone()).fetching(job.values.clone());
+        let values = job.values.clone().map(|values| PacedValues::new(values, job.throttle()) as _);
+        let survivors = survivors.folding(job.operator.clone()).fetching(values);
         let Some(filter) = &job.filter else {
             return Ok(write((job, self.share.as_ref()), survivors, &mut deletes, &unread)?.0);
         };

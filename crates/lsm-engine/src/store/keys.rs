@@ -90,23 +90,29 @@ impl super::StoreInner {
     }
 }
 
-/// Makes sure, before anything is changed, that every key is at hand that a table needs: of each key and tree one table
-/// is looked at.
+/// Makes sure, before anything is changed, that every key is at hand that a table or a value log needs: of each key and
+/// tree one file of either kind is looked at.
 ///
 /// # Errors
 /// `KeyRequired`, `UnknownKey`, `WrongKey`, `PlaintextRejected`; what the file system says.
 pub(super) fn check(place: Place<'_>, catalog: &Catalog, encryption: Option<&Encryption>) -> Result<()> {
+    // By tree, key, and whether it is a value log.
     let mut seen = BTreeMap::new();
     for (tree, version) in catalog.trees() {
         for (_, table) in version.levels.tables() {
-            seen.entry((tree, table.key_id)).or_insert((table.id, table.route));
+            let path = || place.table(FileName::Table(table.id), table.route);
+            seen.entry((tree, table.key_id, false)).or_insert_with(path);
+        }
+        for log in version.vlogs.iter().map(|log| &log.vlog) {
+            let path = || FileName::ValueLog(log.id).path(place.root);
+            seen.entry((tree, log.key_id, true)).or_insert_with(path);
         }
     }
-    if encryption.is_none() && seen.keys().all(|(_, key)| *key == 0) {
+    if encryption.is_none() && seen.keys().all(|(_, key, _)| *key == 0) {
         return Ok(());
     }
-    for (table, route) in seen.into_values() {
-        check_key(place.fs, &place.table(FileName::Table(table), route), encryption)?;
+    for path in seen.into_values() {
+        check_key(place.fs, &path, encryption)?;
     }
     Ok(())
 }

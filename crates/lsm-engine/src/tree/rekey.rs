@@ -25,7 +25,8 @@ impl Tree {
     ///
     /// What was in memory goes under the new key anyway. The manifest is brought along by
     /// [`Store::renew_manifest`](crate::Store::renew_manifest), and
-    /// [`Store::key_usage`](crate::Store::key_usage) tells when nothing is left.
+    /// [`Store::key_usage`](crate::Store::key_usage) tells when nothing is left. Separated values stay in their value
+    /// logs, and these under their keys, until their values are moved or dropped.
     ///
     /// # Errors
     /// `InvalidConfig` in a store that is not sealed; `StorageFull` when there is no room for a table; as [`Tree::compact`]. What was rewritten until then stays so.
