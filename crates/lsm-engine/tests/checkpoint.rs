@@ -8,11 +8,11 @@ use std::{collections::HashSet, path::Path, sync::Arc};
 use common::{Pairs, Reverse, at, contents, flush, small_tables};
 use lsm_engine::{
     CheckpointOptions, CompactOptions, CopyMethod, OpenMode, Reader, ReclaimOptions, StagingGc, Store,
-    StoreOptions, Tree, TreeOptions, gc_staging,
+    StoreOptions, Tree, TreeOptions, VlogPolicy, gc_staging,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::sim::{EventKind, FaultPlan, FaultRule, SimConfig, SimFs, Strategy};
-use lsm_types::{ErrorKind, IoKind, IoOp, SeqNo, TreeId};
+use lsm_types::{ErrorKind, FileKind, IoKind, IoOp, SeqNo, TreeId};
 
 const SOURCE: &str = "/data/db";
 const TARGET: &str = "/data/copy";
@@ -22,6 +22,7 @@ fn options_at(fs: Arc<dyn Fs>, path: &str) -> TreeOptions {
         .store(|store| store.fs(fs).file_id_block(16))
         .tables(small_tables())
         .table_target_bytes(1_500)
+        .separation(VlogPolicy { thresholds: vec![80], ..VlogPolicy::default() })
 }
 
 fn options(fs: &SimFs, path: &str) -> TreeOptions {
@@ -32,10 +33,10 @@ fn reopen(fs: &SimFs, path: &str) -> Tree {
     Tree::open(options(fs, path).store(|store| store.mode(OpenMode::MustExist))).unwrap()
 }
 
-/// Forty keys at numbers from `first` on.
+/// Forty keys at numbers from `first` on; every fourth value is separated.
 fn fill(tree: &Tree, first: u64) {
     for number in 0..40 {
-        let value = vec![b'a' + (first % 26) as u8; 60];
+        let value = vec![b'a' + (first % 26) as u8; if number % 4 == 0 { 100 } else { 60 }];
         tree.insert(format!("key-{number:03}"), value, at(first + number)).unwrap();
     }
 }
@@ -71,8 +72,10 @@ fn a_checkpoint_opens_as_a_tree_of_its_own() {
     let tree = source(&fs);
     let info = tree.checkpoint(TARGET, &CheckpointOptions::default()).unwrap();
     assert_eq!(info.seqno, at(340));
-    assert_eq!(info.files.len(), tree.stats().tables());
-    assert_eq!(info.bytes(), tree.stats().file_bytes());
+    let (stats, logs) = (tree.stats(), tree.stats().value_logs);
+    assert_eq!(info.files.len(), stats.tables() + logs.files);
+    assert_eq!(info.bytes(), stats.file_bytes() + logs.file_bytes);
+    assert_eq!(info.files.iter().filter(|file| file.kind == FileKind::ValueLog).count(), 3);
     let expected = contents(&tree).unwrap();
     let copy = reopen(&fs, TARGET);
     assert!(copy.open_report().manifest.as_ref().unwrap().is_clean);
@@ -99,7 +102,9 @@ fn original_and_copy_go_their_own_ways() {
         }
         let uuids = |tree: &Tree, to: &str| -> HashSet<_> {
             let info = tree.checkpoint(to, &CheckpointOptions::default()).unwrap();
-            info.files.into_iter().map(|file| file.uuid).collect()
+            // Values stay where they are when tables are written anew.
+            let tables = info.files.into_iter().filter(|file| file.kind == FileKind::Table);
+            tables.map(|file| file.uuid).collect()
         };
         let (of_original, of_copy) = (uuids(&tree, "/data/one"), uuids(&copy, "/data/two"));
         assert!(!of_original.is_empty() && of_original.is_disjoint(&of_copy));
@@ -411,9 +416,16 @@ fn cutting(fs: &SimFs) -> Tree {
 }
 
 fn cuts(fs: &SimFs, from: usize) -> usize {
+    cuts_of(fs, from, &["sst", "blob"])
+}
+
+fn cuts_of(fs: &SimFs, from: usize, extensions: &[&str]) -> usize {
     let cut = |event: &Arc<lsm_testkit::sim::Event>| {
         matches!(event.kind, EventKind::SetLen(_) | EventKind::Punch { .. })
-            && event.path.extension().is_some_and(|extension| extension == "sst")
+            && event
+                .path
+                .extension()
+                .is_some_and(|found| extensions.iter().any(|extension| found == *extension))
     };
     fs.trace().iter().skip(from).filter(|event| cut(event)).count()
 }
@@ -443,6 +455,10 @@ fn shared_files_are_never_cut() {
     drop_history(&tree);
     assert_eq!(cuts(&fs, from), 0);
     check_copy(&reopen(&fs, TARGET), &expected);
+    // Nor when nothing at all is left of it, value logs included.
+    tree.clear(at(2_000)).unwrap();
+    assert_eq!((tree.stats().value_logs.files, cuts_of(&fs, from, &["blob"])), (0, 0));
+    check_copy(&reopen(&fs, TARGET), &expected);
 
     // The copy was there once, before the original was opened again.
     let fs = SimFs::new(SimConfig::default());
@@ -470,17 +486,19 @@ fn shared_files_are_never_cut() {
     // Somebody else linked a file, and nobody told us.
     let fs = SimFs::new(SimConfig::default());
     let tree = cutting(&fs);
-    let tables = fs.read_dir(Path::new("/data/db/tables")).unwrap();
-    for entry in &tables {
-        let path = Path::new("/data/db/tables").join(&entry.name);
-        fs.hard_link(&path, &Path::new("/data").join(&entry.name)).unwrap();
+    let mut files = Vec::new();
+    for folder in ["/data/db/tables", "/data/db/blobs"].map(Path::new) {
+        for entry in fs.read_dir(folder).unwrap() {
+            fs.hard_link(&folder.join(&entry.name), &Path::new("/data").join(&entry.name)).unwrap();
+            files.push(entry.name);
+        }
     }
     let links = || -> Vec<_> {
         fs.files().into_iter().filter(|(path, _)| path.parent() == Some(Path::new("/data"))).collect()
     };
     let before = links();
     drop_history(&tree);
-    assert!(before.len() == tables.len() && links() == before);
+    assert!(before.len() == files.len() && links() == before);
 }
 
 /// Proves D-104: files that an earlier checkpoint has are linked from there, and only the very same ones.
@@ -559,17 +577,21 @@ fn held_files_stay_until_the_last_guard_is_gone() {
     let tree = source(&fs);
     flush(&tree);
     let files = || fs.read_dir(Path::new("/data/db/tables")).unwrap().len();
-    let before = files();
+    let logs = || fs.read_dir(Path::new("/data/db/blobs")).unwrap().len();
+    let (before, logs_before) = (files(), logs());
     let (outer, inner) = (tree.hold_deletions(), tree.hold_deletions());
     drop_history(&tree);
     let live = tree.stats().tables();
     assert_eq!(files(), before + live);
     let stats = tree.stats();
-    assert_eq!((stats.reclaim.queued_files as usize, stats.reclaim.holds), (before, 2));
-    assert_eq!(stats.disk_bytes(), stats.file_bytes() + stats.reclaim.queued_bytes);
+    let dead_logs = logs_before - stats.value_logs.files;
+    assert_eq!((logs_before, dead_logs), (3, 2));
+    assert_eq!((stats.reclaim.queued_files as usize, stats.reclaim.holds), (before + dead_logs, 2));
+    let live_bytes = stats.file_bytes() + stats.value_logs.file_bytes;
+    assert_eq!(stats.disk_bytes(), live_bytes + stats.reclaim.queued_bytes);
     drop(outer);
-    assert_eq!(files(), before + live);
+    assert_eq!((files(), logs()), (before + live, logs_before));
     drop(inner);
-    assert_eq!((files(), tree.stats().reclaim.queued_files), (live, 0));
-    assert_eq!(tree.stats().reclaim.removed_files as usize, before);
+    assert_eq!((files(), logs(), tree.stats().reclaim.queued_files), (live, logs_before - dead_logs, 0));
+    assert_eq!(tree.stats().reclaim.removed_files as usize, before + dead_logs);
 }

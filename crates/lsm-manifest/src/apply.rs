@@ -131,6 +131,7 @@ impl Draft<'_> {
                 self.version(tree)?.vlogs.add(vlog.clone())
             }
             TreeEdit::RemoveVlog { id } => self.version(tree)?.vlogs.remove(*id),
+            TreeEdit::ExportVlog { id } => self.version(tree)?.vlogs.export(*id),
             TreeEdit::MoveTable { id, level, run } => {
                 let is_exported = self.place(*id).is_some_and(|place| place.is_exported);
                 let table = self.remove(tree, *id, &order)?;

@@ -57,6 +57,11 @@ pub enum TreeEdit {
         /// Its number.
         id: VlogId,
     },
+    /// The file of a value log was given a second name: as [`TreeEdit::ExportTable`].
+    ExportVlog {
+        /// Its number.
+        id: VlogId,
+    },
     /// New reads at or below the bound are refused from now on, and changes up to it may be gone; never lowers.
     RaiseFloor(SeqNo),
     /// New reads at or below the bound are refused from now on, because some entries are not as they were written;

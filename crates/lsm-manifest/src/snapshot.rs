@@ -118,7 +118,9 @@ fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
 }
 
 fn vlogs(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {
-    version.vlogs.iter().map(|log| TreeEdit::AddVlog { vlog: Arc::clone(&log.vlog) })
+    let added = version.vlogs.iter().map(|log| TreeEdit::AddVlog { vlog: Arc::clone(&log.vlog) });
+    let exported = version.vlogs.iter().filter(|log| log.is_exported);
+    added.chain(exported.map(|log| TreeEdit::ExportVlog { id: log.vlog.id }))
 }
 
 fn levels(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {

@@ -46,6 +46,8 @@ pub struct LiveVlog {
     pub vlog: Arc<VlogDescriptor>,
     /// What of it the tables of the version refer to.
     pub live: ValueUsage,
+    /// Whether its file was ever given a second name.
+    pub is_exported: bool,
 }
 
 impl LiveVlog {
@@ -97,7 +99,8 @@ impl Vlogs {
         }
         // Modulo 2^64, as lengths that an edit claims may pass any sum.
         self.file_bytes = self.file_bytes.wrapping_add(vlog.file_len);
-        Arc::make_mut(&mut self.logs).insert(id, LiveVlog { vlog, live: ValueUsage::default() });
+        Arc::make_mut(&mut self.logs)
+            .insert(id, LiveVlog { vlog, live: ValueUsage::default(), is_exported: false });
         Ok(())
     }
 
@@ -112,6 +115,16 @@ impl Vlogs {
                 Ok(())
             }
         }
+    }
+
+    /// Notes that the file of one was given a second name.
+    pub(crate) fn export(&mut self, id: VlogId) -> Result<(), ManifestError> {
+        let known = self.get(id).ok_or(ManifestError::UnknownVlog { vlog: id })?;
+        if !known.is_exported {
+            let logs = Arc::make_mut(&mut self.logs);
+            logs.get_mut(&id).into_iter().for_each(|log| log.is_exported = true);
+        }
+        Ok(())
     }
 
     /// A table enters.

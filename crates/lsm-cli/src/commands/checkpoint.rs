@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use lsm::tree::{CheckpointInfo, CheckpointOptions, CopyMethod};
 use lsm_fs::SystemClock;
-use lsm_types::{Clock, ErrorKind};
+use lsm_types::{Clock, ErrorKind, FileKind};
 use serde::Serialize;
 
 use crate::{
@@ -60,6 +60,7 @@ struct Report {
     /// Every write numbered below it is in the checkpoint.
     seqno: u64,
     tables: u64,
+    value_logs: u64,
     bytes: u64,
     linked_bytes: u64,
     reflinked_bytes: u64,
@@ -72,10 +73,12 @@ struct Report {
 
 impl Report {
     fn new(target: &std::path::Path, info: &CheckpointInfo, nanos: u64) -> Self {
+        let value_logs = info.files.iter().filter(|file| file.kind == FileKind::ValueLog).count() as u64;
         Self {
             target: target.to_owned(),
             seqno: info.seqno.get(),
-            tables: info.files.len() as u64,
+            tables: info.files.len() as u64 - value_logs,
+            value_logs,
             bytes: info.bytes(),
             linked_bytes: info.bytes_by(CopyMethod::Linked),
             reflinked_bytes: info.bytes_by(CopyMethod::Reflinked),
@@ -89,7 +92,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tables = text::counted(self.tables, "table", "tables");
+        let mut tables = text::counted(self.tables, "table", "tables");
+        if self.value_logs > 0 {
+            let logs = text::counted(self.value_logs, "value log", "value logs");
+            tables = format!("{tables} and {logs}");
+        }
         let (bytes, took) = (text::size(self.bytes), text::duration(self.nanos));
         writeln!(f, "{} holds {tables}, {bytes}, taken in {took}", self.target.display())?;
         let shared = self.linked_bytes + self.reflinked_bytes + self.reused_bytes;

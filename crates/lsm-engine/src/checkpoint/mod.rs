@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sample the number -> flush, dropping nothing -> hold deletions -> cut: one state of all trees
-//!   -> mark the tables as exported -> link, clone or copy them -> write a manifest -> rename -> sync
+//!   -> mark the files as exported -> link, clone or copy them -> write a manifest -> rename -> sync
 //! ```
 //!
 //! Until the rename there is only a staging directory beside the target, which a crash leaves behind and the next
@@ -10,6 +10,7 @@
 //! alike, and has a manifest of its own, so original and copy go their own ways: each new file has an identity that no
 //! other file has.
 
+mod cut;
 mod staging;
 mod transfer;
 
@@ -21,12 +22,14 @@ use std::{
 
 use lsm_compaction_executor::{Cancel, InstallError};
 use lsm_fs::Fs;
-use lsm_journal::{FileName, Folder, Journal, JournalEnv, Recovery, RecoveryMode};
-use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit};
-use lsm_types::{EditIndex, FileUuid, KeyOrder, Result, SeqNo, TableId, TreeId};
+use lsm_journal::{Journal, JournalEnv, Recovery, RecoveryMode};
+use lsm_manifest::{Catalog, TreeEdit, TreeIdentity, VersionEdit};
+use lsm_types::{EditIndex, FileKind, FileUuid, KeyOrder, Result, SeqNo, TableId, TreeId, VlogId};
 
 pub use staging::{StagingGc, gc_staging};
 pub use transfer::CopyMethod;
+
+use cut::{CutFile, CutState};
 
 pub(crate) use staging::Staging;
 pub(crate) use transfer::{Means, check_len};
@@ -64,9 +67,11 @@ impl Default for CheckpointOptions {
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckpointFile {
-    /// The table in it.
+    /// Table or value log.
+    pub kind: FileKind,
+    /// Its number.
     pub table: TableId,
-    /// The tree of the table.
+    /// The tree it belongs to.
     pub tree: TreeId,
     /// Identity of the file, the same as in the store.
     pub uuid: FileUuid,
@@ -86,19 +91,19 @@ pub struct CheckpointInfo {
     pub seqno: SeqNo,
     /// The last edit of the manifest that is in the checkpoint.
     pub edit_index: EditIndex,
-    /// Its tables.
+    /// Its tables and value logs.
     pub files: Vec<CheckpointFile>,
     /// How often a better way of bringing a file there turned out to be impossible.
     pub fallbacks: u64,
 }
 
 impl CheckpointInfo {
-    /// Bytes of all tables.
+    /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.len).sum()
     }
 
-    /// Bytes of the tables that came there by `method`.
+    /// Bytes of the files that came there by `method`.
     pub fn bytes_by(&self, method: CopyMethod) -> u64 {
         self.files.iter().filter(|file| file.method == method).map(|file| file.len).sum()
     }
@@ -136,12 +141,6 @@ impl Tree {
     }
 }
 
-/// One durable state of all trees.
-struct CutState {
-    catalog: Catalog,
-    edit_index: EditIndex,
-}
-
 impl StoreInner {
     fn checkpoint(self: &Arc<Self>, target: &Path, options: &CheckpointOptions) -> Result<CheckpointInfo> {
         self.check_open_for_writing()?;
@@ -156,8 +155,10 @@ impl StoreInner {
         let cut = self.cut()?;
         let sync = self.sync_policy();
         let staging = Staging::claim(fs.clone(), target, sync.directory)?;
-        let folder = Folder::Tables.path(staging.path());
-        fs.create_dir(&folder)?;
+        let folders = cut.folders();
+        for folder in &folders {
+            fs.create_dir(&folder.path(staging.path()))?;
+        }
         let wanted = (options.reflink, options.hard_link);
         let means = Means::between(self.fs().as_ref(), fs.as_ref(), staging.path(), wanted, sync.table)?;
         if means.link {
@@ -165,17 +166,16 @@ impl StoreInner {
         }
         let known = self.known_files(&fs, options)?;
         let mut info = CheckpointInfo { seqno, edit_index: cut.edit_index, files: Vec::new(), fallbacks: 0 };
-        for (tree, version) in cut.catalog.trees() {
-            for (_, table) in version.levels.tables() {
-                let (method, fallbacks) =
-                    self.bring(&means, staging.path(), table, &known, &options.cancel)?;
-                info.fallbacks += fallbacks;
-                info.files.push(file_of(tree, table, method));
-            }
+        for (file, route) in cut.files() {
+            let from = file.name.path(self.routes().root(self.root(), route));
+            let (method, fallbacks) = bring(&means, staging.path(), (&file, &from), &known, &options.cancel)?;
+            info.fallbacks += fallbacks;
+            info.files.push(file.into_info(method));
         }
-        self.bring_values(&fs, staging.path(), &cut.catalog, &mut info, options)?;
         drop(held);
-        fs.sync_dir(&folder, sync.directory)?;
+        for folder in &folders {
+            fs.sync_dir(&folder.path(staging.path()), sync.directory)?;
+        }
         self.write_manifest(&fs, staging.path(), &cut, &info)?;
         if options.cancel.is_cancelled() {
             return Err(EngineError::Cancelled.into());
@@ -222,80 +222,35 @@ impl StoreInner {
             .with_catalog(|catalog| CutState { catalog: catalog.clone(), edit_index: installs.last_edit() }))
     }
 
-    /// Notes, durably, that the files of these tables are about to get second names.
+    /// Notes, durably, that these files are about to get second names.
     fn export(&self, catalog: &Catalog) -> Result<()> {
-        let places = catalog
+        let tables = catalog
             .trees()
             .flat_map(|(tree, version)| version.levels.tables().map(move |(_, table)| (tree, table.id)));
-        let new: Vec<(TreeId, TableId)> = places.filter(|(_, table)| !catalog.is_exported(*table)).collect();
-        self.reclaimer().mark_exported(new.iter().map(|(_, table)| *table));
+        let tables: Vec<(TreeId, TableId)> =
+            tables.filter(|(_, table)| !catalog.is_exported(*table)).collect();
+        let logs = catalog.trees().flat_map(|(tree, version)| {
+            let new = version.vlogs.iter().filter(|log| !log.is_exported);
+            new.map(move |log| (tree, log.vlog.id))
+        });
+        let logs: Vec<(TreeId, VlogId)> = logs.collect();
+        let numbers = tables.iter().map(|(_, table)| *table);
+        self.reclaimer().mark_exported(numbers.chain(logs.iter().map(|(_, log)| TableId::new(log.get()))));
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let mut edit = VersionEdit::default();
             // What a compaction has replaced meanwhile is never cut: that is marked in memory.
-            for (tree, id) in new.into_iter().filter(|(_, table)| draft.holds(*table)) {
+            for (tree, id) in tables.into_iter().filter(|(_, table)| draft.holds(*table)) {
                 edit.push(tree, TreeEdit::ExportTable { id });
+            }
+            for (tree, id) in logs {
+                if draft.version(tree).is_some_and(|version| version.vlogs.get(id).is_some()) {
+                    edit.push(tree, TreeEdit::ExportVlog { id });
+                }
             }
             Ok(edit)
         });
         let publish = Box::new(|_: &Catalog| {});
         self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)
-    }
-
-    /// Brings one table into the checkpoint at `root`.
-    fn bring(
-        &self,
-        means: &Means<'_>,
-        root: &Path,
-        table: &TableDescriptor,
-        known: &Known,
-        cancel: &Cancel,
-    ) -> Result<(CopyMethod, u64)> {
-        if cancel.is_cancelled() {
-            return Err(EngineError::Cancelled.into());
-        }
-        let name = FileName::Table(table.id);
-        let to = name.path(root);
-        let (method, fallbacks) = if known.link(means, table, &to) {
-            (CopyMethod::Reused, 0)
-        } else {
-            means.transfer(&name.path(self.routes().root(self.root(), table.route)), &to, cancel)?
-        };
-        check_len(means.target, &to, (table.id, table.file_len))?;
-        Ok((method, fallbacks))
-    }
-
-    /// Brings the value logs into the checkpoint at `root`. They are copied, never linked: that a file has a second
-    /// name is not noted of them.
-    fn bring_values(
-        &self,
-        fs: &Arc<dyn Fs>,
-        root: &Path,
-        catalog: &Catalog,
-        info: &mut CheckpointInfo,
-        options: &CheckpointOptions,
-    ) -> Result<()> {
-        if catalog.trees().all(|(_, version)| !version.separates) {
-            return Ok(());
-        }
-        let (sync, folder) = (self.sync_policy(), Folder::Blobs.path(root));
-        fs.create_dir(&folder)?;
-        let means =
-            Means::between(self.fs().as_ref(), fs.as_ref(), root, (options.reflink, false), sync.table)?;
-        for (tree, version) in catalog.trees() {
-            for log in version.vlogs.iter().map(|log| &log.vlog) {
-                if options.cancel.is_cancelled() {
-                    return Err(EngineError::Cancelled.into());
-                }
-                let (name, table) = (FileName::ValueLog(log.id), TableId::new(log.id.get()));
-                let to = name.path(root);
-                let (method, fallbacks) = means.transfer(&name.path(self.root()), &to, &options.cancel)?;
-                check_len(means.target, &to, (table, log.file_len))?;
-                let (uuid, len, digest) = (log.uuid, log.file_len, log.digest);
-                info.files.push(CheckpointFile { table, tree, uuid, len, digest, method });
-                info.fallbacks += fallbacks;
-            }
-        }
-        Ok(fs.sync_dir(&folder, sync.directory)?)
     }
 
     /// The files of the earlier checkpoint.
@@ -310,8 +265,8 @@ impl StoreInner {
             return Err(EngineError::InvalidArgument { argument: "since", problem }.into());
         };
         let (catalog, _) = recovery.into_parts();
-        let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
-        let files = tables.map(|(_, table)| (table.id, table.clone())).collect();
+        let found = CutState { edit_index: EditIndex::new(0), catalog };
+        let files = found.files().map(|(file, _)| (file.id, file)).collect();
         Ok(Known { dir: dir.clone(), files })
     }
 
@@ -328,7 +283,13 @@ impl StoreInner {
         let mut edit = VersionEdit::default();
         for file in &info.files {
             if matches!(file.method, CopyMethod::Linked | CopyMethod::Reused) {
-                edit.push(file.tree, TreeEdit::ExportTable { id: file.table });
+                edit.push(
+                    file.tree,
+                    match file.kind {
+                        FileKind::ValueLog => TreeEdit::ExportVlog { id: VlogId::new(file.table.get()) },
+                        _ => TreeEdit::ExportTable { id: file.table },
+                    },
+                );
             }
         }
         catalog.apply_in_place(&edit)?;
@@ -345,30 +306,43 @@ impl StoreInner {
     }
 }
 
-fn file_of(tree: TreeId, table: &TableDescriptor, method: CopyMethod) -> CheckpointFile {
-    let TableDescriptor { id, uuid, file_len, digest, .. } = table;
-    CheckpointFile { table: *id, tree, uuid: *uuid, len: *file_len, digest: *digest, method }
+/// Brings one file into the checkpoint at `root`.
+fn bring(
+    means: &Means<'_>,
+    root: &Path,
+    (file, from): (&CutFile, &Path),
+    known: &Known,
+    cancel: &Cancel,
+) -> Result<(CopyMethod, u64)> {
+    if cancel.is_cancelled() {
+        return Err(EngineError::Cancelled.into());
+    }
+    let to = file.name.path(root);
+    let (method, fallbacks) = if known.link(means, file, &to) {
+        (CopyMethod::Reused, 0)
+    } else {
+        means.transfer(from, &to, cancel)?
+    };
+    check_len(means.target, &to, (file.id, file.len))?;
+    Ok((method, fallbacks))
 }
 
 /// Files of an earlier checkpoint.
 #[derive(Default)]
 struct Known {
     dir: PathBuf,
-    files: HashMap<TableId, Arc<TableDescriptor>>,
+    files: HashMap<TableId, CutFile>,
 }
 
 impl Known {
-    /// Links the file of `table` from the earlier checkpoint, if the very same file is there.
-    fn link(&self, means: &Means<'_>, table: &TableDescriptor, to: &Path) -> bool {
-        let is_same = |known: &Arc<TableDescriptor>| {
-            (known.uuid, known.file_len, known.digest) == (table.uuid, table.file_len, table.digest)
-        };
-        if !self.files.get(&table.id).is_some_and(is_same) {
+    /// Links a file from the earlier checkpoint, if the very same file is there.
+    fn link(&self, means: &Means<'_>, file: &CutFile, to: &Path) -> bool {
+        if self.files.get(&file.id) != Some(file) {
             return false;
         }
-        let from = FileName::Table(table.id).path(&self.dir);
+        let from = file.name.path(&self.dir);
         // Its owner may have done anything with it meanwhile.
-        let is_whole = means.target.metadata(&from).is_ok_and(|found| found.len == table.file_len);
+        let is_whole = means.target.metadata(&from).is_ok_and(|found| found.len == file.len);
         is_whole && means.target.hard_link(&from, to).is_ok()
     }
 }

@@ -285,7 +285,9 @@ fn assemble(
     (routes, lock): (Routes, Option<DirectoryLock>),
 ) -> StoreInner {
     let (Parts::Writable(catalog, _) | Parts::ReadOnly { catalog, .. }) = &parts;
-    let exported: Vec<TableId> = catalog.exported().collect();
+    let logs = catalog.trees().flat_map(|(_, version)| version.vlogs.iter());
+    let logs = logs.filter(|log| log.is_exported).map(|log| TableId::new(log.vlog.id.get()));
+    let exported: Vec<TableId> = catalog.exported().chain(logs).collect();
     let (wanted, sync) = (options.space.ballast_bytes, options.sync.directory);
     let ballast = Arc::new(Ballast::new(options.fs.clone(), options.path.clone(), sync, wanted));
     let (reserved, installs, read_only, pending) = match parts {

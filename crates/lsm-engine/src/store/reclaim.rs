@@ -105,7 +105,7 @@ struct Shared {
     state: Mutex<State>,
     /// Something changed: a new file, a hold that is gone, a step that is done, the end.
     changed: Condvar,
-    /// Tables whose files were given a second name by us.
+    /// Tables and value logs whose files were given a second name by us.
     exported: Mutex<HashSet<TableId>>,
 }
 
@@ -230,9 +230,9 @@ impl Reclaimer {
         }
     }
 
-    /// The files of these tables have, or are about to have, a second name: they are only ever unlinked from now on.
-    pub(crate) fn mark_exported(&self, tables: impl IntoIterator<Item = TableId>) {
-        self.shared.exported.lock().extend(tables);
+    /// The files with these numbers have, or are about to have, a second name: they are only ever unlinked from now on.
+    pub(crate) fn mark_exported(&self, files: impl IntoIterator<Item = TableId>) {
+        self.shared.exported.lock().extend(files);
     }
 
     pub(crate) fn stats(&self) -> ReclaimStats {

@@ -25,6 +25,7 @@
 //! | 0xB8 | `RemoveVlog`  | tree varint, value log varint                       |
 //! | 0xB9 | `RefuseReads` | tree varint, seqno varint                           |
 //! | 0xBA | `Separate`    | tree varint                                         |
+//! | 0xBC | `ExportVlog`  | tree varint, value log varint                       |
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -62,6 +63,7 @@ mod tag {
     pub(super) const REMOVE_VLOG: u8 = 0xB8;
     pub(super) const REFUSE_READS: u8 = 0xB9;
     pub(super) const SEPARATE: u8 = 0xBA;
+    pub(super) const EXPORT_VLOG: u8 = 0xBC;
 }
 
 impl VersionEdit {
@@ -171,7 +173,7 @@ impl TreeEdit {
                     out.extend_from_slice(watermark.token.as_deref().unwrap_or_default());
                 }
                 Self::AddVlog { vlog } => vlog.encode(out),
-                Self::RemoveVlog { id } => varint::encode(id.get(), out),
+                Self::RemoveVlog { id } | Self::ExportVlog { id } => varint::encode(id.get(), out),
                 Self::Separate => {}
                 Self::MergeOperator(name) => out.extend_from_slice(name.as_bytes()),
             }
@@ -193,6 +195,7 @@ impl TreeEdit {
             Self::ChangesFrom(_) => tag::CHANGES_FROM,
             Self::AddVlog { .. } => tag::ADD_VLOG,
             Self::RemoveVlog { .. } => tag::REMOVE_VLOG,
+            Self::ExportVlog { .. } => tag::EXPORT_VLOG,
             Self::RefuseReads(_) => tag::REFUSE_READS,
             Self::Separate => tag::SEPARATE,
         }
@@ -224,6 +227,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::REMOVE_VLOG,
         tag::REFUSE_READS,
         tag::SEPARATE,
+        tag::EXPORT_VLOG,
     ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
@@ -247,6 +251,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::EXPORT_TABLE => TreeEdit::ExportTable { id: TableId::new(payload.varint()?) },
         tag::ADD_VLOG => TreeEdit::AddVlog { vlog: Arc::new(VlogDescriptor::decode(payload.take_rest())?) },
         tag::REMOVE_VLOG => TreeEdit::RemoveVlog { id: VlogId::new(payload.varint()?) },
+        tag::EXPORT_VLOG => TreeEdit::ExportVlog { id: VlogId::new(payload.varint()?) },
         tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),

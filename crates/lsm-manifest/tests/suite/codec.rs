@@ -172,6 +172,7 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         id().prop_map(|id| TreeEdit::RemoveTable { id }),
         vlog().prop_map(Arc::new).prop_map(|vlog| TreeEdit::AddVlog { vlog }),
         number().prop_map(|id| TreeEdit::RemoveVlog { id: VlogId::new(id) }),
+        number().prop_map(|id| TreeEdit::ExportVlog { id: VlogId::new(id) }),
         (id(), level(), run()).prop_map(|(id, level, run)| TreeEdit::MoveTable { id, level, run }),
         seqno().prop_map(TreeEdit::RaiseFloor),
         seqno().prop_map(TreeEdit::ChangesFrom),

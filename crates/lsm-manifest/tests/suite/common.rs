@@ -165,7 +165,9 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
                 ends.reverse();
             }
             let key = |n: u64| n.to_be_bytes();
-            let mut new = table(dice.below(catalog.reserved_ids().max(1)), &key(ends[0]), &key(ends[1]));
+            // Value logs have odd numbers: nobody gives one twice.
+            let id = dice.below(catalog.reserved_ids().max(1)) & !1;
+            let mut new = table(id, &key(ends[0]), &key(ends[1]));
             if dice.below(8) == 0 {
                 (new.entries, new.point_seqnos) = (None, None);
             }
@@ -177,9 +179,9 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
         }
         14 => {
             // Comes with a table that refers to it.
-            let id = dice.below(catalog.reserved_ids().max(1));
+            let id = dice.below(catalog.reserved_ids().max(1)) | 1;
             let key = id.to_be_bytes();
-            let mut first = table(dice.below(catalog.reserved_ids().max(1)), &key, &key);
+            let mut first = table(dice.below(catalog.reserved_ids().max(1)) & !1, &key, &key);
             refer(&mut first, id, 1 + dice.below(3));
             edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(vlog(id)) });
             edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(first) });
@@ -189,6 +191,12 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
         9 => edit.push(tree, TreeEdit::RaiseFloor(SeqNo::new(dice.below(100)).unwrap())),
         13 => edit.push(tree, TreeEdit::ChangesFrom(SeqNo::new(dice.below(100)).unwrap())),
         17 => edit.push(tree, TreeEdit::RefuseReads(SeqNo::new(dice.below(100)).unwrap())),
+        16 if dice.below(2) == 0 => {
+            let logs = catalog.tree(tree).into_iter().flat_map(|version| version.vlogs.iter());
+            let logs: Vec<VlogId> = logs.map(|log| log.vlog.id).collect();
+            let id = logs.first().copied().unwrap_or(VlogId::new(dice.below(50)));
+            edit.push(tree, TreeEdit::ExportVlog { id });
+        }
         12 if !tables.is_empty() => edit.push(tree, TreeEdit::ExportTable { id: pick(dice) }),
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),

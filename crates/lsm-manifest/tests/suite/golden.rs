@@ -124,6 +124,8 @@ fn value_logs() {
     edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(sealed) });
     edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(only) });
     edit.push(tree, TreeEdit::RemoveVlog { id: VlogId::new(299) });
+    edit.push(tree, TreeEdit::Separate);
+    edit.push(tree, TreeEdit::ExportVlog { id: VlogId::new(298) });
     let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
     let mut bytes = Vec::new();
     record.encode(&mut bytes);

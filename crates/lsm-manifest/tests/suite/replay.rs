@@ -432,6 +432,34 @@ fn an_export_is_remembered_as_long_as_its_table() {
     assert!(catalog.apply(&elsewhere).is_err(), "a table of another tree");
 }
 
+/// Proves D-101: that of a value log likewise.
+#[test]
+fn an_export_is_remembered_as_long_as_its_value_log() {
+    let (tree, id) = (TreeId::new(0), VlogId::new(50));
+    let mut edit = VersionEdit::default();
+    edit.database.push(DatabaseEdit::ReserveIds(60));
+    edit.create_tree(tree, identity(tree));
+    edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(vlog(50)) });
+    edit.push(tree, TreeEdit::AddRun { level: Level::new(0), run: RunId::new(1), age: 1 });
+    edit.push(tree, referring(1, b"a", 2));
+    let mut catalog = with_orders().apply(&edit).unwrap();
+    let exported = |catalog: &Catalog| catalog.tree(tree).unwrap().vlogs.get(id).map(|log| log.is_exported);
+    assert_eq!(exported(&catalog), Some(false));
+    let step = |step: TreeEdit| VersionEdit { trees: vec![(tree, step)], ..VersionEdit::default() };
+    let export = step(TreeEdit::ExportVlog { id });
+    let mut bytes = Vec::new();
+    export.encode(&mut bytes);
+    assert_eq!(bytes, [0xBC, 2, 0, 50]);
+    catalog.apply_in_place(&export).unwrap();
+    assert_eq!(exported(&catalog), Some(true));
+    assert_eq!(replay(&records(&catalog, 9)).unwrap().catalog, catalog);
+    let mut last = step(TreeEdit::RemoveTable { id: TableId::new(1) });
+    catalog.preview_whole(&mut last).unwrap();
+    catalog.apply_in_place(&last).unwrap();
+    assert_eq!(exported(&catalog), None);
+    assert_eq!(catalog.apply(&export), Err(ManifestError::UnknownVlog { vlog: id }));
+}
+
 fn referring(id: u64, key: &[u8], count: u64) -> TreeEdit {
     let mut new = table(id, key, key);
     refer(&mut new, 50, count);
