@@ -167,9 +167,6 @@ pub enum EngineError {
         /// What the entry holds in place of the value.
         handle: Slice,
     },
-    /// A database with separated values was to be recovered in a mode that gives something up.
-    #[error("recovering databases with separated values in a mode that gives something up is not built")]
-    SeparatedRecovery,
     /// The tree was created with another option.
     #[error(
         "option `{option}` is {stored} in this tree, but {supplied} was given; leave it out to take what is stored"
@@ -340,9 +337,8 @@ impl Fault for EngineError {
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
-            Self::Implausible { .. } | Self::DanglingValue { .. } => {
-                ErrorKind::Corruption(CorruptionKind::Decode)
-            }
+            Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
+            Self::DanglingValue { .. } => ErrorKind::DanglingBlob,
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
             Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } | Self::TreeTypeMismatch { .. } => {
                 ErrorKind::OptionMismatch
@@ -358,9 +354,7 @@ impl Fault for EngineError {
             Self::RouteMismatch { .. } => ErrorKind::RouteMismatch,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix | Self::SeparatedRecovery => {
-                ErrorKind::Unsupported
-            }
+            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix => ErrorKind::Unsupported,
             Self::NoRoom { .. } | Self::StorageFull { .. } => ErrorKind::StorageFull,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,

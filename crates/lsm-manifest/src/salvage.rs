@@ -219,19 +219,23 @@ fn new_run(catalog: &Catalog, edit: &mut VersionEdit, tree: TreeId, level: Level
 }
 
 impl Catalog {
-    /// Takes out a table whose file is gone. Its tree's highest number and watermark stay: both were true.
-    pub fn forget(&mut self, table: TableId) -> Result<(), ManifestError> {
-        let Some((tree, ..)) = self.place(table) else { return Ok(()) };
-        let newest = self.table(table).map(|descriptor| descriptor.seqnos.max);
+    /// Takes out tables whose files are gone, and the value logs that nothing refers to then. The highest numbers and
+    /// watermarks of their trees stay: both were true.
+    ///
+    /// Tables may refer to more of a value log than it holds, before and after.
+    pub fn forget(&mut self, tables: impl IntoIterator<Item = TableId>) -> Result<(), ManifestError> {
         let mut edit = VersionEdit::default();
-        // What it held is missing, or there as compactions left it: lists of changes begin above.
-        if let Some(newest) = newest {
-            edit.push(tree, TreeEdit::ChangesFrom(newest.next()));
+        for table in tables {
+            let Some((tree, ..)) = self.place(table) else { continue };
+            // What it held is missing, or there as compactions left it: lists of changes begin above.
+            if let Some(descriptor) = self.table(table) {
+                edit.push(tree, TreeEdit::ChangesFrom(descriptor.seqnos.max.next()));
+            }
+            edit.push(tree, TreeEdit::RemoveTable { id: table });
         }
-        edit.push(tree, TreeEdit::RemoveTable { id: table });
-        let change = self.preview_whole(&mut edit)?;
-        self.commit(change);
-        Ok(())
+        let dead: Vec<_> = self.preview(&edit)?.dead_vlogs().collect();
+        edit.trees.extend(dead.into_iter().map(|(tree, id)| (tree, TreeEdit::RemoveVlog { id })));
+        self.apply_in_place(&edit)
     }
 
     /// Promises that no file number below `bound` is given out again.

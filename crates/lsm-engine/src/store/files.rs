@@ -37,6 +37,8 @@ pub struct LostFile {
     pub expected: u64,
     /// Bytes that are there; `None` when there is no file.
     pub found: Option<u64>,
+    /// The table is there, and values that it leads to are not: they should lie in this value log.
+    pub values_in: Option<VlogId>,
 }
 
 /// What lies in the folders of the tables.
@@ -228,11 +230,31 @@ impl Stray {
 
 fn lost_values(tree: TreeId, id: VlogId, expected: u64, found: Option<u64>) -> LostFile {
     let (kind, table, level) = (FileKind::ValueLog, TableId::new(id.get()), Level::new(0));
-    LostFile { kind, table, tree, level, route: RouteId::PRIMARY, keys: None, expected, found }
+    LostFile {
+        kind,
+        table,
+        tree,
+        level,
+        route: RouteId::PRIMARY,
+        keys: None,
+        expected,
+        found,
+        values_in: None,
+    }
 }
 
 fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
     let (tree, level, _) = catalog.place(table.id)?;
     let (route, expected, keys) = (table.route, table.file_len, table.entries.clone());
-    Some(LostFile { kind: FileKind::Table, table: table.id, tree, level, route, keys, expected, found })
+    Some(LostFile {
+        kind: FileKind::Table,
+        table: table.id,
+        tree,
+        level,
+        route,
+        keys,
+        expected,
+        found,
+        values_in: None,
+    })
 }

@@ -11,6 +11,8 @@ use lsm_manifest::{Catalog, TreeEdit, VersionEdit};
 use lsm_table::FoundTable;
 use lsm_types::{Level, Result, RunId, TableId};
 
+use super::values::FoundLogs;
+
 /// The outputs of compactions, by their inputs.
 pub(super) type Groups<'a> = BTreeMap<&'a [TableId], Vec<&'a FoundTable>>;
 
@@ -48,10 +50,12 @@ pub(super) struct Replaced {
 /// between the two that is gone itself ends the trail: `RebuildFromFiles` needs none.
 ///
 /// * `found`: tables that no version names.
+/// * `logs`: value logs that no version names.
 pub(super) fn replace(
     catalog: &mut Catalog,
     gone: &BTreeSet<TableId>,
     found: &BTreeMap<TableId, FoundTable>,
+    logs: &FoundLogs,
 ) -> Result<Replaced> {
     let groups = groups(found.values());
     let mut replaced = Replaced::default();
@@ -70,31 +74,35 @@ pub(super) fn replace(
             break;
         }
     }
-    for input in &replaced.inputs {
-        catalog.forget(*input)?;
-    }
     for (inputs, outputs) in &groups {
         if !inputs.iter().any(|input| replaced.inputs.contains(input)) {
             continue;
         }
         for output in outputs.iter().filter(|output| !replaced.inputs.contains(&output.descriptor.id)) {
-            if adopt(catalog, output)? {
+            if adopt(catalog, output, logs)? {
                 replaced.outputs.insert(output.descriptor.id);
             }
         }
     }
+    // Only now: value logs that both refer to stay.
+    catalog.forget(replaced.inputs.iter().copied())?;
     Ok(replaced)
 }
 
 /// Puts a table into a run of its own on top of the level it was written for; `false` where its tree is not known.
-fn adopt(catalog: &mut Catalog, table: &FoundTable) -> Result<bool> {
+fn adopt(catalog: &mut Catalog, table: &FoundTable, logs: &FoundLogs) -> Result<bool> {
     let Some(version) = catalog.tree(table.tree) else { return Ok(false) };
+    let wanted = table.descriptor.references.iter().map(|(log, _)| log);
+    let new: Vec<_> = wanted.filter(|log| version.vlogs.get(*log).is_none()).collect();
+    let new: Vec<_> = new.into_iter().filter_map(|log| logs.get(table.tree, log)).cloned().collect();
     let level = Level::new(table.level.get().min(version.identity.level_count.saturating_sub(1)));
     let runs = version.levels.iter().flat_map(|(_, level)| level.runs());
     let run = RunId::new(runs.map(|run| run.id.get()).max().map_or(0, |id| id.saturating_add(1)));
     let age = version.levels.level(level).runs().first().map_or(0, |run| run.age.saturating_add(1));
-    catalog.reserve(table.descriptor.id.get().saturating_add(1));
+    let ids = new.iter().map(|log| log.id.get()).chain([table.descriptor.id.get()]);
+    catalog.reserve(ids.max().unwrap_or(0).saturating_add(1));
     let mut edit = VersionEdit::default();
+    edit.trees.extend(new.into_iter().map(|vlog| (table.tree, TreeEdit::AddVlog { vlog })));
     edit.push(table.tree, TreeEdit::AddRun { level, run, age });
     let descriptor = std::sync::Arc::new(table.descriptor.clone());
     edit.push(table.tree, TreeEdit::AddTable { level, run, table: descriptor });

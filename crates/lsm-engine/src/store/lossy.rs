@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsm_journal::{HighWater, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::Catalog;
-use lsm_types::{EditIndex, ErrorClass, FileKind, FileUuid, Result, TableId};
+use lsm_types::{EditIndex, ErrorClass, FileKind, FileUuid, Result, RouteId, TableId};
 
 use super::{
     FilesReport, Place, RebuildReport, Routes,
@@ -12,8 +12,9 @@ use super::{
     keys, lineage,
     open::orders,
     rebuild,
+    values::{self, FoundLogs},
 };
-use crate::{EngineError, RecoveryMode, StoreOptions};
+use crate::{RecoveryMode, StoreOptions};
 
 /// File numbers from here on are not believed: nothing counts so far.
 pub(super) const ID_LIMIT: u64 = 1 << 62;
@@ -46,14 +47,9 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     let (mut catalog, manifest) = recovery.into_parts();
     let routes = Routes::look(options, place.root, database, &catalog)?;
     let place = Place { routes: &routes, ..place };
-    if catalog.trees().any(|(_, version)| version.separates) {
-        return Err(EngineError::SeparatedRecovery.into());
-    }
     let mut survey = Survey::take(place, &catalog, database)?;
     let replaced = replace_gone(options, place, &mut catalog, &mut survey)?;
-    for lost in &survey.lost {
-        catalog.forget(lost.table)?;
-    }
+    values::forget_lost(&mut catalog, &mut survey)?;
     keys::check(place, &catalog, options.encryption.as_ref())?;
     let furthest = manifest.losses.as_ref().map_or(manifest.last_edit, |losses| losses.furthest);
     let mut remains = Remains::of(database, catalog, furthest, Some(manifest), survey, high_water);
@@ -69,8 +65,8 @@ fn replace_gone(
     catalog: &mut Catalog,
     survey: &mut Survey,
 ) -> Result<Vec<LostFile>> {
-    let gone: BTreeSet<TableId> =
-        survey.lost.iter().filter(|lost| lost.found.is_none()).map(|lost| lost.table).collect();
+    let gone = survey.lost.iter().filter(|lost| lost.kind == FileKind::Table && lost.found.is_none());
+    let gone: BTreeSet<TableId> = gone.map(|lost| lost.table).collect();
     if gone.is_empty() {
         return Ok(Vec::new());
     }
@@ -89,9 +85,34 @@ fn replace_gone(
             Err(_) => {} // it replaces nothing, and stays what it is
         }
     }
+    let logs = FoundLogs::read(options, place, &survey.strays)?;
+    found.retain(|_, table| {
+        let version = catalog.tree(table.tree);
+        let is_known = |log| version.is_some_and(|version| version.vlogs.get(log).is_some());
+        let mut wanted = table.descriptor.references.iter().map(|(log, _)| log);
+        wanted.all(|log| is_known(log) || logs.get(table.tree, log).is_some())
+    });
     let known: Vec<_> =
         catalog.trees().flat_map(|(_, it)| it.levels.tables()).map(|(_, it)| it.clone()).collect();
-    let replaced = lineage::replace(catalog, &gone, &found)?;
+    let known_logs: Vec<_> =
+        catalog.trees().flat_map(|(_, it)| it.vlogs.iter()).map(|it| it.vlog.clone()).collect();
+    let replaced = lineage::replace(catalog, &gone, &found, &logs)?;
+    // Nothing leads to these any more; one that is gone is no loss then.
+    let is_named = |id| catalog.trees().any(|(_, version)| version.vlogs.get(id).is_some());
+    for log in known_logs.iter().filter(|log| !is_named(log.id)) {
+        let id = TableId::new(log.id.get());
+        let lost = survey.lost.iter().position(|lost| lost.table == id);
+        match lost.map(|at| survey.lost.remove(at)) {
+            Some(LostFile { found: None, .. }) => {}
+            _ => survey.strays.push(Stray {
+                kind: FileKind::ValueLog,
+                id,
+                route: RouteId::PRIMARY,
+                len: log.file_len,
+                created_edit: None,
+            }),
+        }
+    }
     // Inputs that are still there are no longer part of anything.
     let left = known.iter().filter(|table| replaced.inputs.contains(&table.id) && !gone.contains(&table.id));
     survey.strays.extend(left.map(|table| Stray {

@@ -22,6 +22,7 @@ mod report;
 mod routed_fs;
 mod routes;
 mod space;
+mod values;
 mod write_gate;
 
 use std::{

@@ -1,4 +1,4 @@
-//! Putting a database together from the files of its tables, when the manifest is not to be believed (D-49, D-109).
+//! Putting a database together from the files of its tables and value logs, when the manifest is not to be believed (D-49, D-109).
 //! Plans in memory and changes nothing.
 //!
 //! Every table says which ones it was made from (see `lineage.rs`). Of a compaction that had ended, what is left of
@@ -11,14 +11,17 @@
 //! What cannot be known: whether a table is superseded by one that was itself replaced and removed before it, and
 //! what was dropped as a whole shortly before. So nothing is written before somebody has looked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lsm_journal::{FileName, JournalEnv, Recovery, RecoveryReport};
-use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit};
+use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor};
 use lsm_table::{FoundTable, read_table};
 use lsm_types::{
     Bytewise, EditIndex, ErrorKind, FileKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId,
-    TreeId,
+    TreeId, VlogId,
 };
 
 use super::{
@@ -27,8 +30,12 @@ use super::{
     lineage,
     lossy::{ID_LIMIT, Remains},
     open::orders,
+    values::{self, FoundLogs},
 };
 use crate::{EngineError, StoreOptions, options::DEFAULT_LEVEL_COUNT};
+
+/// Value logs that are taken into the state, and the trees they belong to.
+type Logs = Vec<(TreeId, Arc<VlogDescriptor>)>;
 
 /// What became of a file that was not taken into the state.
 #[non_exhaustive]
@@ -43,6 +50,13 @@ pub enum LeftOut {
     Unfinished,
     /// It cannot be read.
     Damaged(lsm_types::Error),
+    /// A table that leads to values which are not there.
+    WithoutValues {
+        /// The value log they should lie in.
+        log: VlogId,
+    },
+    /// A value log that no table leads to.
+    Unused,
 }
 
 /// What was put together from files.
@@ -51,6 +65,8 @@ pub enum LeftOut {
 pub struct RebuildReport {
     /// Tables taken into the state.
     pub adopted: Vec<TableId>,
+    /// Value logs taken along with them.
+    pub value_logs: Vec<VlogId>,
     /// Files of ours that are not part of it, and why.
     pub left_out: Vec<(TableId, LeftOut)>,
     /// Why the manifest could not be read at all; without it trees have the default number of levels.
@@ -87,12 +103,7 @@ pub(super) fn look(
     // Every file is a stray: no version is believed.
     let survey = Survey::take(place, &Catalog::default(), database)?;
     let mut tables = BTreeMap::new();
-    if survey.strays.iter().any(|stray| stray.kind == FileKind::ValueLog)
-        || catalog.trees().any(|(_, version)| version.separates)
-    {
-        return Err(EngineError::SeparatedRecovery.into());
-    }
-    for stray in &survey.strays {
+    for stray in survey.strays.iter().filter(|stray| stray.kind == FileKind::Table) {
         match read_stray(options, place, stray) {
             Ok(table) => {
                 tables.insert(stray.id, table);
@@ -110,14 +121,42 @@ pub(super) fn look(
     for (id, _) in &report.left_out {
         tables.remove(id);
     }
+    let logs = add_values(options, place, &survey, &mut tables, &mut report)?;
     report.adopted = tables.keys().copied().collect();
     let named: Vec<_> =
         catalog.routes().map(|(route, uuid)| DatabaseEdit::AddRoute { route, uuid }).collect();
     let named = named.into_iter().chain(routes.edits());
-    let catalog = catalog_of(options, named, &tables, &identities)?;
+    let separated = catalog.trees().filter(|(_, version)| version.separates).map(|(tree, _)| tree);
+    let separated = separated.chain(logs.iter().map(|(tree, _)| *tree)).collect();
+    let catalog = catalog_of(options, named, &tables, &identities, (&separated, &logs))?;
     let mut remains = remains(known, database, catalog, survey, &report);
     remains.routes = routes;
     Ok(Some((remains, report)))
+}
+
+/// The value logs that `tables` lead to. Tables that lead elsewhere are left out.
+fn add_values(
+    options: &StoreOptions,
+    place: Place<'_>,
+    survey: &Survey,
+    tables: &mut BTreeMap<TableId, FoundTable>,
+    report: &mut RebuildReport,
+) -> Result<Logs> {
+    let found = FoundLogs::read(options, place, &survey.strays)?;
+    let listed = tables.values().map(|table| (table.tree, &table.descriptor));
+    let without = values::without_values(listed, found.totals());
+    tables.retain(|id, _| !without.contains_key(id));
+    let used: BTreeSet<VlogId> =
+        tables.values().flat_map(|table| table.descriptor.references.iter().map(|(log, _)| log)).collect();
+    report.left_out.extend(without.into_iter().map(|(id, log)| (id, LeftOut::WithoutValues { log })));
+    let (logs, unused): (Logs, Logs) =
+        found.iter().map(|(tree, log)| (tree, log.clone())).partition(|(_, log)| used.contains(&log.id));
+    let unused = unused.into_iter().map(|(_, log)| (TableId::new(log.id.get()), LeftOut::Unused));
+    report.left_out.extend(unused);
+    let damaged = found.damaged.into_iter();
+    report.left_out.extend(damaged.map(|(id, error)| (id, LeftOut::Damaged(error))));
+    report.value_logs = logs.iter().map(|(_, log)| log.id).collect();
+    Ok(logs)
 }
 
 /// What a file of ours says about itself.
@@ -239,6 +278,7 @@ fn catalog_of(
     routes: impl Iterator<Item = DatabaseEdit>,
     tables: &BTreeMap<TableId, FoundTable>,
     known: &BTreeMap<TreeId, TreeIdentity>,
+    (separated, logs): (&BTreeSet<TreeId>, &Logs),
 ) -> Result<Catalog> {
     let mut trees = known.clone();
     for table in tables.values() {
@@ -249,8 +289,8 @@ fn catalog_of(
     }
     let mut catalog = Catalog::default();
     let mut edit = VersionEdit::default();
-    edit.database
-        .push(DatabaseEdit::ReserveIds(tables.keys().last().map_or(0, |id| id.get().saturating_add(1))));
+    let ids = tables.keys().map(|id| id.get()).chain(logs.iter().map(|(_, log)| log.id.get()));
+    edit.database.push(DatabaseEdit::ReserveIds(ids.max().map_or(0, |id| id.saturating_add(1))));
     edit.database.extend(routes);
     for (tree, identity) in trees {
         let order = options.comparator_named(&identity.comparator);
@@ -259,6 +299,8 @@ fn catalog_of(
         catalog.set_order(tree, KeyOrder::new(order));
         edit.create_tree(tree, identity);
     }
+    edit.trees.extend(separated.iter().map(|tree| (*tree, TreeEdit::Separate)));
+    edit.trees.extend(logs.iter().map(|(tree, vlog)| (*tree, TreeEdit::AddVlog { vlog: vlog.clone() })));
     let mut floors: BTreeMap<TreeId, SeqNo> = BTreeMap::new();
     for (id, table) in tables {
         let (level, run) = (Level::new(0), RunId::new(id.get()));

@@ -3,10 +3,12 @@
 //! They share caches, descriptors, keys and the way files are given up with the tables of their tree.
 
 mod batch;
+mod found;
 mod log;
 mod staged;
 mod writer;
 
+pub use found::{FoundVlog, read_vlog};
 pub(crate) use log::CachedValue;
 pub use log::{CacheUse, ValueLog};
 pub use staged::StagedVlog;
