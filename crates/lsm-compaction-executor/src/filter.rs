@@ -11,7 +11,8 @@ use std::{
 
 use lsm_iter::FilterStage;
 use lsm_types::{
-    CompactionFilter, CompactionFilterFactory, EntryRef, FilterContext, FilterEntry, Result, SeqNo, Verdict,
+    CompactionFilter, CompactionFilterFactory, EntryRef, FilterContext, FilterEntry, Result, SeparatedValue,
+    SeqNo, Verdict,
 };
 
 use crate::crew::contained;
@@ -90,7 +91,16 @@ impl FilterStage for SegmentFilter {
     const IS_ACTIVE: bool = true;
 
     fn ask(&mut self, entry: EntryRef<'_>) -> Result<Verdict> {
-        let Some(entry) = FilterEntry::new(entry) else { return Ok(Verdict::Keep) };
+        FilterEntry::new(entry).map_or(Ok(Verdict::Keep), |entry| self.ask_about(entry))
+    }
+
+    fn ask_separated(&mut self, entry: EntryRef<'_>, value: &SeparatedValue<'_>) -> Result<Verdict> {
+        self.ask_about(FilterEntry::separated(entry, value))
+    }
+}
+
+impl SegmentFilter {
+    fn ask_about(&mut self, entry: FilterEntry<'_>) -> Result<Verdict> {
         let verdict = self.filter.filter(entry)?;
         let count = match &verdict {
             Verdict::Remove => &mut self.counts.removed,

@@ -112,3 +112,37 @@ impl std::fmt::Debug for ValueLogs {
         f.debug_list().entries(self.logs.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lsm_types::{Error, ErrorKind};
+
+    #[track_caller]
+    fn check(error: &Error) {
+        assert_eq!(error.kind(), ErrorKind::DanglingBlob);
+        assert!(error.to_string().contains("\"key\""), "{error}");
+    }
+
+    /// Proves E-191, D-74: what leads nowhere is an error that names the key and what stands in place of its value.
+    /// Fault: durability W-25.
+    #[test]
+    fn what_leads_nowhere_is_an_error_of_its_key() {
+        let logs = ValueLogs::default();
+        let handle =
+            ValueHandle { file: VlogId::new(7), offset: 512, stored_len: 90, value_len: 40 }.encode();
+        for stored in [&handle[..], b"no handle"] {
+            let error = logs.value(b"key", stored, CacheUse::Fill).unwrap_err();
+            check(&error);
+            assert!(error.to_string().contains(&format!("{:?}", Slice::copy_from(stored))), "{error}");
+            check(&logs.resolve(b"key", Kind::Indirection, Slice::copy_from(stored)).unwrap_err());
+            check(&logs.fetch(b"key", stored).unwrap_err());
+            check(&PastCache(logs.clone()).fetch(b"key", stored).unwrap_err());
+            for found in logs.values(&[(b"key", stored), (b"key", &handle)], CacheUse::Look) {
+                check(&found.unwrap_err());
+            }
+        }
+        check(&value_len(b"key", Kind::Indirection, b"no handle").unwrap_err());
+        assert_eq!(value_len(b"key", Kind::Indirection, &handle).unwrap(), 40);
+    }
+}

@@ -8,13 +8,17 @@ mod wrap;
 use std::{path::Path, sync::Arc};
 
 use common::{Reverse, at, contents, flush, small_tables};
+use lsm_compaction_planner::Fifo;
 use lsm_engine::{
-    Changed, CheckpointOptions, CompactOptions, IngestOptions, ReadAhead, Reader, StoreOptions, Tree,
-    TreeOptions, VlogPolicy,
+    Changed, CheckpointOptions, CompactOptions, CopyMethod, IngestOptions, Outcome, ReadAhead, Reader,
+    StoreOptions, Tree, TreeOptions, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::{filters::Recorded, operators::Join};
-use lsm_types::{Comparator, ErrorKind, Kind, ReadAt, SeqNo, Slice, Verdict};
+use lsm_types::{
+    CompactionFilter, CompactionFilterFactory, Comparator, ErrorKind, FilterContext, FilterEntry, Kind,
+    ReadAt, SeqNo, Slice, Verdict,
+};
 
 use wrap::{Control, WrapFs};
 
@@ -353,6 +357,109 @@ fn filters_see_separated_values() {
     assert_eq!((stats.files, stats.live.entries), (2, 2));
 }
 
+/// Asks for the values of keys below its own, and removes every tenth entry.
+struct Curious(u8);
+
+impl CompactionFilterFactory for Curious {
+    fn name(&self) -> &'static str {
+        "test.curious"
+    }
+
+    fn make(&self, _: &FilterContext) -> Box<dyn CompactionFilter> {
+        Box::new(Curious(self.0))
+    }
+}
+
+impl CompactionFilter for Curious {
+    fn filter(&mut self, entry: FilterEntry<'_>) -> lsm_types::Result<Verdict> {
+        if entry.key()[0] < self.0 {
+            assert_eq!(entry.value()?[..], long(entry.key()[0]));
+        }
+        Ok(if entry.key()[0].is_multiple_of(10) { Verdict::Remove } else { Verdict::Keep })
+    }
+}
+
+/// Proves C-85: what a filter does not ask for is not read, nor what no filter sees; what it asks for is read once.
+#[test]
+fn a_filter_costs_the_values_it_asks_for() {
+    for (asks, expected) in [(None, 0), (Some(0), 0), (Some(4), 4), (Some(30), 30)] {
+        let control = Arc::new(Control::default());
+        let fs: Arc<dyn Fs> = Arc::new(WrapFs { inner: Arc::new(MemFs::new()), control: control.clone() });
+        let mut options = TreeOptions::new("/db").store(|store| store.fs(fs)).separation(policy(100));
+        if let Some(asks) = asks {
+            options = options.compaction_filter_factory(Arc::new(Curious(asks)));
+        }
+        let tree = Tree::open(options).unwrap();
+        for (key, seqno) in (0..30_u8).zip(1..) {
+            tree.insert([key], long(key), at(seqno)).unwrap();
+        }
+        flush(&tree);
+        // Opened before, so that only values are counted.
+        tree.get([29]).unwrap();
+        control.take_reads();
+        major(&tree);
+        let reads = control.take_reads().into_iter().filter(|read| read.path.starts_with(BLOBS)).count();
+        // The one that was read before is in the cache.
+        let cached = usize::from(expected == 30);
+        assert_eq!(reads, expected - cached, "{asks:?}");
+        let left = if asks.is_some() { 27 } else { 30 };
+        assert_eq!(tree.stats().value_logs.live.entries, left);
+    }
+}
+
+/// Proves C-173, D-83, D-81: whatever drops tables or entries, no value log stays that nothing leads to.
+/// Fault: compaction W-29. Fault: durability W-28.
+#[test]
+fn no_way_of_dropping_leaves_a_file_behind() {
+    let drops: [(&str, &dyn Fn(&Tree)); 6] = [
+        ("clear", &|tree| tree.clear(at(100)).unwrap()),
+        ("drop_range", &|tree| {
+            tree.drop_range::<&[u8]>(.., at(100)).unwrap();
+            major(tree);
+        }),
+        ("fifo", &|tree| {
+            let report = tree.compact(&Fifo::new(0), &CompactOptions::default()).unwrap();
+            assert_eq!(report.outcome, Outcome::Dropped);
+        }),
+        ("weak deletes", &|tree| {
+            for key in 0..30_u8 {
+                tree.remove_weak([key], at(100)).unwrap();
+            }
+            flush(tree);
+            major(tree);
+        }),
+        ("range delete", &|tree| {
+            tree.remove_range::<&[u8]>(.., at(100)).unwrap();
+            flush(tree);
+            major(tree);
+        }),
+        ("short values", &|tree| {
+            for key in 0..30_u8 {
+                tree.insert([key], "short", at(100)).unwrap();
+            }
+            flush(tree);
+            major(tree);
+        }),
+    ];
+    for (name, drop_all) in drops {
+        let fs = Arc::default();
+        let tree = Tree::open(options(&fs, 100)).unwrap();
+        for (key, seqno) in (0..30_u8).zip(1..) {
+            tree.insert([key], long(key), at(seqno)).unwrap();
+            if seqno % 10 == 0 {
+                flush(&tree);
+            }
+        }
+        assert_eq!((tree.stats().value_logs.files, blobs(&fs).len()), (3, 3), "{name}");
+        drop_all(&tree);
+        assert_eq!(tree.stats().value_logs.live.entries, 0, "{name}");
+        assert!(tree.verify().unwrap().findings.is_empty());
+        check_files(tree, &fs, 0);
+        let tree = Tree::open(options(&fs, 100)).unwrap();
+        assert!(tree.verify().unwrap().findings.is_empty(), "{name}");
+    }
+}
+
 /// Proves E-190: by level, and for new files alone when it changes.
 #[test]
 fn thresholds_by_level() {
@@ -442,7 +549,7 @@ fn lost_value_logs_are_named() {
     assert_eq!(Tree::open(options(&fs, 1)).unwrap_err().kind(), ErrorKind::FileLengthMismatch);
 }
 
-/// Proves E-189: copies have the values, too.
+/// Proves E-189, E-141: copies have the values, too.
 #[test]
 fn copies_are_whole() {
     let fs: Arc<MemFs> = Arc::default();
@@ -450,12 +557,17 @@ fn copies_are_whole() {
     tree.insert("a", long(1), at(1)).unwrap();
     flush(&tree);
     tree.insert("b", long(2), at(2)).unwrap();
-    tree.checkpoint("/copy", &CheckpointOptions::default()).unwrap();
+    let info = tree.checkpoint("/copy", &CheckpointOptions::default()).unwrap();
+    assert_eq!(info.bytes_by(CopyMethod::Linked), info.bytes());
+    let mut copied = CheckpointOptions::default();
+    (copied.hard_link, copied.reflink) = (false, false);
+    let info = tree.checkpoint("/copied", &copied).unwrap();
+    assert_eq!(info.bytes_by(CopyMethod::Copied), info.bytes());
     tree.insert("c", long(3), at(3)).unwrap();
     tree.pin().restore_to("/pin", &CheckpointOptions::default()).unwrap();
     tree.clear(at(9)).unwrap();
     tree.close().unwrap();
-    for (path, count) in [("/copy", 2), ("/pin", 3)] {
+    for (path, count) in [("/copy", 2), ("/copied", 2), ("/pin", 3)] {
         let options = TreeOptions::new(path).store(|store| store.fs(fs.clone())).separation(policy(100));
         let copy = Tree::open(options).unwrap();
         let expected = (1..=count).map(|byte| (vec![b'a' + byte - 1], long(byte)));

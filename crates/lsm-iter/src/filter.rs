@@ -1,6 +1,6 @@
 //! Where a compaction filter stands in the way of survivors.
 
-use lsm_types::{EntryRef, Result, Verdict};
+use lsm_types::{EntryRef, Kind, Result, SeparatedValue, Verdict};
 
 /// Is asked about entries on their way into a table.
 pub trait FilterStage {
@@ -12,6 +12,14 @@ pub trait FilterStage {
     /// # Errors
     /// Whatever ends the walk.
     fn ask(&mut self, entry: EntryRef<'_>) -> Result<Verdict>;
+
+    /// What becomes of an entry whose value is separated. Fetches it first, unless told otherwise.
+    ///
+    /// # Errors
+    /// As [`FilterStage::ask`]; what fetching the value finds.
+    fn ask_separated(&mut self, entry: EntryRef<'_>, value: &SeparatedValue<'_>) -> Result<Verdict> {
+        self.ask(EntryRef { kind: Kind::Put, value: value.get()?, ..entry })
+    }
 }
 
 /// Everything stays; costs nothing.

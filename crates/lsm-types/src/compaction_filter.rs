@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use crate::{EntryRef, Kind, Level, Result, SeqNo, Slice};
+use crate::{EntryRef, Kind, Level, Result, SeparatedValue, SeqNo, Slice};
 
 /// Looks at entries while they are compacted. One of them sees one stretch of the keys of one job, in internal order.
 ///
@@ -97,35 +97,44 @@ impl FilterContext {
 
 /// An entry, as a filter sees it: a value, or a merge operand.
 #[derive(Clone, Copy, Debug)]
-pub struct FilterEntry<'a>(EntryRef<'a>);
+pub struct FilterEntry<'a> {
+    entry: EntryRef<'a>,
+    /// Where the value is, when it does not lie beside the key.
+    separated: Option<&'a SeparatedValue<'a>>,
+}
 
 impl<'a> FilterEntry<'a> {
     /// Shows a value or an operand; `None` for anything else.
     pub fn new(entry: EntryRef<'a>) -> Option<Self> {
-        matches!(entry.kind, Kind::Put | Kind::MergeOperand).then_some(Self(entry))
+        matches!(entry.kind, Kind::Put | Kind::MergeOperand).then_some(Self { entry, separated: None })
+    }
+
+    /// Shows an entry whose value is separated.
+    pub const fn separated(entry: EntryRef<'a>, value: &'a SeparatedValue<'a>) -> Self {
+        Self { entry, separated: Some(value) }
     }
 
     /// The user key.
     pub fn key(&self) -> &'a [u8] {
-        self.0.key
+        self.entry.key
     }
 
     /// The number of the write; zero when an earlier job has found that nobody can tell it from older ones.
     pub fn seqno(&self) -> SeqNo {
-        self.0.seqno
+        self.entry.seqno
     }
 
     /// Whether it is an operand, for the merge operator, and not a value.
     pub fn is_operand(&self) -> bool {
-        self.0.kind == Kind::MergeOperand
+        self.entry.kind == Kind::MergeOperand
     }
 
-    /// The value, or the operand.
+    /// The value, or the operand. A separated value is fetched when it is first asked for.
     ///
     /// # Errors
-    /// What fetching it finds.
+    /// What fetching it finds, which then ends the job whatever the filter says.
     pub fn value(&self) -> Result<&'a [u8]> {
-        Ok(self.0.value)
+        self.separated.map_or(Ok(self.entry.value), SeparatedValue::get)
     }
 }
 

@@ -63,7 +63,7 @@ pub use ports::{Clock, Random, Spawner};
 pub use prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor};
 pub use range_tombstone::{RangeTombstone, join_tombstones};
 pub use reader::ByteReader;
-pub use separated::SeparatedValues;
+pub use separated::{SeparatedValue, SeparatedValues};
 pub use seqno::SeqNo;
 pub use slice::Slice;
 pub use tombstone_index::{Stretch, TombstoneIndex};

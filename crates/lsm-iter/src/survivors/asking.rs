@@ -1,11 +1,12 @@
 //! The filter's part in the walk: what its verdicts make of entries, of the end of a chain, and of what a chain became.
 
-use lsm_types::{EntryCursor, EntryRef, Kind, Result, SeparatedValues, SeqNo, Slice, Verdict, check_entry};
+use lsm_types::{
+    EntryCursor, EntryRef, Kind, Result, SeparatedValue, SeparatedValues, SeqNo, Slice, Verdict, check_entry,
+};
 
 use super::{Stand, Survivors};
 use crate::{
     IterError,
-    chain::fetch,
     filter::FilterStage,
     judge::Decision,
     retention::{DropSink, KeyContext},
@@ -129,11 +130,22 @@ pub(super) fn asked(
     values: Option<&dyn SeparatedValues>,
     entry: EntryRef<'_>,
 ) -> Result<Verdict> {
-    if entry.kind == Kind::Indirection {
-        let value = fetch(values, entry.key, entry.value)?;
-        return asked(filter, None, EntryRef { kind: Kind::Put, value: &value, ..entry });
-    }
-    let verdict = filter.ask(entry).and_then(|verdict| {
+    let verdict = match (entry.kind, values) {
+        (Kind::Indirection, Some(values)) => {
+            let value = SeparatedValue::new(values, entry.key, entry.value);
+            let verdict = filter.ask_separated(entry, &value);
+            // Whatever a filter makes of it: what cannot be read is nothing to decide about.
+            match value.failure() {
+                Some(error) => return Err(error),
+                None => verdict,
+            }
+        }
+        (Kind::Indirection, None) => {
+            return Err(IterError::SeparatedBase { key: entry.key.into() }.into());
+        }
+        _ => filter.ask(entry),
+    };
+    let verdict = verdict.and_then(|verdict| {
         if let Verdict::Replace(value) = &verdict {
             check_entry(entry.key, value.len())?;
         }
