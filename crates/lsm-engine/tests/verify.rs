@@ -263,7 +263,7 @@ fn check_lost(database: fn() -> SimFs) {
         let fs = database();
         fs.remove(&path).unwrap();
         let report = check(&fs, Depth::Presence);
-        assert!(!about(&report, &path).is_empty(), "{path:?} is gone: {:?}", report.findings);
+        assert!(!about(&report, &path).is_empty(), "{} is gone: {:?}", path.display(), report.findings);
     }
     for path in files(&sound) {
         let len = sound.files()[&path].len() as u64;
@@ -273,7 +273,12 @@ fn check_lost(database: fn() -> SimFs) {
             let has_data = path.starts_with("/db/tables") || path.starts_with("/db/blobs");
             let depth = if has_data { Depth::Presence } else { Depth::Heads };
             let report = check(&fs, depth);
-            assert!(!about(&report, &path).is_empty(), "{path:?} has {len} bytes: {:?}", report.findings);
+            assert!(
+                !about(&report, &path).is_empty(),
+                "{} has {len} bytes: {:?}",
+                path.display(),
+                report.findings
+            );
         }
     }
     for files in [tables, value_logs] {

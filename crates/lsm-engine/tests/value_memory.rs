@@ -1,0 +1,77 @@
+//! What large separated values cost in memory beyond themselves, in a flush, a merge, a check and a read.
+#![allow(clippy::unwrap_used, reason = "a test should fail where it fails")]
+#![expect(unsafe_code, reason = "counting memory takes an allocator")]
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use common::{at, flush};
+use lsm_engine::{CompactOptions, Reader, Tree, TreeOptions, VlogPolicy};
+use lsm_types::SeqNo;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(held, Relaxed);
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: `at` came from `alloc` above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Most bytes held at any time of `work` beyond those held before it.
+fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = HELD.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let done = work();
+    (done, PEAK.load(Relaxed) - before)
+}
+
+/// Three times what may be held beside a value, so that another copy of it would show.
+const LEN: usize = 48 << 20;
+const BESIDE_MAX: usize = 16 << 20;
+
+/// Proves D-75: a large value is written, moved, checked and read with less than 16 MiB beside it.
+#[test]
+fn large_values_are_held_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = TreeOptions::new(dir.path()).separation(VlogPolicy::default());
+    let tree = Tree::open(options).unwrap();
+    let value: Vec<u8> = (0..LEN).map(|at| u8::try_from((at * 7 + at / 999) % 251).unwrap()).collect();
+    tree.insert("a", &value, at(1)).unwrap();
+    // The memtable holds the value; what the flush takes comes on top.
+    let ((), flushing) = peak(|| flush(&tree));
+    tree.insert("b", "short", at(2)).unwrap();
+    flush(&tree);
+    tree.set_gc_watermark(SeqNo::new(3).unwrap());
+    let (_, merging) = peak(|| tree.major_compact(&CompactOptions::default()).unwrap());
+    let (report, checking) = peak(|| tree.verify().unwrap());
+    assert!(report.findings.is_empty());
+    let (found, reading) = peak(|| tree.get("a").unwrap().unwrap());
+    assert_eq!(found.len(), LEN);
+    assert!(found == value[..]);
+    drop(found);
+    let (found, scanning) = peak(|| tree.iter().value_readahead(32).pairs().next().unwrap().unwrap().1);
+    assert!(found == value[..]);
+    let beside = [flushing, merging, checking, reading.saturating_sub(LEN), scanning.saturating_sub(LEN)];
+    println!("beside a value of {LEN} bytes: {beside:?}");
+    assert!(beside.iter().all(|bytes| *bytes < BESIDE_MAX), "{beside:?}");
+}
