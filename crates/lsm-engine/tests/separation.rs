@@ -10,8 +10,8 @@ use std::{path::Path, sync::Arc};
 use common::{Reverse, at, contents, flush, small_tables};
 use lsm_compaction_planner::Fifo;
 use lsm_engine::{
-    Changed, CheckpointOptions, CompactOptions, CopyMethod, IngestOptions, Outcome, ReadAhead, Reader,
-    StoreOptions, Tree, TreeOptions, VlogPolicy,
+    BlockRead, Changed, CheckpointOptions, CompactOptions, CopyMethod, IngestOptions, Outcome, ReadAhead,
+    Reader, StoreOptions, Tree, TreeOptions, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::{filters::Recorded, operators::Join};
@@ -204,7 +204,7 @@ fn damage_ahead_waits_for_its_entry() {
     assert!(entries[0].value().is_err());
     let mut read = tree.start_multi_get(&tree.view(), &[[0], [1]]);
     while !read.wanted().is_empty() {
-        let outcomes: Vec<_> = read.wanted().iter().map(|wanted| wanted.read()).collect();
+        let outcomes: Vec<_> = read.wanted().iter().map(BlockRead::read).collect();
         read.supply(outcomes);
     }
     let each = read.finish_each();
@@ -411,29 +411,30 @@ fn a_filter_costs_the_values_it_asks_for() {
 /// Fault: compaction W-29. Fault: durability W-28.
 #[test]
 fn no_way_of_dropping_leaves_a_file_behind() {
-    let drops: [(&str, &dyn Fn(&Tree)); 6] = [
-        ("clear", &|tree| tree.clear(at(100)).unwrap()),
-        ("drop_range", &|tree| {
+    type Way = (&'static str, fn(&Tree));
+    let drops: [Way; 6] = [
+        ("clear", |tree| tree.clear(at(100)).unwrap()),
+        ("drop_range", |tree| {
             tree.drop_range::<&[u8]>(.., at(100)).unwrap();
             major(tree);
         }),
-        ("fifo", &|tree| {
+        ("fifo", |tree| {
             let report = tree.compact(&Fifo::new(0), &CompactOptions::default()).unwrap();
             assert_eq!(report.outcome, Outcome::Dropped);
         }),
-        ("weak deletes", &|tree| {
+        ("weak deletes", |tree| {
             for key in 0..30_u8 {
                 tree.remove_weak([key], at(100)).unwrap();
             }
             flush(tree);
             major(tree);
         }),
-        ("range delete", &|tree| {
+        ("range delete", |tree| {
             tree.remove_range::<&[u8]>(.., at(100)).unwrap();
             flush(tree);
             major(tree);
         }),
-        ("short values", &|tree| {
+        ("short values", |tree| {
             for key in 0..30_u8 {
                 tree.insert([key], "short", at(100)).unwrap();
             }
