@@ -13,13 +13,13 @@ use lsm_types::Result;
 
 use crate::{
     Checkpoint, CompactionFlavour, DropCounts, ExecutorError, FilterCounts, InstallError, InstallRequest,
-    Installer, Job, SegmentFilter, SegmentOutput, StagingArea,
+    Installer, Job, Relocated, SegmentFilter, SegmentOutput, StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
 };
 
 /// What a job wrote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct JobOutput {
     /// Name of the flavour that carried it out.
     pub flavour: &'static str,
@@ -41,6 +41,8 @@ pub struct JobOutput {
     pub folds_failed: u64,
     /// Weak pairs with another value right below.
     pub weak_mismatches: u64,
+    /// Values that were copied out of old value logs.
+    pub relocated: Relocated,
 }
 
 /// Carries out `job` with the first of `flavours` that applies.
@@ -149,5 +151,6 @@ impl JobOutput {
         self.filtered.add(&segment.filter.as_ref().map_or_else(FilterCounts::default, SegmentFilter::counts));
         self.folds_failed += segment.folds_failed;
         self.weak_mismatches += segment.weak_mismatches;
+        self.relocated.add(&segment.relocated);
     }
 }

@@ -15,6 +15,10 @@ pub const POINTS: [&str; 8] = [
     "install.after",
 ];
 
+/// Places that only a job that copies values passes, once for each batch of entries that has some: before they are read,
+/// and before they are written; and once for each segment, before the copies are synced.
+pub const RELOCATION_POINTS: [&str; 3] = ["relocate.read", "relocate.copy", "relocate.seal"];
+
 /// What happens at a named place. The default does nothing.
 pub trait Failpoints: Send + Sync {
     /// Called at `point`; an error fails the job there, as a panic does.

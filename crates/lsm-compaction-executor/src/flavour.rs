@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lsm_types::{Result, SeqNo};
 
-use crate::{DropCounts, Job, SegmentFilter};
+use crate::{DropCounts, Job, Relocated, SegmentFilter};
 use lsm_table::{StagedTable, StagedVlog};
 
 /// When the outputs of a job become part of the tree.
@@ -51,6 +51,8 @@ pub struct SegmentOutput {
     pub tables: Vec<StagedTable>,
     /// Finished, synced value logs that some of these lead to.
     pub vlogs: Vec<StagedVlog>,
+    /// What of old value logs was copied into these.
+    pub relocated: Relocated,
     /// Entries written.
     pub entries: u64,
     /// Entries not written.

@@ -11,8 +11,8 @@ use lsm_types::{
 };
 
 use crate::{
-    Cancel, Failpoints, JobFilter, Lease, OutsideContainer, Parallelism, RateLimiter, limiter::Toll,
-    split::KeyStretch,
+    Cancel, Failpoints, JobFilter, Lease, OutsideContainer, Parallelism, RateLimiter, Relocation,
+    limiter::Toll, split::KeyStretch,
 };
 
 /// A leased and validated merge.
@@ -41,6 +41,8 @@ pub struct Job {
     pub vlogs: Option<Arc<VlogEnv>>,
     /// Fetches separated values of the inputs, and keeps their files.
     pub values: Option<Arc<dyn SeparatedValues>>,
+    /// Value logs that the job rewrites as far as its inputs refer to them.
+    pub relocation: Option<Relocation>,
     /// How segments are shared out.
     pub parallelism: Parallelism,
     /// Stops the job. The job raises it itself when one of its segments fails: it stops nothing else.

@@ -1,7 +1,7 @@
 //! What a job did.
 
 use lsm_compaction_planner::{Obstacle, Reason, Shortage};
-use lsm_types::Level;
+use lsm_types::{Level, VlogId};
 
 use crate::{DropCounts, FilterCounts};
 
@@ -65,6 +65,16 @@ pub struct CompactionReport {
     pub folds_failed: u64,
     /// Keys that were put more than once before a weak delete took the newest value away.
     pub weak_mismatches: u64,
+    /// Values that were copied out of old value logs.
+    pub values_relocated: u64,
+    /// Bytes of their frames in the new ones.
+    pub value_bytes_relocated: u64,
+    /// Values that were to be copied and could not be read: they stayed.
+    pub values_carried: u64,
+    /// The value logs in which these lie. They are not picked again while the tree is open.
+    pub vlogs_damaged: Vec<VlogId>,
+    /// Value logs that the tables taken were the last to refer to.
+    pub vlogs_removed: usize,
     /// Nanoseconds from plan to publication.
     pub nanos: u64,
     /// Where they went, and the wait before them.
@@ -108,6 +118,11 @@ impl CompactionReport {
             range_tombstones_out: 0,
             folds_failed: 0,
             weak_mismatches: 0,
+            values_relocated: 0,
+            value_bytes_relocated: 0,
+            values_carried: 0,
+            vlogs_damaged: Vec::new(),
+            vlogs_removed: 0,
             nanos: 0,
             stages: StageNanos::default(),
         }

@@ -16,8 +16,9 @@ use crate::{
     SegmentOutput, SegmentTask, Stoppable, StreamControl,
     job::Unread,
     lender::Share,
+    relocation::{Ahead, Copier},
     split::{KeyStretch, stretches},
-    stream::write_survivors,
+    stream::{write_entries, write_survivors},
     until::Until,
     values::PacedValues,
 };
@@ -40,19 +41,34 @@ impl CompactionFlavour for Standard {
     }
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
-        let (stretches, inputs) = (stretches(job)?, Arc::new(job.input_tombstones()?));
-        // Made once: all segments look at the same.
-        let cover = Arc::new(TombstoneIndex::new([&**inputs, &*job.tombstones].concat(), job.order.clone()));
-        let lender = job.parallelism.lender(stretches.len());
-        let segment = |stretch| Segment {
-            job: job.clone(),
-            stretch,
-            inputs: inputs.clone(),
-            cover: cover.clone(),
-            share: lender.as_ref().map(Share::new),
-        };
-        Ok(Box::new(Run { batch: stretches.into_iter().map(segment).collect() }))
+        begin(job, Values::Stay)
     }
+}
+
+/// What becomes of separated values that are not dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Values {
+    /// They stay where they are.
+    Stay,
+    /// Those in value logs that the job rewrites are copied.
+    Move,
+}
+
+/// Cuts the job into segments.
+pub(crate) fn begin(job: &Arc<Job>, values: Values) -> Result<Box<dyn FlavourRun>> {
+    let (stretches, inputs) = (stretches(job)?, Arc::new(job.input_tombstones()?));
+    // Made once: all segments look at the same.
+    let cover = Arc::new(TombstoneIndex::new([&**inputs, &*job.tombstones].concat(), job.order.clone()));
+    let lender = job.parallelism.lender(stretches.len());
+    let segment = |stretch| Segment {
+        job: job.clone(),
+        values,
+        stretch,
+        inputs: inputs.clone(),
+        cover: cover.clone(),
+        share: lender.as_ref().map(Share::new),
+    };
+    Ok(Box::new(Run { batch: stretches.into_iter().map(segment).collect() }))
 }
 
 struct Run {
@@ -68,6 +84,7 @@ impl FlavourRun for Run {
 
 struct Segment {
     job: Arc<Job>,
+    values: Values,
     stretch: KeyStretch,
     /// Range tombstones of the inputs.
     inputs: Arc<Vec<RangeTombstone>>,
@@ -111,19 +128,19 @@ impl SegmentTask for Segment {
         let values = job.values.clone().map(|values| PacedValues::new(values, job.throttle()) as _);
         let survivors = survivors.folding(job.operator.clone()).fetching(values);
         let Some(filter) = &job.filter else {
-            return Ok(write((job, self.share.as_ref()), survivors, &mut deletes, &unread)?.0);
+            return Ok(write((job, self.values, self.share.as_ref()), survivors, &mut deletes, &unread)?.0);
         };
         let context = FilterContext::new(job.output.dest, job.level_count);
         let filter = SegmentFilter::new(filter.factory.as_ref(), &context);
         let survivors = survivors.filtered_by(filter);
-        let (output, filter) = write((job, self.share.as_ref()), survivors, &mut deletes, &unread)?;
+        let (output, filter) = write((job, self.values, self.share.as_ref()), survivors, &mut deletes, &unread)?;
         Ok(SegmentOutput { filter: Some(filter), ..output })
     }
 }
 
 /// Writes what survives; gives back the filter.
 fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
-    (job, share): (&Job, Option<&Share>),
+    (job, values, share): (&Job, Values, Option<&Share>),
     mut survivors: Survivors<C, K, DropCounts, F>,
     deletes: &mut Deletes,
     unread: &Unread,
@@ -136,9 +153,19 @@ fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
         .helped_by(share.map(Share::threads));
     let mut cutter = Cutter::new(&job.output, &job.order);
     let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
-    let entries = write_survivors(&mut survivors, &mut writer, &mut cutter, deletes, control)?;
+    let (entries, copier) = match (&job.relocation, &job.vlogs) {
+        (Some(relocation), Some(env)) if values == Values::Move => {
+            let copier = Copier::new(relocation, env, job.throttle(), job.failpoints.as_ref());
+            let mut ahead = Ahead::new(&mut survivors, copier);
+            let entries = write_entries(&mut ahead, &mut writer, &mut cutter, deletes, control)?;
+            (entries, Some(ahead.into_copier()))
+        }
+        _ => (write_survivors(&mut survivors, &mut writer, &mut cutter, deletes, control)?, None),
+    };
     job.failpoints.hit("segment.seal")?;
-    let (tables, vlogs) = writer.finish()?;
+    let (tables, mut vlogs) = writer.finish()?;
+    let (copies, relocated) = copier.map(Copier::finish).transpose()?.unwrap_or_default();
+    vlogs.extend(copies);
     job.failpoints.hit("sync.file")?;
     let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
     let altered = survivors.altered().max(deletes.altered());
@@ -149,6 +176,7 @@ fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
     let output = SegmentOutput {
         tables,
         vlogs,
+        relocated,
         entries,
         dropped,
         folds_failed,

@@ -3,7 +3,7 @@
 use lsm_compaction_planner::Cutter;
 use lsm_iter::{DropReason, DropSink, FilterStage, KeyContext, Survivors};
 use lsm_table::MultiWriter;
-use lsm_types::{Cut, EntryCursor, EntryRef, Result};
+use lsm_types::{Cut, EntryCursor, EntryRef, Result, Slice};
 
 use crate::{Cancel, Deletes, Failpoints};
 
@@ -57,6 +57,34 @@ impl DropSink for DropCounts {
     }
 }
 
+/// Entries in internal order, on their way into tables.
+pub(crate) trait EntryStream {
+    /// Goes to the next entry; whether there is one.
+    fn advance(&mut self) -> Result<bool>;
+
+    /// The entry, lent until the next step.
+    fn entry(&self) -> Option<EntryRef<'_>>;
+
+    /// Its value as a slice that outlives it.
+    fn value(&self) -> Slice;
+}
+
+impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> EntryStream for Survivors<C, K, S, F> {
+    #[inline]
+    fn advance(&mut self) -> Result<bool> {
+        Self::advance(self)
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        Self::entry(self)
+    }
+
+    fn value(&self) -> Slice {
+        Self::value(self)
+    }
+}
+
 /// What may end a stream early.
 #[derive(Clone, Copy)]
 pub struct StreamControl<'a> {
@@ -79,13 +107,24 @@ pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStag
     deletes: &mut Deletes,
     control: StreamControl<'_>,
 ) -> Result<u64> {
+    write_entries(survivors, writer, cutter, deletes, control)
+}
+
+/// As [`write_survivors`], from any stream.
+pub(crate) fn write_entries<I: EntryStream>(
+    entries: &mut I,
+    writer: &mut MultiWriter,
+    cutter: &mut Cutter<'_>,
+    deletes: &mut Deletes,
+    control: StreamControl<'_>,
+) -> Result<u64> {
     let mut written = 0_u64;
     loop {
         if written.is_multiple_of(CHECK_EVERY) {
             control.cancel.check()?;
             control.failpoints.hit("segment.entry")?;
         }
-        let Some(entry) = (if survivors.advance()? { survivors.entry() } else { None }) else {
+        let Some(entry) = (if entries.advance()? { entries.entry() } else { None }) else {
             deletes.hand_over(&Cut::End, |piece| writer.add_tombstone(piece))?;
             return Ok(written);
         };

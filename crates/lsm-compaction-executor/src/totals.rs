@@ -42,6 +42,12 @@ pub struct CompactionTotals {
     pub folds_failed: u64,
     /// Keys that were put more than once before a weak delete took the newest value away.
     pub weak_mismatches: u64,
+    /// Values that merges copied out of old value logs.
+    pub values_relocated: u64,
+    /// Bytes of their frames in the new ones.
+    pub value_bytes_relocated: u64,
+    /// Value logs that went with merges.
+    pub vlogs_removed: u64,
 }
 
 impl CompactionTotals {
@@ -75,5 +81,8 @@ impl CompactionTotals {
         self.range_tombstones_out += report.range_tombstones_out;
         self.folds_failed += report.folds_failed;
         self.weak_mismatches += report.weak_mismatches;
+        self.values_relocated += report.values_relocated;
+        self.value_bytes_relocated += report.value_bytes_relocated;
+        self.vlogs_removed += report.vlogs_removed as u64;
     }
 }

@@ -16,7 +16,7 @@ use lsm_types::Level;
 
 use crate::{
     CompactionStrategy, Debt, Inputs, MergePlan, MovePlan, OutputSpec, Plan, PlanView, Reason, Settings,
-    leveled::pick, tiered::Likes,
+    leveled::pick, tiered::Likes, value_gc::or_collect,
 };
 
 const L0: Level = Level::new(0);
@@ -61,11 +61,12 @@ impl CompactionStrategy for LazyLeveling {
             let output = OutputSpec::new(view, &inputs, L0, L0, self.table_target_bytes);
             return Plan::Merge(MergePlan { inputs, output, reason: Reason::LikeSizes });
         }
-        match middle(view).rev().find(|level| !view.levels.level(*level).is_empty()) {
+        let plan = match middle(view).rev().find(|level| !view.levels.level(*level).is_empty()) {
             Some(level) => self.drain(view, level),
             None if self.is_l0_due(view) => self.empty_l0(view, runs),
             None => Plan::Idle,
-        }
+        };
+        or_collect(plan, || self.debt(view), view, self.table_target_bytes)
     }
 
     /// What lies between level 0 and the last one, and level 0 when it is due, whoever is at work on them.

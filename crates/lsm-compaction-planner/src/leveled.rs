@@ -15,6 +15,7 @@ use crate::{
     CompactionStrategy, Debt, Inputs, MergePlan, MovePlan, OutputSpec, Plan, PlanView, Reason, RunPart,
     Settings,
     span::{any_overlaps, merge_spans},
+    value_gc::or_collect,
 };
 use targets::{Survey, Targets};
 
@@ -70,7 +71,8 @@ impl CompactionStrategy for Leveled {
     fn plan(&self, view: &PlanView<'_>) -> Plan {
         let survey = Survey::of(view);
         let targets = Targets::of(self, &survey);
-        Planner { strategy: self, view, survey, targets }.plan()
+        let plan = Planner { strategy: self, view, survey, targets }.plan();
+        or_collect(plan, || self.debt(view), view, self.table_target_bytes)
     }
 
     fn debt(&self, view: &PlanView<'_>) -> Debt {

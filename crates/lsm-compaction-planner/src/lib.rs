@@ -6,7 +6,7 @@
 //! it before every job, so a strategy with a fault costs time, never data.
 //!
 //! [`Leveled`] is the strategy to start with. [`SizeTiered`] and [`LazyLeveling`] write less and read more, [`Fifo`]
-//! forgets. [`Overdue`], [`DropRange`] and [`Heal`] are put beside one of them by [`Fallback`] and [`PriorityList`].
+//! forgets. [`Overdue`], [`DropRange`], [`Heal`] and [`ValueGc`] are put beside one of them by [`Fallback`] and [`PriorityList`].
 //! [`Major`], [`MoveDown`] and [`PullDown`] are asked once, by hand. Writing one's own takes one impl:
 //!
 //! ```
@@ -83,7 +83,10 @@ mod strategy;
 mod stripe;
 mod tiered;
 mod validate;
+mod value_gc;
+mod values;
 mod view;
+mod vlog_picker;
 
 pub mod contract;
 pub mod forecast;
@@ -108,4 +111,7 @@ pub use space::{Admission, Demand, Grant, Ledger, Shortage, Space, Volume, admit
 pub use strategy::{CompactionStrategy, Debt, Obstacle};
 pub use tiered::SizeTiered;
 pub use validate::{Refusal, validate};
+pub use value_gc::ValueGc;
+pub use values::{Picked, ValuesView};
 pub use view::{LevelsView, PlanView, TreeShape};
+pub use vlog_picker::{VlogFigures, VlogPicker};

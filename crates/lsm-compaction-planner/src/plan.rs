@@ -145,6 +145,8 @@ pub enum Reason {
     Age,
     /// A table is damaged in a way that rewriting repairs.
     Damaged,
+    /// The tables refer to value logs that are full of garbage.
+    ValueGarbage,
     /// Someone asked.
     Requested,
 }

@@ -48,11 +48,15 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// The demand of a merge of these tables that leaves values where they are: its outputs are no longer than its
-    /// inputs. It reclaims where the inputs hold deletes that every read sees.
+    /// The demand of a merge of these tables: its outputs are no longer than its inputs, and of values it copies those that
+    /// the inputs hold in value logs picked for it. It reclaims where the inputs hold deletes that every read sees, or a
+    /// value log with garbage goes.
     pub fn of(inputs: &Inputs, view: &PlanView<'_>) -> Self {
-        let reclaims = inputs.tables().any(|table| table.has_deletes() && table.seqnos.min < view.watermark);
-        Self { table_bytes: inputs.file_bytes(), value_bytes: 0, reclaims }
+        let picked = view.values.map(|values| values.pick(inputs)).unwrap_or_default();
+        let has_deletes =
+            inputs.tables().any(|table| table.has_deletes() && table.seqnos.min < view.watermark);
+        let (value_bytes, reclaims) = (picked.bytes(), has_deletes || picked.frees);
+        Self { table_bytes: inputs.file_bytes(), value_bytes, reclaims }
     }
 
     fn bytes(self) -> u64 {

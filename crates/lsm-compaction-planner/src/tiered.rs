@@ -9,7 +9,10 @@ use alloc::vec::Vec;
 use lsm_manifest::Run;
 use lsm_types::Level;
 
-use crate::{CompactionStrategy, Debt, Inputs, MergePlan, OutputSpec, Plan, PlanView, Reason, Settings};
+use crate::{
+    CompactionStrategy, Debt, Inputs, MergePlan, OutputSpec, Plan, PlanView, Reason, Settings,
+    value_gc::or_collect,
+};
 
 const L0: Level = Level::new(0);
 
@@ -63,7 +66,7 @@ impl CompactionStrategy for SizeTiered {
         let likes = Likes { ratio: self.size_ratio, min: self.min_merge_width, max: self.max_merge_width };
         match likes.find(view, runs) {
             Some((from, to)) => self.merge(view, runs, from, to, Reason::LikeSizes),
-            None => Plan::Idle,
+            None => or_collect(Plan::Idle, || self.debt(view), view, self.table_target_bytes),
         }
     }
 

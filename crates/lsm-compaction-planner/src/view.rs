@@ -3,7 +3,7 @@
 use lsm_manifest::Levels;
 use lsm_types::{KeyOrder, Level, SeqNo, TombstoneIndex, UnixNanos};
 
-use crate::BusySet;
+use crate::{BusySet, ValuesView};
 
 /// The levels of a tree as a planner sees them: those of its version, cheap to clone.
 pub type LevelsView = Levels;
@@ -39,12 +39,23 @@ pub struct PlanView<'a> {
     pub watermark: SeqNo,
     /// Range tombstones that stand in tables; `None` when none does, or nobody looked.
     pub deletes: Option<&'a TombstoneIndex>,
+    /// Value logs, and when they are rewritten; `None` for a tree that keeps values beside their keys, and where values
+    /// are to stay where they are.
+    pub values: Option<&'a ValuesView>,
 }
 
 impl<'a> PlanView<'a> {
     /// A view of levels and the tables taken among them: at time 0, with a watermark that certifies nothing.
     pub fn new(levels: &'a LevelsView, busy: &'a BusySet, shape: &'a TreeShape) -> Self {
-        Self { levels, busy, shape, now: UnixNanos::new(0), watermark: SeqNo::ZERO, deletes: None }
+        Self {
+            levels,
+            busy,
+            shape,
+            now: UnixNanos::new(0),
+            watermark: SeqNo::ZERO,
+            deletes: None,
+            values: None,
+        }
     }
 
     /// The view at this time.
@@ -63,6 +74,12 @@ impl<'a> PlanView<'a> {
     #[must_use]
     pub fn with_deletes(self, deletes: &'a TombstoneIndex) -> Self {
         Self { deletes: Some(deletes), ..self }
+    }
+
+    /// The view with these value logs; `None` for one in which values stay where they are.
+    #[must_use]
+    pub fn with_values(self, values: Option<&'a ValuesView>) -> Self {
+        Self { values, ..self }
     }
 
     /// The latest time of writing of what is `secs` old by now; `None` when nothing can be that old.

@@ -52,6 +52,7 @@ mod range;
 mod ranges;
 mod read_ahead;
 mod reader;
+mod relocation;
 mod separated;
 mod store;
 mod super_version;
@@ -69,9 +70,10 @@ pub use entry::Entry;
 pub use error::EngineError;
 pub use keyring::Keyring;
 pub use lsm_compaction_executor::{
-    Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts, Outcome,
-    POINTS, Pause, RateLimiter, StageNanos,
+    Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts,
+    OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, StageNanos,
 };
+pub use lsm_compaction_planner::VlogPicker;
 pub use lsm_crypto::{
     CryptoError, Encryption, FileContext, FileKey, KeyChain, KeyFileError, KeyId, KeyProvider, NewFileKey,
     NonceAudit, PlainFiles, Secret, Suite, WrappedKey,
@@ -94,6 +96,7 @@ pub use range::Range;
 pub use ranges::Ranges;
 pub use read_ahead::ReadAhead;
 pub use reader::{Pinned, ReadPoint, Reader};
+pub use relocation::RelocationOptions;
 pub use store::{
     CloseHandle, DeletionHold, FilesReport, KeyUsage, LeftOut, LostFile, OpenReport, RebuildReport,
     ReclaimOptions, ReclaimStats, SpaceOptions, SpaceReport, SpaceStatus, Store, TreeReport, WeakStore,

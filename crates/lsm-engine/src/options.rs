@@ -13,7 +13,7 @@ use lsm_types::{
 };
 
 use crate::{
-    EngineError, ReclaimOptions, SpaceOptions,
+    EngineError, ReclaimOptions, RelocationOptions, SpaceOptions,
     store::{LevelRoute, validate_routes},
 };
 
@@ -401,6 +401,7 @@ pub struct TreeOptions {
     pub(crate) key_domains: Option<Arc<dyn KeyDomains>>,
     pub(crate) compaction_filter: Option<Arc<dyn CompactionFilterFactory>>,
     pub(crate) separation: Option<VlogPolicy>,
+    pub(crate) relocation: RelocationOptions,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -427,6 +428,7 @@ impl TreeOptions {
             key_domains: None,
             compaction_filter: None,
             separation: None,
+            relocation: RelocationOptions::default(),
         }
     }
 
@@ -502,6 +504,13 @@ impl TreeOptions {
         self
     }
 
+    /// When and how compactions rewrite value logs that hold garbage. Of no use to a tree that keeps values beside their
+    /// keys. Default: see [`RelocationOptions`].
+    pub fn relocation(mut self, options: RelocationOptions) -> Self {
+        self.relocation = options;
+        self
+    }
+
     /// Makes the filters that look at entries while they are compacted, and may change them. Default: none.
     pub fn compaction_filter_factory(mut self, factory: Arc<dyn CompactionFilterFactory>) -> Self {
         self.compaction_filter = Some(factory);
@@ -532,6 +541,9 @@ impl TreeOptions {
             if policy.directory_every == 0 {
                 return invalid("separation.directory_every", "must be at least 1");
             }
+        }
+        if let Some((option, problem)) = self.relocation.problem() {
+            return invalid(option, problem);
         }
         self.tables.validate()
     }

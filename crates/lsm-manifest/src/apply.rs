@@ -109,7 +109,7 @@ impl Draft<'_> {
                 }
                 let version = self.version(tree)?;
                 version.max_seqno = version.max_seqno.max(Some(table.seqnos.max));
-                version.vlogs.refer(&table.references)?;
+                version.vlogs.refer(table.id, &table.references)?;
                 self.change.touched.extend(table.references.iter().map(|(vlog, _)| (tree, vlog)));
                 let place =
                     Place { tree, level: *level, run: *run, table: table.clone(), is_exported: false };
@@ -117,7 +117,7 @@ impl Draft<'_> {
             }
             TreeEdit::RemoveTable { id } => {
                 let table = self.remove(tree, *id, &order)?;
-                self.version(tree)?.vlogs.release(&table.references)?;
+                self.version(tree)?.vlogs.release(table.id, &table.references)?;
                 self.change.touched.extend(table.references.iter().map(|(vlog, _)| (tree, vlog)));
                 Ok(())
             }

@@ -2,8 +2,8 @@
 
 use core::cmp::Ordering;
 
-use alloc::collections::BTreeSet;
-use lsm_types::{KeyOrder, TreeId, ValueReferences};
+use alloc::collections::{BTreeMap, BTreeSet};
+use lsm_types::{KeyOrder, TableId, TreeId, ValueReferences, VlogId};
 
 use crate::{Catalog, ManifestError, Run, TableDescriptor, Version};
 
@@ -62,15 +62,22 @@ fn check_vlogs(catalog: &Catalog, tree: TreeId, version: &Version) -> Result<(),
     let inconsistent = |rule| ManifestError::Inconsistent { tree, rule };
     version.vlogs.check().map_err(inconsistent)?;
     let mut counted = ValueReferences::new();
+    let mut linked: BTreeMap<VlogId, BTreeSet<TableId>> = BTreeMap::new();
     for (_, table) in version.levels.tables() {
         counted.add(&table.references).map_err(|_| inconsistent("references pass 2^64"))?;
+        table.references.iter().for_each(|(vlog, _)| {
+            linked.entry(vlog).or_default().insert(table.id);
+        });
+    }
+    if !version.vlogs.iter().map(|log| (&log.vlog.id, &*log.tables)).eq(&linked) {
+        return Err(inconsistent("value logs know of other tables than refer to them"));
     }
     let known = version.vlogs.iter().map(|log| (log.vlog.id, log.live));
     if !known.eq(counted.iter()) {
         return Err(inconsistent("what is live of value logs is not what tables refer to"));
     }
     let reserved = version.vlogs.iter().all(|log| log.vlog.id.get() < catalog.reserved_ids);
-    let is_table = |id: u64| catalog.place(lsm_types::TableId::new(id)).is_some();
+    let is_table = |id: u64| catalog.place(TableId::new(id)).is_some();
     if !reserved || version.vlogs.iter().any(|log| is_table(log.vlog.id.get())) {
         return Err(inconsistent("a value log's number was never reserved, or is a table's"));
     }

@@ -4,9 +4,12 @@
 //! when a table enters and subtracted when one leaves. So every way in which an entry can go, be it a merge, a drop or
 //! a failed job that never came in, is accounted for without anyone reporting it.
 
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use lsm_types::{EditIndex, FileUuid, UnixNanos, ValueReferences, ValueUsage, VlogId};
+use lsm_types::{EditIndex, FileUuid, TableId, UnixNanos, ValueReferences, ValueUsage, VlogId};
 
 use crate::{DirectoryHandle, ManifestError};
 
@@ -48,6 +51,8 @@ pub struct LiveVlog {
     pub live: ValueUsage,
     /// Whether its file was ever given a second name.
     pub is_exported: bool,
+    /// Which tables these are. Kept as tables come and go, so that nobody has to ask all of them.
+    pub tables: Arc<BTreeSet<TableId>>,
 }
 
 impl LiveVlog {
@@ -100,7 +105,7 @@ impl Vlogs {
         // Modulo 2^64, as lengths that an edit claims may pass any sum.
         self.file_bytes = self.file_bytes.wrapping_add(vlog.file_len);
         Arc::make_mut(&mut self.logs)
-            .insert(id, LiveVlog { vlog, live: ValueUsage::default(), is_exported: false });
+            .insert(id, LiveVlog { vlog, live: ValueUsage::default(), is_exported: false, tables: Arc::default() });
         Ok(())
     }
 
@@ -128,19 +133,24 @@ impl Vlogs {
     }
 
     /// A table enters.
-    pub(crate) fn refer(&mut self, references: &ValueReferences) -> Result<(), ManifestError> {
-        self.change(references, ValueUsage::checked_add)
+    pub(crate) fn refer(&mut self, table: TableId, to: &ValueReferences) -> Result<(), ManifestError> {
+        self.change(to, ValueUsage::checked_add, |tables| {
+            tables.insert(table);
+        })
     }
 
     /// A table leaves.
-    pub(crate) fn release(&mut self, references: &ValueReferences) -> Result<(), ManifestError> {
-        self.change(references, ValueUsage::checked_sub)
+    pub(crate) fn release(&mut self, table: TableId, from: &ValueReferences) -> Result<(), ManifestError> {
+        self.change(from, ValueUsage::checked_sub, |tables| {
+            tables.remove(&table);
+        })
     }
 
     fn change(
         &mut self,
         references: &ValueReferences,
         sum: impl Fn(ValueUsage, ValueUsage) -> Option<ValueUsage>,
+        link: impl Fn(&mut BTreeSet<TableId>),
     ) -> Result<(), ManifestError> {
         if references.is_empty() {
             return Ok(()); // copies nothing
@@ -149,6 +159,7 @@ impl Vlogs {
         for (id, usage) in references.iter() {
             let log = logs.get_mut(&id).ok_or(ManifestError::UnknownVlog { vlog: id })?;
             log.live = sum(log.live, usage).ok_or(ManifestError::VlogSums { vlog: id })?;
+            link(Arc::make_mut(&mut log.tables));
         }
         Ok(())
     }

@@ -50,5 +50,7 @@ pub use staged::StagedTable;
 pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
-pub use value_log::{CacheUse, FoundVlog, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, read_vlog};
+pub use value_log::{
+    CacheUse, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, read_vlog,
+};
 pub use writer::MultiWriter;

@@ -13,7 +13,8 @@ use std::{
 };
 
 use lsm_compaction_planner::{
-    Admission, Demand, Grant, Ledger, MergePlan, PlanView, Shortage, Space, Volume, admit,
+    Admission, Demand, Grant, Inputs, Ledger, MergePlan, Picked, PlanView, Reason, Shortage, Space, Volume,
+    admit,
 };
 use lsm_fs::Fs;
 use lsm_journal::Folder;
@@ -148,6 +149,15 @@ pub(crate) struct Room {
     /// `None` when merges do not ask.
     grant: Option<Grant>,
     pub(crate) is_narrowed: bool,
+    /// Whether there is room for copies of values.
+    relocates: bool,
+}
+
+impl Room {
+    /// The value logs that a merge of `inputs` rewrites.
+    pub(crate) fn picks(&self, view: &PlanView<'_>, inputs: &Inputs) -> Option<Picked> {
+        view.values.filter(|_| self.relocates).map(|values| values.pick(inputs))
+    }
 }
 
 impl Drop for Room {
@@ -182,11 +192,20 @@ impl StoreInner {
     ) -> Result<(MergePlan, Room), Shortage> {
         let gate = &self.space;
         let is_asked = gate.options.lock().admission;
+        let mut relocates = true;
         let (plan, grant, is_narrowed) = if is_asked {
             // Measured under the lock of the ledger: what one merge was granted, another does not find free.
             let mut ledger = gate.ledger.lock();
             let space = self.measure_space(plan.output.dest);
-            match admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, view)) {
+            // What rewrites value logs on the way can do without; what is for nothing else cannot.
+            let plain = view.with_values(None);
+            let spare = (view.values.is_some() && plan.reason != Reason::ValueGarbage).then(|| plan.clone());
+            let mut admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, view));
+            if let (Admission::Refused { .. }, Some(plan)) = (&admitted, spare) {
+                relocates = false;
+                admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, &plain));
+            }
+            match admitted {
                 Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),
                 Admission::Refused { shortage } => {
                     gate.refused.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +222,7 @@ impl StoreInner {
         };
         gate.narrowed.fetch_add(u64::from(is_narrowed), Ordering::Relaxed);
         gate.running.fetch_add(1, Ordering::Relaxed);
-        Ok((plan, Room { store: self.clone(), grant, is_narrowed }))
+        Ok((plan, Room { store: self.clone(), grant, is_narrowed, relocates }))
     }
 
     /// What is used and what is free where tables of `level` go, without what running merges were granted.
@@ -246,7 +265,8 @@ impl Store {
         let trees = self.inner.open_trees();
         let full_compaction_bytes =
             trees.iter().map(|tree| tree.largest_level_bytes()).max().unwrap_or_default();
-        let full = Demand { table_bytes: full_compaction_bytes, value_bytes: 0, reclaims: false };
+        let value_bytes = trees.iter().map(|tree| tree.relocatable_bytes()).max().unwrap_or_default();
+        let full = Demand { table_bytes: full_compaction_bytes, value_bytes, reclaims: false };
         let is_bounded =
             options.admission && (space.limit_bytes.is_some() || space.tables.free_bytes.is_some());
         let status = if self.inner.writes.is_on() && self.inner.write_room().is_full() {

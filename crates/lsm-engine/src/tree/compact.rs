@@ -1,7 +1,7 @@
 //! Asking a strategy, and carrying out what it wants.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,11 +10,12 @@ use std::{
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
-    Job, JobFilter, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Standard,
-    run_job,
+    Job, JobFilter, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Relocating,
+    Standard, run_job,
 };
 use lsm_compaction_planner::{
-    CompactionStrategy, Inputs, Major, MergePlan, MovePlan, Plan, PlanView, TreeShape, is_covered, validate,
+    CompactionStrategy, Inputs, Major, MergePlan, MovePlan, Picked, Plan, PlanView, Reason, TreeShape,
+    is_covered, validate,
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
@@ -141,6 +142,8 @@ impl TreeInner {
                 .at(self.store.clock().now())
                 .with_watermark(watermark);
             planning.deletes = deletes.as_deref();
+            let values = self.relocations.view(&view.version);
+            planning.values = values.as_ref();
             let plan = self.rewritten_between_routes(strategy.plan(&planning));
             if plan.inputs().is_none() {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
@@ -168,7 +171,10 @@ impl TreeInner {
             let planned = self.nanos().saturating_sub(started);
             let mut report = match plan {
                 Plan::Idle => CompactionReport::nothing(Outcome::Idle),
-                Plan::Merge(plan) => self.merge(&view, plan, lease, options, failpoints)?,
+                Plan::Merge(plan) => {
+                    let picked = room.as_ref().and_then(|room| room.picks(&planning, &plan.inputs));
+                    self.merge(&view, (plan, picked), lease, options, failpoints)?
+                }
                 Plan::Move(plan) => {
                     let mut report = report_of(Outcome::Moved, &plan.inputs, plan.reason);
                     self.relocate(&plan.inputs, plan.output.dest, lease)?;
@@ -214,7 +220,7 @@ impl TreeInner {
     fn merge(
         self: &Arc<Self>,
         view: &Arc<SuperVersion>,
-        plan: MergePlan,
+        (plan, picked): (MergePlan, Option<Picked>),
         lease: Lease,
         options: &CompactOptions,
         failpoints: &Arc<dyn Failpoints>,
@@ -253,6 +259,7 @@ impl TreeInner {
                 plan.inputs.file_bytes(),
             ),
             cancel: self.stop.either(&options.cancel).child(),
+            relocation: picked.and_then(|picked| self.relocations.order(&picked, &view.vlogs)),
             limiter: self.store.limiter().clone(),
             failpoints: failpoints.clone(),
             output,
@@ -260,7 +267,12 @@ impl TreeInner {
         });
         self.set_filter_scene(view, Some(&plan.inputs), job.output.dest, 0);
         let chosen = options.flavours.iter().map(|flavour| &**flavour);
-        let flavours: Vec<&dyn CompactionFlavour> = chosen.chain([&Standard as _]).collect();
+        let mut flavours: Vec<&dyn CompactionFlavour> =
+            chosen.chain([&Relocating as _, &Standard as _]).collect();
+        if plan.reason == Reason::ValueGarbage {
+            // Any other one would leave the garbage where it is, and the plan would be made again.
+            flavours.insert(0, &Relocating);
+        }
         let installer = JobInstaller { tree: self, job: &job, nanos: AtomicU64::new(0) };
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();
@@ -279,7 +291,21 @@ impl TreeInner {
         report.range_tombstones_out = done.range_tombstones;
         report.folds_failed = done.folds_failed;
         report.weak_mismatches = done.weak_mismatches;
+        report.values_relocated = done.relocated.values;
+        report.value_bytes_relocated = done.relocated.bytes;
+        report.values_carried = done.relocated.carried;
+        self.relocations.note_damaged(&done.relocated.damaged);
+        report.vlogs_damaged = done.relocated.damaged.into_iter().collect();
+        report.vlogs_removed = self.gone(&plan.inputs);
         Ok(report)
+    }
+
+    /// How many of the value logs that these tables referred to are not there any more, now that the tables are gone.
+    fn gone(&self, inputs: &Inputs) -> usize {
+        let version = &self.current.load().version;
+        let referred: BTreeSet<_> =
+            inputs.tables().flat_map(|table| table.references.iter()).map(|(log, _)| log).collect();
+        referred.into_iter().filter(|log| version.vlogs.get(*log).is_none()).count()
     }
 
     /// Handles of the inputs, run by run; an input that left meanwhile declines the job.

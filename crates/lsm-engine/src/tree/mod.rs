@@ -23,6 +23,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
+use lsm_compaction_planner::ValuesView;
 use lsm_manifest::Version;
 use lsm_table::{TableEnv, VlogEnv};
 use lsm_types::{
@@ -49,6 +50,7 @@ use crate::{
     memtables::Position,
     operator::Contained,
     reader::{ReadPoint, Reader},
+    relocation::Relocations,
     store::StoreInner,
     super_version::SuperVersion,
     tickets::Tickets,
@@ -80,6 +82,7 @@ pub(crate) struct TreeInner {
     pub(crate) env: Arc<TableEnv>,
     /// Where long values go; `None` for a tree that keeps them in tables.
     pub(crate) vlogs: Option<Arc<VlogEnv>>,
+    pub(crate) relocations: Relocations,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
     pub(crate) current: ArcSwap<SuperVersion>,
@@ -171,6 +174,7 @@ impl Tree {
                 strict_weak_deletes: options.weak_deletes == WeakDeletes::Strict,
                 env,
                 vlogs,
+                relocations: Relocations::new(options.relocation),
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),
@@ -304,6 +308,13 @@ impl TreeInner {
     pub(crate) fn largest_level_bytes(&self) -> u64 {
         let pinned = self.current.load();
         pinned.version.levels.iter().map(|(_, level)| level.file_bytes()).max().unwrap_or_default()
+    }
+
+    /// Bytes of live values in value logs that are worth rewriting.
+    pub(crate) fn relocatable_bytes(&self) -> u64 {
+        let values = self.relocations.view(&self.current.load().version);
+        let candidates = values.iter().flat_map(ValuesView::candidates);
+        candidates.fold(0, |sum, log| sum.saturating_add(log.live_bytes))
     }
 
     pub(crate) fn memtable_bytes(&self) -> u64 {

@@ -4,11 +4,13 @@
 
 mod batch;
 mod found;
+mod frames;
 mod log;
 mod staged;
 mod writer;
 
 pub use found::{FoundVlog, read_vlog};
+pub use frames::Frames;
 pub(crate) use log::CachedValue;
 pub use log::{CacheUse, ValueLog};
 pub use staged::StagedVlog;

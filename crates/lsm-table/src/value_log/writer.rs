@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
-use lsm_types::{Result, RouteId, SeqNo, TableId, ValueHandle, VlogId};
+use lsm_types::{ReadAt, Result, RouteId, SeqNo, TableId, ValueHandle, VlogId};
 use lsm_vlog::{VlogBuilder, VlogOptions};
 
 use super::{StagedVlog, ValueLog, VlogEnv, describe};
@@ -53,8 +53,22 @@ impl VlogWriter {
     /// # Errors
     /// As [`VlogBuilder::copy`].
     pub fn copy(&mut self, source: &ValueLog, handle: &ValueHandle, key: &[u8]) -> Result<ValueHandle> {
+        self.copy_from(source, source.bytes(), handle, key)
+    }
+
+    /// As [`VlogWriter::copy`], with the bytes of `source` read from `bytes`.
+    ///
+    /// # Errors
+    /// As [`VlogBuilder::copy`].
+    pub fn copy_from<R: ReadAt + ?Sized>(
+        &mut self,
+        source: &ValueLog,
+        bytes: &R,
+        handle: &ValueHandle,
+        key: &[u8],
+    ) -> Result<ValueHandle> {
         let layout = source.layout()?;
-        self.log()?.builder.copy((layout, source.bytes()), handle, key)
+        self.log()?.builder.copy((layout, bytes), handle, key)
     }
 
     /// Bytes written to all files so far.
