@@ -105,7 +105,7 @@ pub use tickets::WriteTicket;
 pub use tree::{
     ChangeFollower, FilterLevelStats, FlushReport, HoldGuard, IngestOptions, IngestReport, Ingestion,
     LevelStats, Persisted, RekeyReport, Replayed, Sealed, Tree, TreeStats, Unflushed, ValueLogStats,
-    WeakTree, WriteInfo,
+    VlogStats, WeakTree, WriteInfo,
 };
 pub use versions::{RawEntry, Versions};
 pub use view::View;

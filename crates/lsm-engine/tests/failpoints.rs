@@ -12,8 +12,8 @@ use std::{
 use common::{at, contents, flush, small_tables};
 use lsm_compaction_planner::{Leveled, Major};
 use lsm_engine::{
-    Cancel, CompactOptions, ExecutorError, Failpoints, FlushOptions, Outcome, POINTS, Reader, Tree,
-    TreeOptions,
+    Cancel, CompactOptions, ExecutorError, Failpoints, FlushOptions, Outcome, POINTS, RELOCATION_POINTS,
+    Reader, RelocationOptions, Tree, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::sim::{SimConfig, SimFs, Strategy};
@@ -54,31 +54,60 @@ impl Failpoints for FailAt {
 enum Way {
     Serial,
     Parallel,
+    /// Values lie apart, and every one that survives gets another place.
+    Relocating,
+    RelocatingParallel,
 }
 
 impl Way {
+    const ALL: [Self; 4] = [Self::Serial, Self::Parallel, Self::Relocating, Self::RelocatingParallel];
+
     fn options(self) -> CompactOptions {
         match self {
-            Self::Serial => CompactOptions::default(),
-            Self::Parallel => CompactOptions::default().segment_min_bytes(1_000),
+            Self::Serial | Self::Relocating => CompactOptions::default(),
+            Self::Parallel | Self::RelocatingParallel => CompactOptions::default().segment_min_bytes(1_000),
         }
+    }
+
+    fn is_parallel(self) -> bool {
+        matches!(self, Self::Parallel | Self::RelocatingParallel)
+    }
+
+    fn relocates(self) -> bool {
+        matches!(self, Self::Relocating | Self::RelocatingParallel)
+    }
+
+    fn tree(self, options: TreeOptions) -> TreeOptions {
+        let options = options
+            .store(|store| store.compaction_threads(3))
+            .tables(small_tables())
+            .table_target_bytes(20_000);
+        if !self.relocates() {
+            return options;
+        }
+        let policy = VlogPolicy { thresholds: vec![1], target_bytes: 10_000, ..VlogPolicy::default() };
+        let relocation = RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() };
+        options.separation(policy).relocation(relocation)
+    }
+
+    fn points(self) -> impl Iterator<Item = &'static str> {
+        let more: &[&str] = if self.relocates() { &RELOCATION_POINTS } else { &[] };
+        POINTS.iter().chain(more).copied()
     }
 }
 
 struct World {
+    way: Way,
     memory: Arc<MemFs>,
     tree: Tree,
 }
 
 impl World {
     /// Three overlapping runs of a few tables each.
-    fn new() -> Self {
+    fn new(way: Way) -> Self {
         let memory = Arc::new(MemFs::new());
-        let options = TreeOptions::new("/db")
-            .store(|store| store.fs(memory.clone()).compaction_threads(3))
-            .tables(small_tables())
-            .table_target_bytes(20_000);
-        let tree = Tree::open(options).unwrap();
+        let options = TreeOptions::new("/db").store(|store| store.fs(memory.clone()));
+        let tree = Tree::open(way.tree(options)).unwrap();
         let mut next = 0;
         for round in 0..3_u32 {
             for number in 0..900_u32 {
@@ -90,7 +119,7 @@ impl World {
             tree.flush(&FlushOptions::default()).unwrap();
         }
         tree.set_gc_watermark(at(next));
-        Self { memory, tree }
+        Self { way, memory, tree }
     }
 
     fn contents(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -98,14 +127,20 @@ impl World {
         self.tree.iter().pairs().map(|pair| owned(pair.unwrap())).collect()
     }
 
-    fn files(&self) -> usize {
-        self.memory.read_dir(Path::new("/db/tables")).unwrap().len()
+    /// Every file is one that the tree has.
+    #[track_caller]
+    fn check_files(&self, told: &str) {
+        let count = |folder: &str| self.memory.read_dir(Path::new(folder)).map_or(0, |names| names.len());
+        let stats = self.tree.stats();
+        assert_eq!(count("/db/tables"), stats.tables(), "{:?}: {told} leaves files", self.way);
+        assert_eq!(count("/db/blobs"), stats.value_logs.files, "{:?}: {told} leaves value logs", self.way);
+        assert_eq!(self.way.relocates(), stats.value_logs.files > 0);
     }
 }
 
 #[track_caller]
 fn check(way: Way, point: &'static str, failure: Failure) {
-    let world = World::new();
+    let world = World::new(way);
     let before = world.contents();
     let version = world.tree.stats().levels;
     let cancel = Cancel::new();
@@ -124,21 +159,22 @@ fn check(way: Way, point: &'static str, failure: Failure) {
         // Stopped after the last way out: the job is done.
         (Failure::Stop, Ok(Ok(report))) if installed || point == "install.before" => {
             assert_eq!(report.outcome, Outcome::Merged);
-            assert_eq!(report.segments > 1, way == Way::Parallel);
+            assert_eq!(report.segments > 1, way.is_parallel());
         }
         (_, outcome) => panic!("{way:?}: {failure:?} at {point}: {outcome:?}"),
     }
     assert_eq!(world.contents(), before, "{way:?}: {failure:?} at {point}");
-    assert_eq!(world.files(), world.tree.stats().tables(), "{way:?}: {failure:?} at {point} leaves files");
+    world.check_files(&format!("{failure:?} at {point}"));
     let too_late = installed || (failure == Failure::Stop && point == "install.before");
     if !too_late {
         assert_eq!(world.tree.stats().levels, version, "{way:?}: {failure:?} at {point} changes the tree");
     }
     // The inputs are free again: the same job succeeds.
     let report = world.tree.major_compact(&way.options()).unwrap();
-    assert!(too_late || (report.segments > 1) == (way == Way::Parallel), "{report:?}");
+    assert!(too_late || (report.segments > 1) == way.is_parallel(), "{report:?}");
+    assert_eq!(report.values_relocated > 0, way.relocates());
     assert_eq!(world.contents(), before);
-    assert_eq!(world.files(), world.tree.stats().tables());
+    world.check_files("a job");
     assert_eq!(world.tree.stats().read_amplification(), 1);
 }
 
@@ -157,16 +193,21 @@ impl Failpoints for Marks {
 
 const ROOT: &str = "/data/db";
 
-fn on_disk(disk: &SimFs) -> TreeOptions {
+fn on_disk(way: Way, disk: &SimFs) -> TreeOptions {
     let disk: Arc<dyn Fs> = Arc::new(disk.clone());
-    TreeOptions::new(ROOT)
-        .store(|store| store.fs(disk).compaction_threads(3))
-        .tables(small_tables())
-        .table_target_bytes(20_000)
+    way.tree(TreeOptions::new(ROOT).store(|store| store.fs(disk)))
 }
 
-fn files_on(disk: &SimFs) -> usize {
-    disk.read_dir(&Path::new(ROOT).join("tables")).unwrap().len()
+/// Every file is one that the tree has.
+#[track_caller]
+fn check_files_on(disk: &SimFs, tree: &Tree, told: &str) {
+    let count = |folder: &str| disk.read_dir(&Path::new(ROOT).join(folder)).map_or(0, |names| names.len());
+    let stats = tree.stats();
+    assert_eq!(
+        (count("tables"), count("blobs")),
+        (stats.tables(), stats.value_logs.files),
+        "{told} leaves files"
+    );
 }
 
 /// What lies between two places at which a job may be cut off.
@@ -176,7 +217,7 @@ const BETWEEN: [(&str, &str); 2] = [("install.torn", "install.before"), ("releas
 /// images of each were opened.
 fn crash_everywhere(way: Way) -> Vec<(&'static str, u64)> {
     let disk = SimFs::new(SimConfig::DEFAULT);
-    let tree = Tree::open(on_disk(&disk)).unwrap();
+    let tree = Tree::open(on_disk(way, &disk)).unwrap();
     let mut next = 0;
     for round in 0..3_u32 {
         for number in 0..60_u32 {
@@ -191,14 +232,14 @@ fn crash_everywhere(way: Way) -> Vec<(&'static str, u64)> {
     let failpoints: Arc<dyn Failpoints> = marks.clone();
     let strategy = Major { target_bytes: 20_000 };
     let report = tree.compact_with(&strategy, &way.options(), &failpoints).unwrap();
-    assert_eq!(report.segments > 1, way == Way::Parallel);
+    assert_eq!(report.segments > 1, way.is_parallel());
+    assert_eq!(report.values_relocated > 0, way.relocates());
     let passed = marks.passed.lock();
     let mark = |point: &str| -> Vec<usize> {
         passed.iter().filter(|(name, _)| *name == point).map(|(_, at)| *at).collect()
     };
     let all = disk.crash_points();
-    let mut rows: Vec<(&'static str, Vec<usize>)> =
-        POINTS.iter().map(|point| (*point, mark(point))).collect();
+    let mut rows: Vec<(&'static str, Vec<usize>)> = way.points().map(|point| (point, mark(point))).collect();
     for (name, from) in BETWEEN {
         let from = *mark(from).first().unwrap();
         let after = *mark("install.after").first().unwrap();
@@ -212,35 +253,36 @@ fn crash_everywhere(way: Way) -> Vec<(&'static str, u64)> {
         let mut images = 0;
         for (id, image) in disk.images_at(points, &Strategy::GATE) {
             images += 1;
-            let tree = Tree::open(on_disk(&image)).unwrap();
+            let tree = Tree::open(on_disk(way, &image)).unwrap();
             assert_eq!(contents(&tree).unwrap(), before, "{way:?}: power cut at {name}, {id:?}");
-            assert_eq!(files_on(&image), tree.stats().tables(), "{way:?}: {name}, {id:?} leaves files");
+            check_files_on(&image, &tree, &format!("{way:?}: {name}, {id:?}"));
             tree.major_compact(&way.options()).unwrap();
             assert_eq!(contents(&tree).unwrap(), before, "{way:?}: {name}, {id:?}");
             assert_eq!(tree.stats().read_amplification(), 1);
-            assert_eq!(files_on(&image), tree.stats().tables());
+            check_files_on(&image, &tree, &format!("{way:?}: {name}, {id:?}, again"));
+            assert!(tree.verify().unwrap().is_clean());
         }
         (name, images)
     };
     rows.into_iter().map(check).collect()
 }
 
-/// Proves C-144, C-145, C-156, C-159, C-162, C-164, C-167, I-2, I-9.
+/// Proves C-144, C-145, C-156, C-159, C-162, C-164, C-167, I-2, I-9, D-82, D-88.
 /// Fault: compaction W-2, W-12, W-38.
 #[test]
 fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
-    println!("{:10}{:16}{:>7}{:>7}{:>7}  crash", "standard", "at", "error", "panic", "stop");
-    for way in [Way::Serial, Way::Parallel] {
+    println!("{:20}{:16}{:>7}{:>7}{:>7}  crash", "standard", "at", "error", "panic", "stop");
+    for way in Way::ALL {
         for (point, images) in crash_everywhere(way) {
             let way_name = format!("{way:?}").to_lowercase();
-            if !POINTS.contains(&point) {
-                println!("{way_name:10}{point:16}{:>7}{:>7}{:>7}  ok in {images} images", "-", "-", "-");
+            if !way.points().any(|known| known == point) {
+                println!("{way_name:20}{point:16}{:>7}{:>7}{:>7}  ok in {images} images", "-", "-", "-");
                 continue;
             }
             for failure in [Failure::Error, Failure::Panic, Failure::Stop] {
                 check(way, point, failure);
             }
-            println!("{way_name:10}{point:16}{:>7}{:>7}{:>7}  ok in {images} images", "ok", "ok", "ok");
+            println!("{way_name:20}{point:16}{:>7}{:>7}{:>7}  ok in {images} images", "ok", "ok", "ok");
         }
     }
     println!("ok: no key lost, no input busy, no file left");

@@ -20,8 +20,8 @@ use std::{
 
 use common::{at, small_tables};
 use lsm_engine::{
-    Cancel, CompactOptions, CompactionReport, FlushOptions, Outcome, Pause, RateLimiter, Reader, Store,
-    StoreOptions, Tree, TreeOptions,
+    Cancel, CompactOptions, CompactionReport, FlushOptions, Outcome, Pause, RateLimiter, Reader,
+    RelocationOptions, Store, StoreOptions, Tree, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::dice::Dice;
@@ -172,6 +172,26 @@ fn jobs_at_the_same_time_share_the_rate() {
         assert_eq!(tree.major_compact(&how).unwrap().outcome, Outcome::Merged);
     }
     assert!((time.seconds() - passed).abs() < 1e-9);
+}
+
+/// Proves C-113, D-88: values that get another place are read and written at the rate, too.
+#[test]
+fn relocated_values_keep_to_the_rate() {
+    let (time, memory) = (Arc::new(Time::default()), Arc::new(MemFs::new()));
+    let rate = 10_000;
+    let policy = VlogPolicy { thresholds: vec![1], ..VlogPolicy::default() };
+    let options = tree_options(store(&memory, &limiter(&time, rate))).separation(policy);
+    let relocation = RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() };
+    let tree = Tree::open(options.relocation(relocation)).unwrap();
+    fill(&tree, &mut 0, 300);
+    let report = tree.major_compact(&CompactOptions::default()).unwrap();
+    assert_eq!(report.values_relocated, 600);
+    let copied = 2.0 * report.value_bytes_relocated as f64;
+    let tables = (report.bytes_in + report.bytes_out) as f64;
+    assert!(copied > 4.0 * rate as f64, "too little to tell: {copied}");
+    let passed = time.seconds();
+    let (least, most) = (copied / rate as f64 - 1.0, (copied + tables) / rate as f64);
+    assert!(least <= passed && passed <= most, "{passed} s for {copied} bytes of values");
 }
 
 /// Stopped before every block that it reads and every piece that it writes, in turn.

@@ -11,7 +11,7 @@ use common::{Reverse, at, contents, flush, small_tables};
 use lsm_compaction_planner::Fifo;
 use lsm_engine::{
     BlockRead, Changed, CheckpointOptions, CompactOptions, CopyMethod, IngestOptions, Outcome, ReadAhead,
-    Reader, StoreOptions, Tree, TreeOptions, VlogPolicy,
+    Reader, RelocationOptions, StoreOptions, Tree, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::{filters::Recorded, operators::Join};
@@ -30,7 +30,10 @@ fn policy(threshold: u32) -> VlogPolicy {
 
 fn options(fs: &Arc<MemFs>, threshold: u32) -> TreeOptions {
     let fs = fs.clone();
-    TreeOptions::new("/db").store(|store| store.fs(fs)).tables(small_tables()).separation(policy(threshold))
+    // Value logs stay as they were written: what a compaction drops of them is what is looked at here.
+    let relocation = RelocationOptions { picker: VlogPicker::NEVER, ..RelocationOptions::default() };
+    let options = TreeOptions::new("/db").store(|store| store.fs(fs)).tables(small_tables());
+    options.separation(policy(threshold)).relocation(relocation)
 }
 
 fn long(byte: u8) -> Vec<u8> {

@@ -32,6 +32,7 @@ impl Stats {
             value_logs: stats.value_logs.files as u64,
             value_log_bytes: stats.value_logs.file_bytes,
             value_garbage_bytes: stats.value_logs.garbage_bytes(),
+            value_garbage_tenths: stats.value_logs.garbage_tenths,
             raw_bytes,
             highest_seqno: stats.persisted.map(lsm::SeqNo::get),
             durable_seqno: tree.persisted().watermark.get(),
@@ -53,6 +54,8 @@ struct Report {
     value_logs: u64,
     value_log_bytes: u64,
     value_garbage_bytes: u64,
+    /// Value logs by their share of garbage: below a tenth, below two tenths, and so on.
+    value_garbage_tenths: [usize; 10],
     raw_bytes: u64,
     highest_seqno: Option<u64>,
     durable_seqno: u64,
@@ -81,6 +84,8 @@ impl fmt::Display for Report {
                 text::size(self.value_garbage_bytes),
                 "values that nothing leads to any more",
             );
+            let half: usize = self.value_garbage_tenths.iter().skip(5).sum();
+            row("mostly garbage", text::count(half as u64), "value logs");
         }
         row("raw", text::size(self.raw_bytes), "keys and values as they were written");
         let ratio = self.bytes_per_raw_byte.map_or_else(none, text::ratio);

@@ -22,3 +22,5 @@ mod space;
 mod tiered;
 #[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod values;

@@ -14,6 +14,7 @@ mod rekey;
 mod replay;
 mod stats;
 mod verify;
+mod vlog_stats;
 mod write;
 
 use std::sync::{
@@ -41,7 +42,8 @@ pub use ingest::{IngestOptions, IngestReport, Ingestion};
 pub(crate) use range_delete::{check_prefix, span};
 pub use rekey::RekeyReport;
 pub use replay::Replayed;
-pub use stats::{FilterLevelStats, LevelStats, TreeStats, ValueLogStats};
+pub use stats::{FilterLevelStats, LevelStats, TreeStats};
+pub use vlog_stats::{ValueLogStats, VlogStats};
 pub use write::WriteInfo;
 
 use crate::{

@@ -3,12 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction_executor::{CompactionReport, CompactionTotals};
-use lsm_manifest::Version;
 use lsm_table::FilterStats;
-use lsm_types::{Level, Result, SeqNo, ValueUsage};
+use lsm_types::{Level, Result, SeqNo};
 use parking_lot::Mutex;
 
-use super::Tree;
+use super::{Tree, ValueLogStats};
 use crate::ReclaimStats;
 
 /// Bytes moved since the tree was opened.
@@ -86,38 +85,6 @@ impl FilterLevelStats {
     /// Bits of filters in the files for each entry of a table that has one.
     pub fn bits_per_entry(&self) -> Option<f64> {
         ratio(self.file_bytes.saturating_mul(8), self.entries)
-    }
-}
-
-/// Figures about the value logs of a tree.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ValueLogStats {
-    /// Number of files.
-    pub files: usize,
-    /// Bytes of the files.
-    pub file_bytes: u64,
-    /// All values in them.
-    pub total: ValueUsage,
-    /// Those that entries of tables lead to. The others are garbage: their entries were dropped.
-    pub live: ValueUsage,
-}
-
-impl ValueLogStats {
-    fn of(version: &Version) -> Self {
-        let mut stats = Self::default();
-        for log in version.vlogs.iter() {
-            stats.files += 1;
-            stats.file_bytes = stats.file_bytes.saturating_add(log.vlog.file_len);
-            stats.total = stats.total.checked_add(log.vlog.total).unwrap_or(stats.total);
-            stats.live = stats.live.checked_add(log.live).unwrap_or(stats.live);
-        }
-        stats
-    }
-
-    /// Bytes of the frames of values that nothing leads to any more. A file goes when all of it is garbage.
-    pub fn garbage_bytes(&self) -> u64 {
-        self.total.stored_bytes.saturating_sub(self.live.stored_bytes)
     }
 }
 

@@ -9,7 +9,8 @@ use lsm_compaction_planner::{
 };
 use lsm_engine::{
     BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter,
-    Outcome, Reader, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, VlogPolicy, WeakDeletes,
+    Outcome, Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View,
+    VlogPicker, VlogPolicy, WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -84,7 +85,7 @@ impl Place {
             options = options.store(|store| store.encryption(encryption()));
         }
         if axes.variant % 4 < 2 {
-            options = options.separation(self.separation());
+            options = options.separation(self.separation()).relocation(self.relocation());
         }
         if let Some(operator) = axes.operator() {
             options = options.merge_operator(operator);
@@ -130,6 +131,19 @@ impl Place {
             directory_every: 1 + u32::from(dice.roll().to_le_bytes()[0] % 4),
             ..VlogPolicy::default()
         }
+    }
+
+    /// Which value logs are rewritten: mostly whatever a compaction comes by.
+    fn relocation(&self) -> RelocationOptions {
+        let default = VlogPicker::default();
+        let picker = match (self.axes.variant / 4 + self.opens) % 6 {
+            0..=2 => VlogPicker::ALWAYS,
+            3 => VlogPicker { table_references_max: 1, max_space_amp: Some(1.1), ..default },
+            4 => default,
+            _ => VlogPicker::NEVER,
+        };
+        let readahead_bytes = if self.opens.is_multiple_of(2) { 4 << 10 } else { 256 << 10 };
+        RelocationOptions { picker, readahead_bytes, ..RelocationOptions::default() }
     }
 
     fn extractor(&self) -> Option<Arc<dyn PrefixExtractor>> {
@@ -310,7 +324,7 @@ impl Subject for Living {
     const STRATEGIES: &'static [&'static str] =
         &["leveled", "major", "tiered", "lazy", "move down", "pull down", "any"];
     const OUTCOMES: &'static [&'static str] =
-        &["idle", "moved", "dropped", "merged", "merged in part", "no room", "refused"];
+        &["idle", "moved", "dropped", "merged", "relocated", "merged in part", "no room", "refused"];
 
     fn create(axes: &Axes) -> Result<Self> {
         let place = Place {
@@ -429,6 +443,7 @@ impl Subject for Living {
                 Outcome::Moved => "moved",
                 Outcome::Dropped => "dropped",
                 Outcome::Merged if report.narrowed => "merged in part",
+                Outcome::Merged if report.values_relocated > 0 => "relocated",
                 Outcome::Merged => "merged",
                 Outcome::Refused(_) => "no room",
                 _ => panic!("nobody else compacts"),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader, Tree,
-    TreeBatch, TreeOptions, VlogPolicy,
+    BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader,
+    RelocationOptions, Tree, TreeBatch, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::Fs;
 use lsm_testkit::{
@@ -122,7 +122,9 @@ impl TreeSubject {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
         let options = match self.separate_from {
             Some(threshold) => TreeOptions::new(ROOT)
-                .separation(VlogPolicy { thresholds: vec![threshold], ..VlogPolicy::default() }),
+                .separation(VlogPolicy { thresholds: vec![threshold], ..VlogPolicy::default() })
+                // Every merge gives every value another place.
+                .relocation(RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() }),
             None => TreeOptions::new(ROOT),
         };
         options

@@ -497,6 +497,7 @@ fn what_is_live_of_a_value_log_follows_from_tables() {
     assert_eq!(catalog.file_bytes(), bytes + 9_050 + 2 * 4_096 + 21);
     let log = catalog.tree(tree).unwrap().vlogs.get(id).unwrap();
     let nine = ValueUsage { entries: 9, value_bytes: 4_500, stored_bytes: 7_200 };
+    assert_eq!(log.tables.iter().map(|id| id.get()).collect::<Vec<_>>(), [10, 11]);
     assert_eq!((log.live, log.garbage()), (nine, vlog(50).total.checked_sub(nine).unwrap()));
 
     assert_eq!(apply(&mut catalog, vec![referring(12, b"f", 2)]), Err(ManifestError::VlogSums { vlog: id }));
