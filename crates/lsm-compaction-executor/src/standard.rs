@@ -164,8 +164,8 @@ fn write<C: EntryCursor, K: KeyContext, F: FilterStage>(
     };
     job.failpoints.hit("segment.seal")?;
     let (tables, mut vlogs) = writer.finish()?;
-    let (copies, relocated) = copier.map(Copier::finish).transpose()?.unwrap_or_default();
-    vlogs.extend(copies);
+    let (moved, relocated) = copier.map(Copier::finish).transpose()?.unwrap_or_default();
+    vlogs.extend(moved);
     job.failpoints.hit("sync.file")?;
     let floor = survivors.floor().max(deletes.floor()).max(unread.floor);
     let altered = survivors.altered().max(deletes.altered());

@@ -2,6 +2,9 @@
 //!
 //! A value log is rewritten by the merges of the tables that refer to it. Where these lie in a level that has its shape,
 //! no merge comes, and the garbage would stay. This strategy takes such tables and merges them into where they stand.
+//!
+//! Before that it finds out what is garbage. Tables are small where values lie apart, so much may be overwritten in upper
+//! levels before these hold enough tables for a merge, and until then nobody knows.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -10,13 +13,13 @@ use lsm_types::Level;
 
 use crate::{
     CompactionStrategy, Debt, Inputs, MergePlan, OutputSpec, Plan, PlanView, Reason, RunPart, Settings,
-    VlogFigures,
+    ValuesView, VlogFigures,
 };
 
 /// A job takes tables of at most this many times the length of an output.
 const TARGETS_MAX: u64 = 50;
 
-/// Rewrites the best value log that may be rewritten: a stretch of the tables of one run that refer to it, one job after
+/// Merges what refers to many values into the last level, and rewrites the best value log that may be rewritten: a stretch of the tables of one run that refer to it, one job after
 /// another, until none does. [`Leveled`](crate::Leveled), [`SizeTiered`](crate::SizeTiered) and
 /// [`LazyLeveling`](crate::LazyLeveling) do so themselves when they have nothing else to do; beside others it is put by
 /// [`Fallback`](crate::Fallback).
@@ -45,6 +48,9 @@ impl CompactionStrategy for ValueGc {
 
     fn plan(&self, view: &PlanView<'_>) -> Plan {
         let Some(values) = view.values else { return Plan::Idle };
+        if let Some(plan) = self.uncover(view, values) {
+            return plan;
+        }
         let stale = values.candidates().into_iter().filter(|log| log.garbage_bytes() > 0);
         let mut plans = stale.filter_map(|log| self.rewrite(view, log));
         plans.next().unwrap_or(Plan::Idle)
@@ -52,6 +58,37 @@ impl CompactionStrategy for ValueGc {
 }
 
 impl ValueGc {
+    /// Takes all that lies above the last level there, when it refers to much of all values: as much of the last level may
+    /// be garbage.
+    fn uncover(&self, view: &PlanView<'_>, values: &ValuesView) -> Option<Plan> {
+        let filled: Vec<Level> =
+            view.levels.iter().filter(|(_, runs)| !runs.is_empty()).map(|(level, _)| level).collect();
+        let (last, upper) = filled.split_last()?;
+        let held = |level: Level| {
+            let tables = view.levels.level(level).tables();
+            let referred = tables.flat_map(|table| table.references.iter());
+            referred.fold(0, |sum: u64, (_, usage)| sum.saturating_add(usage.stored_bytes))
+        };
+        let above = upper.iter().fold(0, |sum: u64, level| sum.saturating_add(held(*level)));
+        if !view.busy.is_empty() || !values.picker().is_worth_a_look(above, above.saturating_add(held(*last)))
+        {
+            return None;
+        }
+        let runs =
+            upper.iter().flat_map(|level| view.levels.level(*level).runs().iter().map(|run| (*level, run)));
+        let inputs = Inputs::new(runs.map(|(level, run)| RunPart {
+            level,
+            run: run.id,
+            tables: run.tables.iter().cloned().collect(),
+        }));
+        let inputs = inputs.with_overlapping(view, *last);
+        if inputs.file_bytes() > self.table_target_bytes.saturating_mul(TARGETS_MAX) {
+            return None;
+        }
+        let output = OutputSpec::new(view, &inputs, *last, *last, self.table_target_bytes);
+        Some(Plan::Merge(MergePlan { inputs, output, reason: Reason::SpaceAmplification }))
+    }
+
     fn rewrite(&self, view: &PlanView<'_>, log: &VlogFigures) -> Option<Plan> {
         let mut runs =
             view.levels.iter().flat_map(|(level, runs)| runs.runs().iter().map(move |run| (level, run)));

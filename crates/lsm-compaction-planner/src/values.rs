@@ -9,11 +9,15 @@ use lsm_types::{TableId, VlogId};
 
 use crate::{Inputs, VlogFigures, VlogPicker};
 
+/// A table holds next to nothing of a value log when it is less than this part of the average.
+const SLIVER: u64 = 10;
+
 /// The value logs of a tree at one moment, and when they are rewritten.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ValuesView {
     logs: Vec<VlogFigures>,
     picker: VlogPicker,
+    is_quiet: bool,
 }
 
 /// The value logs that a merge rewrites as far as its inputs refer to them.
@@ -37,7 +41,13 @@ impl ValuesView {
     pub fn new(logs: impl IntoIterator<Item = VlogFigures>, picker: VlogPicker) -> Self {
         let mut logs: Vec<_> = logs.into_iter().collect();
         logs.sort_by_key(|log| log.id);
-        Self { logs, picker }
+        Self { logs, picker, is_quiet: false }
+    }
+
+    /// The view of a tree in which no table was written for a while, so that there is time for what is not urgent.
+    #[must_use]
+    pub fn quiet(self, is_quiet: bool) -> Self {
+        Self { is_quiet, ..self }
     }
 
     /// The value logs, from the oldest on.
@@ -47,11 +57,16 @@ impl ValuesView {
 
     /// Those worth rewriting, best first.
     pub fn candidates(&self) -> Vec<&VlogFigures> {
-        self.picker.candidates(&self.logs)
+        self.picker.candidates(&self.logs, self.is_quiet)
+    }
+
+    /// When value logs are rewritten.
+    pub fn picker(&self) -> &VlogPicker {
+        &self.picker
     }
 
     /// Which value logs a merge of `inputs` rewrites: of the candidates all that the inputs refer to, whoever else does.
-    /// With them go those by which a table refers to too many.
+    /// With them go those by which a table refers to too many, as far as it holds next to nothing of them.
     ///
     /// The admission of a merge, its carrying out and what is reported all ask here.
     pub fn pick(&self, inputs: &Inputs) -> Picked {
@@ -70,22 +85,26 @@ impl ValuesView {
             frees |= log.garbage_bytes() > 0 && log.tables.is_subset(&ids);
             logs.insert(log.id);
         }
-        self.gather(inputs, &held, &mut logs);
+        self.gather(inputs, &mut logs);
         held.retain(|log, _| logs.contains(log));
         Picked { logs: held, frees }
     }
 
-    /// Picks, for each table that refers to too many, those that the inputs hold least of.
-    fn gather(&self, inputs: &Inputs, held: &BTreeMap<VlogId, u64>, picked: &mut BTreeSet<VlogId>) {
+    /// Picks, for each table that refers to too many, those of which it holds next to nothing: less than a tenth of what it
+    /// holds of one on average. Reads of its keys in order then go to fewer places, and little is copied for it.
+    fn gather(&self, inputs: &Inputs, picked: &mut BTreeSet<VlogId>) {
         let most = self.picker.table_references_max;
         for table in inputs.tables().filter(|table| table.references.files() > most) {
             let is_left = |log: &VlogId| !picked.contains(log) && !self.is_damaged(*log);
-            let left = table.references.iter().map(|(log, _)| log).filter(is_left);
-            let mut left: Vec<_> = left.map(|log| (held.get(&log), log)).collect();
+            let left = table.references.iter().filter(|(log, _)| is_left(log));
+            let mut left: Vec<_> = left.map(|(log, usage)| (usage.stored_bytes, log)).collect();
             left.sort_unstable();
+            let all = left.iter().fold(0, |sum: u64, (bytes, _)| sum.saturating_add(*bytes));
+            let sliver = all / left.len().max(1) as u64 / SLIVER;
             // What is gathered lies in one more.
             let too_many = (left.len() + 1).saturating_sub(most);
-            picked.extend(left.into_iter().take(too_many).map(|(_, log)| log));
+            let slivers = left.into_iter().take(too_many).take_while(|(bytes, _)| *bytes < sliver);
+            picked.extend(slivers.map(|(_, log)| log));
         }
     }
 

@@ -9,12 +9,16 @@ use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
 use lsm_types::{TableId, VlogId};
 
+/// Share of garbage from which on rewriting frees more than it copies.
+const WORTH_IT_AT_ONCE: f64 = 0.5;
+
 /// When a value log is rewritten by a compaction that touches tables which refer to it, or by one of its own.
 ///
 /// Shares are 0 to 1 and count stored bytes of values.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct VlogPicker {
-    /// Share of garbage from which on a value log may be rewritten, if it is old enough. Default 0.25.
+    /// Share of garbage from which on a value log may be rewritten, if it is old enough: at once from a half on, below it
+    /// when no table was written for a minute. Default 0.25.
     pub staleness_threshold: f64,
     /// The oldest share of all value logs counts as old enough; rounded up. Default 0.25.
     pub age_cutoff: f64,
@@ -23,8 +27,8 @@ pub struct VlogPicker {
     /// All values may take this many times what the live ones take; beyond, value logs are rewritten until that holds
     /// again, whatever their age and garbage. At least 1. Default: no limit.
     pub max_space_amp: Option<f64>,
-    /// A table that refers to more value logs than this is a slow one to scan: when it is rewritten, those that least of
-    /// it leads to are gathered into one. At least 1. Default 10.
+    /// When a table that refers to more value logs than this is rewritten, those of which it holds next to nothing are
+    /// gathered into one, so that scans go to fewer places. At least 1. Default 10.
     pub table_references_max: usize,
 }
 
@@ -79,13 +83,18 @@ impl VlogPicker {
     /// The value logs worth rewriting, best first; `logs` ascend by number, which is their age.
     ///
     /// Those that are garbage as a whole are not among them: they go by themselves.
-    pub fn candidates<'a>(&self, logs: &'a [VlogFigures]) -> Vec<&'a VlogFigures> {
+    ///
+    /// * `is_quiet`: no table was written for a while. Where many are, what is a quarter garbage now is a half soon, and
+    ///   costs a third to rewrite.
+    pub fn candidates<'a>(&self, logs: &'a [VlogFigures], is_quiet: bool) -> Vec<&'a VlogFigures> {
+        let threshold =
+            if is_quiet { self.staleness_threshold } else { self.staleness_threshold.max(WORTH_IT_AT_ONCE) };
         let count = float(logs.len() as u64);
         let aged = logs.iter().enumerate().map(|(rank, log)| {
             let rank = float(rank as u64);
             let is_old = rank < self.age_cutoff * count;
             let share = log.garbage_share();
-            let is_due = (is_old && share >= self.staleness_threshold) || share >= self.force_staleness;
+            let is_due = (is_old && share >= threshold) || share >= self.force_staleness;
             // The oldest has an age of almost 1, the youngest of 0.
             let age = (count - rank - 1.0) / count;
             Weighed { log, is_due, weight: (1.0 + age) * share / (2.0 - share) }
@@ -94,6 +103,13 @@ impl VlogPicker {
         all.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.log.id.cmp(&b.log.id)));
         self.trim(logs, &mut all);
         all.into_iter().filter(|one| one.is_due).map(|one| one.log).collect()
+    }
+
+    /// Whether so much of all values may be garbage that it is worth finding out: half of what a value log may have, as
+    /// that comes on top.
+    pub(crate) fn is_worth_a_look(&self, doubtful_bytes: u64, all_bytes: u64) -> bool {
+        let share = self.staleness_threshold;
+        doubtful_bytes > 0 && share < 1.0 && float(doubtful_bytes) >= share / 2.0 * float(all_bytes)
     }
 
     /// Where all values take too much, makes further ones due until they would not.

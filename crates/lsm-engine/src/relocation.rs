@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use lsm_compaction_executor::{OnCorruption, Relocation};
 use lsm_compaction_planner::{Picked, ValuesView, VlogFigures, VlogPicker};
 use lsm_manifest::Version;
-use lsm_types::VlogId;
+use lsm_types::{UnixNanos, VlogId};
 use parking_lot::Mutex;
 
 use crate::separated::ValueLogs;
+
+/// Value logs with little garbage are left alone until no table was written for so long.
+const QUIET_NANOS: u64 = 60 * 1_000_000_000;
 
 /// When and how compactions rewrite value logs that hold garbage.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -51,7 +54,7 @@ impl Relocations {
     }
 
     /// What planning sees; `None` where there are no value logs.
-    pub(crate) fn view(&self, version: &Version) -> Option<ValuesView> {
+    pub(crate) fn view(&self, version: &Version, now: UnixNanos) -> Option<ValuesView> {
         if version.vlogs.is_empty() {
             return None;
         }
@@ -64,7 +67,9 @@ impl Relocations {
             tables: log.tables.clone(),
             is_damaged: damaged.contains(&log.vlog.id),
         });
-        Some(ValuesView::new(logs, self.options.picker))
+        let newest = version.levels.tables().map(|(_, table)| table.created_at).max().unwrap_or_default();
+        let is_quiet = now.get().saturating_sub(newest.get()) >= QUIET_NANOS;
+        Some(ValuesView::new(logs, self.options.picker).quiet(is_quiet))
     }
 
     /// What a job is told; `None` when nothing was picked for it.

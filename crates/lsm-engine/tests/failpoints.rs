@@ -90,6 +90,11 @@ impl Way {
         options.separation(policy).relocation(relocation)
     }
 
+    /// Keys of a run.
+    fn keys(self) -> u32 {
+        if self.relocates() { 400 } else { 900 }
+    }
+
     fn points(self) -> impl Iterator<Item = &'static str> {
         let more: &[&str] = if self.relocates() { &RELOCATION_POINTS } else { &[] };
         POINTS.iter().chain(more).copied()
@@ -110,7 +115,7 @@ impl World {
         let tree = Tree::open(way.tree(options)).unwrap();
         let mut next = 0;
         for round in 0..3_u32 {
-            for number in 0..900_u32 {
+            for number in 0..way.keys() {
                 let key = format!("key-{:05}", number * 3 + round);
                 tree.insert(key, [round as u8; 30], at(next)).unwrap();
                 next += 1;

@@ -17,10 +17,10 @@ use lsm_engine::{CompactOptions, Tree, TreeOptions, VlogPolicy};
 use lsm_fs::MemFs;
 use lsm_testkit::dice::Dice;
 
-const VALUES: u64 = 4_000;
+const VALUES: u64 = 8_000;
 const VALUE_LEN: usize = 4 << 10;
 /// Keys between two flushes.
-const FLUSH_EVERY: u64 = 100;
+const FLUSH_EVERY: u64 = 500;
 
 /// How the keys of an overwrite follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +40,7 @@ struct Run {
 impl Run {
     fn compact(&mut self) {
         self.tree.set_gc_watermark(at(self.next));
-        let strategy = Leveled { table_target_bytes: 32 << 10, ..Leveled::default() };
+        let strategy = Leveled { table_target_bytes: 4 << 20, ..Leveled::default() };
         loop {
             let report = self.tree.compact(&strategy, &CompactOptions::default()).unwrap();
             self.copied += report.value_bytes_relocated;
@@ -68,9 +68,9 @@ impl Run {
 fn overwrite(order: Order) -> (f64, f64) {
     let fs = Arc::new(MemFs::new());
     let policy =
-        VlogPolicy { compression: Compression::None, target_bytes: 1 << 20, ..VlogPolicy::default() };
+        VlogPolicy { compression: Compression::None, target_bytes: 2 << 20, ..VlogPolicy::default() };
     let tree = TreeOptions::new("/db").store(|store| store.fs(fs)).separation(policy);
-    let tree = Tree::open(tree.table_target_bytes(32 << 10)).unwrap();
+    let tree = Tree::open(tree.table_target_bytes(4 << 20)).unwrap();
     let mut run = Run { tree, next: 1, copied: 0 };
     run.put(0..VALUES);
     let before = run.copied;
@@ -92,9 +92,11 @@ fn overwrite(order: Order) -> (f64, f64) {
     let stats = run.tree.stats();
     let space = (stats.file_bytes() + stats.value_logs.file_bytes) as f64 / live as f64;
     let written = (VALUES * VALUE_LEN as u64) as f64;
-    let copied = (run.copied - before) as f64 / written;
+    let per_overwritten = (run.copied - before) as f64 / written;
+    let copied = run.copied as f64 / (2.0 * written);
     println!(
-        "{order:?}: space {space:.3}, copied {copied:.3} per byte overwritten; {} value logs, garbage {:?}",
+        "{order:?}: space {space:.3}, copied {copied:.3} per byte written, {per_overwritten:.3} per byte overwritten; \
+         {} value logs, garbage {:?}",
         stats.value_logs.files, stats.value_logs.garbage_tenths,
     );
     assert!(run.tree.verify().unwrap().is_clean());

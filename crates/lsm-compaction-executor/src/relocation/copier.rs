@@ -122,14 +122,8 @@ impl<'a> Copier<'a> {
             self.look_at(source, handle, key)?;
             return self.writer.copy(source, handle, key).map_err(Failed::Other);
         }
-        let own;
-        let frames = match frames {
-            Some(frames) => frames,
-            None => {
-                own = self.read_alone(source, handle)?;
-                &own
-            }
-        };
+        let alone = if frames.is_none() { Some(self.read_alone(source, handle)?) } else { None };
+        let Some(frames) = frames.or(alone.as_ref()) else { return Ok(*handle) };
         // The bytes are in memory: nothing but a check finds fault with them.
         self.writer.copy_from(source, frames, handle, key).map_err(|error| {
             if is_about_the_value(&error) { Failed::Source(error) } else { Failed::Other(error) }

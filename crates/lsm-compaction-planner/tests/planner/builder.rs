@@ -7,9 +7,11 @@ use lsm_compaction_planner::{
 };
 use lsm_manifest::{
     Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, SeqNoRange, Sizes, TreeEdit, TreeIdentity,
-    VersionEdit,
+    VersionEdit, VlogDescriptor,
 };
-use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, Slice, TreeId, UnixNanos};
+use lsm_types::{
+    Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, Slice, TreeId, UnixNanos, ValueUsage, VlogId,
+};
 
 pub(crate) const MIB: u64 = 1 << 20;
 const TREE: TreeId = TreeId::new(0);
@@ -83,6 +85,26 @@ impl Builder {
         edit.database.push(DatabaseEdit::ReserveIds(u64::MAX));
         catalog.apply_in_place(&edit).unwrap();
         Self { catalog, edit: VersionEdit::default(), order, level_count, run: (Level::new(0), 0) }
+    }
+
+    /// Adds a value log that holds enough for any table.
+    pub(crate) fn vlog(&mut self, id: VlogId) {
+        let total = ValueUsage { entries: 1 << 20, value_bytes: 1 << 50, stored_bytes: 1 << 50 };
+        let vlog = VlogDescriptor {
+            id,
+            uuid: FileUuid::default(),
+            file_len: 1 << 51,
+            digest: 0,
+            format: (1, 0),
+            features: 0,
+            key_id: 0,
+            created_at: UnixNanos::new(0),
+            created_edit: EditIndex::new(0),
+            total,
+            directory: DirectoryHandle::default(),
+            tail_len: 0,
+        };
+        self.edit.push(TREE, TreeEdit::AddVlog { vlog: Arc::new(vlog) });
     }
 
     /// Starts a run older than those before it.

@@ -198,12 +198,13 @@ impl StoreInner {
             let mut ledger = gate.ledger.lock();
             let space = self.measure_space(plan.output.dest);
             // What rewrites value logs on the way can do without; what is for nothing else cannot.
-            let plain = view.with_values(None);
-            let spare = (view.values.is_some() && plan.reason != Reason::ValueGarbage).then(|| plan.clone());
+            let staying = view.with_values(None);
+            let fallback =
+                (view.values.is_some() && plan.reason != Reason::ValueGarbage).then(|| plan.clone());
             let mut admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, view));
-            if let (Admission::Refused { .. }, Some(plan)) = (&admitted, spare) {
+            if let (Admission::Refused { .. }, Some(plan)) = (&admitted, fallback) {
                 relocates = false;
-                admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, &plain));
+                admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, &staying));
             }
             match admitted {
                 Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),

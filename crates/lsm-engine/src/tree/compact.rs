@@ -142,7 +142,7 @@ impl TreeInner {
                 .at(self.store.clock().now())
                 .with_watermark(watermark);
             planning.deletes = deletes.as_deref();
-            let values = self.relocations.view(&view.version);
+            let values = self.relocations.view(&view.version, planning.now);
             planning.values = values.as_ref();
             let plan = self.rewritten_between_routes(strategy.plan(&planning));
             if plan.inputs().is_none() {

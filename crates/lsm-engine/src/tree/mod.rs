@@ -314,7 +314,7 @@ impl TreeInner {
 
     /// Bytes of live values in value logs that are worth rewriting.
     pub(crate) fn relocatable_bytes(&self) -> u64 {
-        let values = self.relocations.view(&self.current.load().version);
+        let values = self.relocations.view(&self.current.load().version, self.store.clock().now());
         let candidates = values.iter().flat_map(ValuesView::candidates);
         candidates.fold(0, |sum, log| sum.saturating_add(log.live_bytes))
     }
