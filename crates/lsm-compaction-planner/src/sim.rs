@@ -300,6 +300,7 @@ impl Sim {
             filter_kind: 0,
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
+            restriction: None,
             route: RouteId::PRIMARY,
             tail_len: 0,
         };

@@ -45,6 +45,7 @@ fn descriptor(number: u64) -> TableDescriptor {
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        restriction: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     }

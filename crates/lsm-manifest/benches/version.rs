@@ -52,6 +52,7 @@ fn table(id: u64, slot: u64) -> Arc<TableDescriptor> {
         filter_kind: 1,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        restriction: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     })

@@ -144,6 +144,17 @@ impl Draft<'_> {
                 self.change.places.insert(*id, Some(place));
                 Ok(())
             }
+            TreeEdit::RestrictTable { id, to, references } => {
+                let unknown = ManifestError::UnknownTable { tree, table: *id };
+                let place = self.place(*id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
+                let table = place.table.restricted(to.clone(), references.clone(), &order)?;
+                let vlogs = &mut self.version(tree)?.vlogs;
+                vlogs.release(&place.table.references)?;
+                vlogs.refer(&table.references)?;
+                let before = place.table.references.iter();
+                self.change.touched.extend(before.map(|(vlog, _)| (tree, vlog)));
+                self.exchange(Place { table, ..place }, &order)
+            }
             TreeEdit::RaiseFloor(floor) => {
                 let version = self.version(tree)?;
                 version.retention_floor = version.retention_floor.max(*floor);
@@ -201,6 +212,20 @@ impl Draft<'_> {
         let runs = self.level(place.tree, level)?;
         let target = runs.run_mut(run).ok_or(ManifestError::UnknownRun { table: id, level, run })?;
         if !target.tables.insert(table, order) {
+            return Err(ManifestError::Overlap { level, run, table: id });
+        }
+        self.change.places.insert(id, Some(place));
+        Ok(())
+    }
+
+    /// Puts a table in the place of the one with its number, in the run where that stands.
+    fn exchange(&mut self, place: Place, order: &KeyOrder) -> Result<(), ManifestError> {
+        let (tree, level, run, id) = (place.tree, place.level, place.run, place.table.id);
+        let unknown = ManifestError::UnknownTable { tree, table: id };
+        let before = self.place(id).map(|place| place.table.clone()).ok_or(unknown)?;
+        let target = self.level(tree, level)?.run_mut(run).ok_or(unknown)?;
+        target.tables.remove(&before, order).ok_or(unknown)?;
+        if !target.tables.insert(place.table.clone(), order) {
             return Err(ManifestError::Overlap { level, run, table: id });
         }
         self.change.places.insert(id, Some(place));

@@ -110,7 +110,7 @@ impl Catalog {
         self.places.len()
     }
 
-    /// Length of the files of all tables and value logs of all trees, in bytes.
+    /// Bytes of all tables and value logs of all trees; of a restricted table those that are left.
     pub fn file_bytes(&self) -> u64 {
         let vlogs = self.trees.values().map(|version| version.vlogs.file_bytes());
         vlogs.fold(self.table_bytes, u64::wrapping_add)
@@ -177,12 +177,12 @@ impl Catalog {
         self.trees.extend(change.trees);
         for (id, place) in change.places {
             // Lengths that an edit claims may pass any sum; modulo 2^64 what is added is taken off again.
-            let added = place.as_ref().map_or(0, |place| place.table.file_len);
+            let added = place.as_ref().map_or(0, |place| place.table.live_bytes());
             let before = match place {
                 Some(place) => self.places.insert(id, place),
                 None => self.places.remove(&id),
             };
-            let removed = before.map_or(0, |place| place.table.file_len);
+            let removed = before.map_or(0, |place| place.table.live_bytes());
             self.table_bytes = self.table_bytes.wrapping_add(added).wrapping_sub(removed);
         }
     }

@@ -21,7 +21,7 @@ impl Catalog {
             let tree = self.trees.keys().next().copied().unwrap_or_default();
             return Err(ManifestError::Inconsistent { tree, rule: "a table is known that stands nowhere" });
         }
-        let sum = self.places.values().fold(0_u64, |sum, place| sum.wrapping_add(place.table.file_len));
+        let sum = self.places.values().fold(0_u64, |sum, place| sum.wrapping_add(place.table.live_bytes()));
         if sum != self.table_bytes {
             let tree = self.trees.keys().next().copied().unwrap_or_default();
             return Err(ManifestError::Inconsistent { tree, rule: "the lengths of tables have another sum" });
@@ -48,6 +48,10 @@ fn check_tree(catalog: &Catalog, tree: TreeId, version: &Version) -> Result<usiz
                 let stands_here = catalog.place(table.id) == Some((tree, level, run.id));
                 rule(stands_here, "a table's number occurs twice")?;
                 rule(table.id.get() < catalog.reserved_ids, "a table's number was never reserved")?;
+                rule(
+                    table.fits_restriction(&order),
+                    "a table reaches below the bound of what is left of it",
+                )?;
                 rule(Some(table.seqnos.max) <= version.max_seqno, "a table is newer than its tree")?;
                 tables += 1;
             }

@@ -2,6 +2,8 @@
 
 use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, TableId, UnixNanos, ValueReferences};
 
+use crate::Restriction;
+
 /// Smallest and largest sequence number, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SeqNoRange {
@@ -86,9 +88,10 @@ pub struct TableDescriptor {
     pub created_at: UnixNanos,
     /// Last edit when the file was begun.
     pub created_edit: EditIndex,
-    /// Smallest and largest key of its entries; `None` for a table of range tombstones only.
+    /// Smallest and largest key of its entries; `None` for a table of range tombstones only. Of a restricted table those
+    /// of the entries that are left, the smallest one being a bound that perhaps no entry has.
     pub entries: Option<KeyRange>,
-    /// Left end of entries and range tombstones together.
+    /// Left end of entries and range tombstones together, of a restricted table not left of its bound.
     pub coverage_start: Cut,
     /// Right end of entries and range tombstones together.
     pub coverage_end: Cut,
@@ -96,9 +99,9 @@ pub struct TableDescriptor {
     pub seqnos: SeqNoRange,
     /// Numbers of entries; `None` where there are none.
     pub point_seqnos: Option<SeqNoRange>,
-    /// What is in it.
+    /// What is in the file.
     pub counts: Counts,
-    /// How large its parts are.
+    /// How large the parts of the file are.
     pub sizes: Sizes,
     /// Codecs of its data blocks.
     pub census: Census,
@@ -110,8 +113,10 @@ pub struct TableDescriptor {
     pub filter_kind: u8,
     /// What is added to the numbers in the file; already in the numbers here. The file says the same.
     pub global_seqno: SeqNo,
-    /// What of value logs its entries refer to.
+    /// What of value logs its entries refer to, of a restricted table those that are left.
     pub references: ValueReferences,
+    /// What of it is left; `None` for all of it.
+    pub restriction: Option<Restriction>,
     /// Where its file lies.
     pub route: RouteId,
 }
@@ -120,6 +125,21 @@ impl TableDescriptor {
     /// Whether every entry is gone for reads anywhere, so that only range tombstones are left.
     pub fn is_range_tombstones_only(&self) -> bool {
         self.entries.is_none()
+    }
+
+    /// Bytes of the file that somebody may still read: what the table counts for.
+    pub fn live_bytes(&self) -> u64 {
+        self.file_len.saturating_sub(self.consumed_bytes())
+    }
+
+    /// Bytes behind the head of the file that nobody reads any more.
+    pub fn consumed_bytes(&self) -> u64 {
+        self.restriction.as_ref().map_or(0, |restriction| restriction.consumed_bytes)
+    }
+
+    /// Entries that are left, about as many for a restricted table.
+    pub fn live_entries(&self) -> u64 {
+        self.restriction.as_ref().map_or(self.counts.entries, |restriction| restriction.entries)
     }
 
     /// Whether it holds deletes of any kind.

@@ -2,9 +2,9 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use lsm_types::{FileUuid, Level, RouteId, RunId, SeqNo, TableId, TreeId, VlogId};
+use lsm_types::{FileUuid, Level, RouteId, RunId, SeqNo, TableId, TreeId, ValueReferences, VlogId};
 
-use crate::{TableDescriptor, TreeIdentity, VlogDescriptor, Watermark};
+use crate::{Restriction, TableDescriptor, TreeIdentity, VlogDescriptor, Watermark};
 
 /// A change to one tree. Within an edit, changes apply in order.
 #[non_exhaustive]
@@ -46,6 +46,15 @@ pub enum TreeEdit {
     ExportTable {
         /// Its number.
         id: TableId,
+    },
+    /// What lies below a key leaves a table; its file stays. The bound only rises.
+    RestrictTable {
+        /// Its number.
+        id: TableId,
+        /// What is left.
+        to: Restriction,
+        /// What of value logs the entries that are left refer to.
+        references: ValueReferences,
     },
     /// A new value log. Comes before the tables that refer to it.
     AddVlog {

@@ -93,6 +93,14 @@ pub enum ManifestError {
         /// The value log.
         vlog: VlogId,
     },
+    /// The edit leaves something of a table that cannot be left of it.
+    #[error("edit restricts table {table}, but {rule}")]
+    Restriction {
+        /// The table.
+        table: TableId,
+        /// What is wrong.
+        rule: &'static str,
+    },
     /// Numbers that only grow were to shrink.
     #[error("edit takes {what} back")]
     Regression {

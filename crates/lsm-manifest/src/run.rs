@@ -168,7 +168,7 @@ impl Tables {
         Some(KeyRange { min: first.min.clone(), max: last.clone() })
     }
 
-    /// Bytes of all files; kept, not summed up.
+    /// Bytes of all files, of restricted tables those that are left; kept, not summed up.
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
     }
@@ -269,7 +269,7 @@ impl Tables {
             chunk.summary.narrow(&removed, &chunk.tables, order);
         }
         self.len -= 1;
-        self.file_bytes = self.file_bytes.wrapping_sub(removed.file_len);
+        self.file_bytes = self.file_bytes.wrapping_sub(removed.live_bytes());
         self.widened_count -= usize::from(is_widened(&removed));
         Some(removed)
     }
@@ -277,7 +277,7 @@ impl Tables {
     fn count_in(&mut self, table: &TableDescriptor) {
         self.len += 1;
         // Wraps, so that lengths no disk has, read from a damaged manifest, cannot stop a removal from undoing this.
-        self.file_bytes = self.file_bytes.wrapping_add(table.file_len);
+        self.file_bytes = self.file_bytes.wrapping_add(table.live_bytes());
         self.widened_count += usize::from(is_widened(table));
     }
 }
@@ -442,6 +442,7 @@ mod tests {
             filter_kind: 0,
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
+            restriction: None,
             route: RouteId::PRIMARY,
             tail_len: 0,
         })

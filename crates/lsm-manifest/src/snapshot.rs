@@ -97,7 +97,13 @@ fn descriptor_len_max(table: &TableDescriptor) -> usize {
     let cut = |key: Option<&lsm_types::Slice>| key.map_or(0, |key| key.len());
     // A number and three sums for each value log.
     let references = table.references.files() * 4 * lsm_types::varint::MAX_LEN;
-    FIXED + references + entries + cut(table.coverage_start.key()) + cut(table.coverage_end.key())
+    let restriction = table.restriction.as_ref().map_or(0, |restriction| restriction.lower.len());
+    FIXED
+        + restriction
+        + references
+        + entries
+        + cut(table.coverage_start.key())
+        + cut(table.coverage_end.key())
 }
 
 /// The numbers and names of a tree that are not as in a new one.

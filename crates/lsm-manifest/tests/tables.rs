@@ -41,6 +41,7 @@ fn table(nth: u16, reach: u16, edit: u64) -> Arc<TableDescriptor> {
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        restriction: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     })

@@ -156,6 +156,7 @@ pub(crate) fn describe(superblock: &Superblock, summary: &TableSummary) -> Table
         filter_kind: u8::from(properties.filters.keys.is_some()),
         global_seqno: properties.global_seqno,
         references: summary.references.clone(),
+        restriction: None,
         route: RouteId::PRIMARY,
     }
 }

@@ -161,6 +161,7 @@ impl Population {
             point_seqnos: Some(seqnos),
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
+            restriction: None,
             route: RouteId::PRIMARY,
             counts: Counts { entries, tombstones, ..Counts::default() },
             sizes: Sizes::default(),

@@ -55,6 +55,7 @@ pub(crate) fn descriptor(id: u64, entries: Option<KeyRange>, file_len: u64) -> T
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        restriction: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     }

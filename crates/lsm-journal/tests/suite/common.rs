@@ -120,6 +120,7 @@ pub(crate) fn add(id: u64, key_len: usize) -> VersionEdit {
         filter_kind: 0,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        restriction: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     };

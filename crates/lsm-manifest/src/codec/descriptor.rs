@@ -23,6 +23,7 @@
 //! | 19 | `tail_len`     | varint                                    | 0        |
 //! | 20 | `global_seqno` | varint                                    | 0        |
 //! | 149 | references    | a list of references; must be understood  | none     |
+//! | 150 | restriction   | lower key with its length, entries varint, consumed bytes varint; must be understood | none |
 //! | 160 | route         | varint; must be understood                | 0        |
 //!
 //! References are laid out as in the table itself (`docs/format/vlog.md`, section 7).
@@ -39,7 +40,9 @@ use lsm_types::{
 };
 
 use super::fields::{MUST_UNDERSTAND, narrow, put, put_nonzero, put_varint, required, walk};
-use crate::{Census, Counts, DirectoryHandle, ManifestError, SeqNoRange, Sizes, TableDescriptor};
+use crate::{
+    Census, Counts, DirectoryHandle, ManifestError, Restriction, SeqNoRange, Sizes, TableDescriptor,
+};
 
 mod id {
     use super::MUST_UNDERSTAND;
@@ -65,6 +68,8 @@ mod id {
     pub(super) const TAIL_LEN: u8 = 19;
     pub(super) const GLOBAL_SEQNO: u8 = 20;
     pub(super) const REFERENCES: u8 = MUST_UNDERSTAND | 0x15;
+    /// Who does not know it reads what is gone.
+    pub(super) const RESTRICTION: u8 = MUST_UNDERSTAND | 0x16;
     /// Who does not know it looks for the file in the wrong place.
     pub(super) const ROUTE: u8 = 0x20 | super::MUST_UNDERSTAND;
 }
@@ -105,6 +110,9 @@ impl TableDescriptor {
         if !self.references.is_empty() {
             put(out, id::REFERENCES, |out| self.references.encode(out));
         }
+        if let Some(restriction) = &self.restriction {
+            put(out, id::RESTRICTION, |out| restriction.encode(out));
+        }
         put_nonzero(out, id::ROUTE, self.route.get().into());
     }
 
@@ -117,7 +125,8 @@ impl TableDescriptor {
         let mut draft = Draft::default();
         walk(bytes, "table field", |id, value| {
             draft.take(id, value)?;
-            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id) || [id::REFERENCES, id::ROUTE].contains(&id))
+            Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id)
+                || [id::REFERENCES, id::RESTRICTION, id::ROUTE].contains(&id))
         })?;
         draft.finish()
     }
@@ -147,6 +156,7 @@ struct Draft {
     tail_len: u32,
     global_seqno: SeqNo,
     references: ValueReferences,
+    restriction: Option<Restriction>,
     route: RouteId,
 }
 
@@ -193,6 +203,7 @@ impl Draft {
                 self.global_seqno = required(global, "global_seqno")?;
             }
             id::REFERENCES => self.references = value.read("references", decode_references)?,
+            id::RESTRICTION => self.restriction = Some(value.read("restriction", Restriction::decode)?),
             id::ROUTE => self.route = RouteId::new(narrow(value.nonzero()?, "route")?),
             _ => {}
         }
@@ -206,13 +217,24 @@ impl Draft {
             return Err(ManifestError::Decode { field: "global_seqno" });
         }
         let counts: Counts = required(self.counts, "counts")?;
-        if self.references.total().map(|usage| usage.entries) != Ok(counts.indirections) {
+        let file_len = required(self.file_len, "file_len")?;
+        let restriction = self.restriction;
+        let referring = self.references.total().map(|usage| usage.entries);
+        let is_counted = match restriction {
+            None => referring == Ok(counts.indirections),
+            Some(_) => referring.is_ok_and(|referring| referring <= counts.indirections),
+        };
+        if !is_counted {
             return Err(ManifestError::Decode { field: "references" });
+        }
+        let is_held = |left: &Restriction| left.entries <= counts.entries && left.consumed_bytes <= file_len;
+        if !restriction.as_ref().is_none_or(is_held) {
+            return Err(ManifestError::Decode { field: "restriction" });
         }
         Ok(TableDescriptor {
             id: TableId::new(required(self.id, "id")?),
             uuid: required(self.uuid, "uuid")?,
-            file_len: required(self.file_len, "file_len")?,
+            file_len,
             digest: required(self.digest, "digest")?,
             format: required(self.format, "format")?,
             features: self.features,
@@ -232,8 +254,23 @@ impl Draft {
             tail_len: self.tail_len,
             global_seqno: self.global_seqno,
             references: self.references,
+            restriction,
             route: self.route,
         })
+    }
+}
+
+impl Restriction {
+    /// Appends the key with its length, then both numbers.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        varint::encode_prefixed(&self.lower, out);
+        numbers(&[self.entries, self.consumed_bytes], out);
+    }
+
+    pub(super) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, ManifestError> {
+        let lower = decode_key(reader.prefixed()?, "restriction")?;
+        let [entries, consumed_bytes] = decode_numbers(reader)?;
+        Ok(Self { lower, entries, consumed_bytes })
     }
 }
 

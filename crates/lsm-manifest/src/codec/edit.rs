@@ -25,7 +25,10 @@
 //! | 0xB8 | `RemoveVlog`  | tree varint, value log varint                       |
 //! | 0xB9 | `RefuseReads` | tree varint, seqno varint                           |
 //! | 0xBA | `Separate`    | tree varint                                         |
+//! | 0xBB | `RestrictTable` | tree varint, table varint, restriction, references |
 //! | 0xBC | `ExportVlog`  | tree varint, value log varint                       |
+//!
+//! A restriction is laid out as in a descriptor, references as in a table; no references, no bytes.
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -33,13 +36,14 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use lsm_types::{
-    ByteReader, FileUuid, Level, MAX_NAME_LEN, RouteId, RunId, SeqNo, Slice, TableId, TreeId, VlogId, varint,
+    ByteReader, FileUuid, Level, MAX_NAME_LEN, RouteId, RunId, SeqNo, Slice, TableId, TreeId,
+    ValueReferences, VlogId, varint,
 };
 
 use super::fields::{MUST_UNDERSTAND, narrow, prefixed};
 use crate::{
-    DatabaseEdit, ManifestError, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor,
-    Watermark,
+    DatabaseEdit, ManifestError, Restriction, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit,
+    VlogDescriptor, Watermark,
     version::{LEVELS_MIN, TOKEN_MAX},
 };
 
@@ -63,6 +67,7 @@ mod tag {
     pub(super) const REMOVE_VLOG: u8 = 0xB8;
     pub(super) const REFUSE_READS: u8 = 0xB9;
     pub(super) const SEPARATE: u8 = 0xBA;
+    pub(super) const RESTRICT_TABLE: u8 = 0xBB;
     pub(super) const EXPORT_VLOG: u8 = 0xBC;
 }
 
@@ -160,6 +165,13 @@ impl TreeEdit {
                     out.push(level.get());
                     varint::encode(run.get(), out);
                 }
+                Self::RestrictTable { id, to, references } => {
+                    varint::encode(id.get(), out);
+                    to.encode(out);
+                    if !references.is_empty() {
+                        references.encode(out);
+                    }
+                }
                 Self::RaiseFloor(seqno)
                 | Self::LowerFloor(seqno)
                 | Self::MaxSeqNo(seqno)
@@ -191,6 +203,7 @@ impl TreeEdit {
             Self::MaxSeqNo(_) => tag::MAX_SEQNO,
             Self::Watermark(_) => tag::WATERMARK,
             Self::ExportTable { .. } => tag::EXPORT_TABLE,
+            Self::RestrictTable { .. } => tag::RESTRICT_TABLE,
             Self::MergeOperator(_) => tag::MERGE_OPERATOR,
             Self::ChangesFrom(_) => tag::CHANGES_FROM,
             Self::AddVlog { .. } => tag::ADD_VLOG,
@@ -227,6 +240,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::REMOVE_VLOG,
         tag::REFUSE_READS,
         tag::SEPARATE,
+        tag::RESTRICT_TABLE,
         tag::EXPORT_VLOG,
     ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
@@ -249,6 +263,11 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
             run: run(payload)?,
         },
         tag::EXPORT_TABLE => TreeEdit::ExportTable { id: TableId::new(payload.varint()?) },
+        tag::RESTRICT_TABLE => TreeEdit::RestrictTable {
+            id: TableId::new(payload.varint()?),
+            to: Restriction::decode(payload)?,
+            references: references(payload)?,
+        },
         tag::ADD_VLOG => TreeEdit::AddVlog { vlog: Arc::new(VlogDescriptor::decode(payload.take_rest())?) },
         tag::REMOVE_VLOG => TreeEdit::RemoveVlog { id: VlogId::new(payload.varint()?) },
         tag::EXPORT_VLOG => TreeEdit::ExportVlog { id: VlogId::new(payload.varint()?) },
@@ -274,6 +293,15 @@ fn level(payload: &mut ByteReader<'_>) -> Result<Level, ManifestError> {
 
 fn run(payload: &mut ByteReader<'_>) -> Result<RunId, ManifestError> {
     Ok(RunId::new(payload.varint()?))
+}
+
+/// A list that is empty takes no bytes.
+fn references(payload: &mut ByteReader<'_>) -> Result<ValueReferences, ManifestError> {
+    if payload.is_empty() {
+        return Ok(ValueReferences::new());
+    }
+    let references = ValueReferences::read(payload).ok().filter(|references| !references.is_empty());
+    references.ok_or(ManifestError::Decode { field: "references" })
 }
 
 fn seqno(payload: &mut ByteReader<'_>) -> Result<SeqNo, ManifestError> {

@@ -125,6 +125,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                     tail_len: 0,
                     global_seqno: global_of(seqnos, rare.4),
                     references: references.clone(),
+                    restriction: None,
                     route: RouteId::new(rare.1 % 3),
                     entries,
                     coverage_start: start,

@@ -63,6 +63,7 @@ pub(crate) fn table(id: u64, min: &[u8], max: &[u8]) -> TableDescriptor {
         filter_kind: 1,
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
+        restriction: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     }
