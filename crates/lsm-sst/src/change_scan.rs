@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::cmp::Ordering;
 
-use lsm_types::{EntryRef, Result, SeqNo, columns::KeyBuf};
+use lsm_types::{EntryRef, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
     BlockSource, TableLayout,
@@ -63,6 +63,8 @@ pub struct ChangeScan<S> {
     block: Option<(Arc<DataBlock>, Option<SeqNoBounds>)>,
     counts: ScanCounts,
     key: KeyBuf,
+    /// Entries below this key are not there.
+    floor: Option<Slice>,
 }
 
 impl TableLayout {
@@ -84,6 +86,7 @@ impl TableLayout {
             block: None,
             counts: ScanCounts::default(),
             key: KeyBuf::new(),
+            floor: None,
         }
     }
 
@@ -102,12 +105,28 @@ impl TableLayout {
 }
 
 impl<S: BlockSource> ChangeScan<S> {
+    /// The same scan over the entries from `floor` on, standing before the first block that may hold one. Blocks below it
+    /// are not read; they may be gone.
+    ///
+    /// # Errors
+    /// What reading an index partition finds.
+    pub fn above(mut self, floor: Slice) -> Result<Self> {
+        self.floor = Some(floor.clone());
+        self.seek(&floor)?;
+        Ok(self)
+    }
+
     /// Goes to the first block that may hold `key` or a larger one.
     ///
     /// # Errors
     /// What reading an index partition finds.
     pub fn seek(&mut self, key: &[u8]) -> Result<()> {
         let layout = Arc::clone(&self.layout);
+        let floor = self.floor.clone();
+        let key = match &floor {
+            Some(floor) if layout.order.compare(key, floor).is_lt() => &floor[..],
+            _ => key,
+        };
         self.block = None;
         self.partition = None;
         self.entry_idx = 0;
@@ -182,6 +201,10 @@ impl<S: BlockSource> ChangeScan<S> {
             }
             block.key(row, &mut self.key);
             let (key, value) = (self.key.as_slice(), block.value(row));
+            let is_gone = |floor: &Slice| self.layout.order.compare(key, floor).is_lt();
+            if self.floor.as_ref().is_some_and(is_gone) {
+                continue;
+            }
             visit(EntryRef { key, seqno, kind: block.kind(row), value })?;
         }
         Ok(())

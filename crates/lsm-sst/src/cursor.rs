@@ -41,6 +41,8 @@ pub struct TableCursor<S> {
     bound: KeyBuf,
     /// Keys that the walk will not leave, as far as is known.
     bounds: (Bound<Slice>, Bound<Slice>),
+    /// Entries below this key are not there, and blocks that hold only such entries are never read.
+    floor: Option<Slice>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ impl<S: BlockSource> TableCursor<S> {
             state: State::Nowhere,
             bound: KeyBuf::new(),
             bounds: (Bound::Unbounded, Bound::Unbounded),
+            floor: None,
         }
     }
 
@@ -78,8 +81,17 @@ impl<S: BlockSource> TableCursor<S> {
         Self { lazy: true, ..self }
     }
 
+    /// The same cursor over the entries from `floor` on. Blocks below it are not read; they may be gone.
+    #[must_use]
+    pub fn above(self, floor: Option<Slice>) -> Self {
+        Self { floor, ..self }
+    }
+
     /// Goes over to another table of the same order, standing on no entry. Buffers are used again.
-    pub fn replace(&mut self, layout: Arc<TableLayout>, source: S) {
+    ///
+    /// * `floor`: as for [`TableCursor::above`].
+    pub fn replace(&mut self, layout: Arc<TableLayout>, source: S, floor: Option<Slice>) {
+        self.floor = floor;
         self.layout = layout;
         self.source = source;
         self.partition = None;
@@ -180,9 +192,13 @@ impl<S: BlockSource> TableCursor<S> {
         if root_len == 0 {
             return Ok(false);
         }
-        self.load_partition(if side == Side::Front { 0 } else { root_len - 1 })?;
+        let root_idx = if side == Side::Front { 0 } else { root_len - 1 };
+        if self.is_below_floor(&self.layout.root, root_idx) {
+            return Ok(false);
+        }
+        self.load_partition(root_idx)?;
         self.entry_idx = if side == Side::Front { 0 } else { self.leaf().entries() - 1 };
-        Ok(true)
+        Ok(!self.is_below_floor(self.leaf(), self.entry_idx))
     }
 
     /// Goes to the next entry of the index; `false` after the last one.
@@ -202,15 +218,37 @@ impl<S: BlockSource> TableCursor<S> {
         }
     }
 
-    /// Goes to the previous entry of the index; `false` before the first one.
+    /// Whether all that entry `idx` of an index block leads to lies below the floor.
+    #[inline]
+    fn is_below_floor(&self, index: &IndexBlock, idx: usize) -> bool {
+        self.floor.as_ref().is_some_and(|floor| {
+            index.lies_before(&self.layout.order, idx, floor, self.layout.local(SeqNo::LATEST))
+        })
+    }
+
+    /// Whether the row that `rows` stands on lies below the floor.
+    #[inline]
+    fn is_clipped(&self) -> bool {
+        let Some(floor) = &self.floor else { return false };
+        let entry = self.rows.as_ref().and_then(RowCursor::entry);
+        entry.is_some_and(|entry| self.layout.order.compare(entry.key, floor).is_lt())
+    }
+
+    /// Goes to the previous entry of the index; `false` before the first one that is not below the floor.
     fn prev_entry(&mut self) -> Result<bool> {
         if self.entry_idx > 0 {
+            if self.is_below_floor(self.leaf(), self.entry_idx - 1) {
+                return Ok(false);
+            }
             self.entry_idx -= 1;
             return Ok(true);
         }
         match &self.partition {
             Some((root_idx, _)) if *root_idx > 0 => {
                 let root_idx = root_idx - 1;
+                if self.is_below_floor(&self.layout.root, root_idx) {
+                    return Ok(false);
+                }
                 self.load_partition(root_idx)?;
                 self.entry_idx = self.leaf().entries() - 1;
                 Ok(true)
@@ -227,7 +265,8 @@ impl<S: BlockSource> TableCursor<S> {
         let offset = entry.handle.offset;
         if self.rows.is_none() || self.loaded_at != offset {
             let (layout, entry_idx, bounds) = (&*self.layout, self.entry_idx, &self.bounds);
-            let near = Neighbours { layout, leaf: self.leaf(), entry_idx, bounds };
+            let floor = self.floor.as_ref();
+            let near = Neighbours { layout, leaf: self.leaf(), entry_idx, bounds, floor };
             let block = self.source.data_of_walk(entry.into(), &near)?;
             if block.rows() as u64 != entry.rows {
                 return Err(self.layout.disagree("row count of a data block"));
@@ -248,7 +287,7 @@ impl<S: BlockSource> TableCursor<S> {
             Side::Front => rows.seek_first(),
             Side::Back => rows.seek_last(),
         }
-        self.state = State::OnRow;
+        self.state = if self.is_clipped() { State::Nowhere } else { State::OnRow };
         Ok(())
     }
 
@@ -293,6 +332,9 @@ impl<S: BlockSource> TableCursor<S> {
 
 impl<S: BlockSource> EntryCursor for TableCursor<S> {
     fn seek_first(&mut self) -> Result<()> {
+        if let Some(floor) = self.floor.clone() {
+            return self.seek(&floor, SeqNo::LATEST);
+        }
         self.state = State::Nowhere;
         self.attempt(|this| if this.outer_entry(Side::Front)? { this.enter(Side::Front) } else { Ok(()) })
     }
@@ -303,6 +345,11 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
     }
 
     fn seek(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
+        let floor = self.floor.clone();
+        let (key, before) = match &floor {
+            Some(floor) if self.layout.order.compare(key, floor).is_lt() => (&floor[..], SeqNo::LATEST),
+            _ => (key, before),
+        };
         self.state = State::Nowhere;
         let before = self.layout.local(before);
         self.attempt(|this| {
@@ -322,6 +369,9 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
 
     fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
         self.state = State::Nowhere;
+        if self.floor.as_ref().is_some_and(|floor| self.layout.order.compare(key, floor).is_lt()) {
+            return Ok(());
+        }
         let before = self.layout.local(before);
         self.attempt(|this| {
             if !this.find_entry(key, before)? {
@@ -330,7 +380,7 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
             let rows = this.load_block()?;
             rows.seek_back(key, before);
             if rows.is_on_row() {
-                this.state = State::OnRow;
+                this.state = if this.is_clipped() { State::Nowhere } else { State::OnRow };
                 return Ok(());
             }
             if this.prev_entry()? { this.enter(Side::Back) } else { Ok(()) }
@@ -354,7 +404,13 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
         match (&self.state, &mut self.rows) {
             (State::OnRow, Some(rows)) => {
                 rows.prev();
-                if rows.is_on_row() { Ok(()) } else { self.attempt(Self::step_out_backward) }
+                if !rows.is_on_row() {
+                    return self.attempt(Self::step_out_backward);
+                }
+                if self.is_clipped() {
+                    self.state = State::Nowhere;
+                }
+                Ok(())
             }
             (State::Failed(error), _) => Err(error.clone()),
             _ => Ok(()),

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
+use lsm_block::{BlockKind, Superblock};
 use lsm_types::{Result, SeqNo, Slice, columns::KeyBuf};
 
-use crate::{BlockSource, TableLayout, index::IndexBlock};
+use crate::{BlockSource, FilterId, TableLayout, index::IndexBlock};
 
 impl TableLayout {
     /// Bytes of the file before the block that would hold `key`, superblock and index partitions among them.
@@ -36,6 +37,30 @@ impl TableLayout {
             }
             None => Ok(before),
         }
+    }
+
+    /// What nobody reads any more once entries below `floor` are gone: bytes from the head of the file on, and entries.
+    ///
+    /// The bytes end where the first block begins that may hold an entry from `floor` on, or a partition of the index or of
+    /// a filter that leads to one, or anything else than these. The entries are those of whole blocks.
+    ///
+    /// # Errors
+    /// What reading an index partition finds.
+    pub fn consumed_below<S: BlockSource + ?Sized>(&self, source: &S, floor: &[u8]) -> Result<(u64, u64)> {
+        let head = Superblock::LEN as u64;
+        let entries = self.approximate_rank(source, floor)?.min(self.entries());
+        let data = self.approximate_offset(source, floor)?;
+        let first = |index: &IndexBlock| index.entry(index.find(&self.order, floor, SeqNo::LATEST));
+        let indexes =
+            [Some(&*self.root), self.filters.get(FilterId::Keys), self.filters.get(FilterId::Prefixes)];
+        let partitions = indexes.into_iter().flatten().filter_map(first).map(|entry| entry.handle.offset);
+        let is_block = |kind| {
+            let filters = [FilterId::Keys, FilterId::Prefixes].map(FilterId::partition_kind);
+            [BlockKind::DATA, BlockKind::INDEX_PARTITION].contains(&kind) || filters.contains(&kind)
+        };
+        let sections = self.directory.sections.iter().filter(|section| !is_block(section.kind));
+        let kept = partitions.chain(sections.map(|section| section.offset)).min();
+        Ok((data.min(kept.unwrap_or(data)).saturating_sub(head), entries))
     }
 
     /// Up to `parts - 1` keys that cut the table into parts of about equal numbers of entries: part `i` holds the keys

@@ -15,6 +15,8 @@ pub struct Neighbours<'a> {
     pub(crate) entry_idx: usize,
     /// Keys that the walk will not leave.
     pub(crate) bounds: &'a (Bound<Slice>, Bound<Slice>),
+    /// What lies below may be gone.
+    pub(crate) floor: Option<&'a Slice>,
 }
 
 impl Neighbours<'_> {
@@ -35,7 +37,8 @@ impl Neighbours<'_> {
             Bound::Included(key) => self.find(key, SeqNo::LATEST),
             Bound::Excluded(key) => self.find(key, SeqNo::ZERO),
         };
-        self.refs((first..self.entry_idx).rev())
+        let floor = self.floor.map_or(0, |floor| self.find(floor, SeqNo::LATEST));
+        self.refs((first.max(floor)..self.entry_idx).rev())
     }
 
     /// Whether the block is the first one of its index block. Index partitions lie among data blocks, so there may be a
