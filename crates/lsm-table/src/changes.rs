@@ -20,7 +20,11 @@ impl Table {
         let layout = self.layout()?.clone();
         let bounds = self.inner.block_bounds(&layout);
         let source = CursorSource::new(self.inner.clone(), layout.clone(), ReadMode::PICK, None);
-        Ok(layout.change_scan(source, bounds))
+        let scan = layout.change_scan(source, bounds);
+        match self.inner.floor.clone() {
+            Some(floor) => scan.above(floor),
+            None => Ok(scan),
+        }
     }
 
     /// Whether every entry of the table is numbered at or above `seqno`.

@@ -17,7 +17,7 @@ use lsm_types::{
 };
 use parking_lot::Mutex;
 
-use crate::{BlockCache, DecoderPool, DescriptorCache, FilterScene, TablePolicy};
+use crate::{BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FilterScene, TablePolicy};
 
 /// Where numbers of new files come from.
 pub trait FileIds: Send + Sync {
@@ -74,6 +74,9 @@ pub trait Reclaim: Send + Sync {
 
     /// Takes over a file of which [`Reclaim::note_obsolete`] was told, once its last reader is gone.
     fn release(&self, file: ObsoleteFile);
+
+    /// Takes over the front of a file that all views of the table have done with. The same one may come again.
+    fn release_prefix(&self, prefix: ConsumedPrefix);
 
     /// Takes over a file that never was part of a version and could not be removed at once.
     fn retry(&self, file: ObsoleteFile);

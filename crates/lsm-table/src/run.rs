@@ -228,6 +228,17 @@ impl<L: TableList> RunCursor<L> {
         Ok(moved)
     }
 
+    /// Settles the open table. No block that its index lists is empty, so there is an entry; but for one block of a
+    /// restricted table, which may lie wholly below the bound: then the walk is on its way back, to the table before.
+    fn settle_within(&mut self, spot: L::Spot) -> Result<()> {
+        self.open(spot)?.settle()?;
+        self.roll_back();
+        match self.stand {
+            Stand::After(spot) => self.open(spot)?.seek_last(),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs a step and leaves the cursor without an entry when it fails.
     fn guard<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let outcome = step(self);
@@ -336,8 +347,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
     fn settle(&mut self) -> Result<()> {
         self.guard(|this| match this.stand {
             Stand::Nowhere => Ok(()),
-            // A table puts off only the step into a block that its index lists, and no listed block is empty.
-            Stand::In(spot) => this.open(spot)?.settle(),
+            Stand::In(spot) => this.settle_within(spot),
             Stand::Before(spot) => this.open(spot)?.seek_first(),
             Stand::After(spot) => this.open(spot)?.seek_last(),
         })

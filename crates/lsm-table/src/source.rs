@@ -228,7 +228,7 @@ impl TableInner {
 
     pub(crate) fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
         let id = self.descriptor.id;
-        let file = self.file().map_err(|source| TableError::Open { table: id, source })?;
+        let file = self.open_file().map_err(|source| TableError::Open { table: id, source })?;
         lsm_types::ReadAt::read_exact_at(file.as_ref(), offset, bytes).map_err(|source| {
             let at = Location { kind: FileKind::Table, id: id.get(), offset };
             TableError::Read { at, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), source }
@@ -238,22 +238,22 @@ impl TableInner {
 
     /// Tells the system that a range of the file is read soon. Whatever hinders that shows when it is read.
     pub(crate) fn announce(&self, offset: u64, len: u64) {
-        if let Ok(file) = self.file() {
+        if let Ok(file) = self.open_file() {
             file.hint(AccessHint::WillNeed { offset, len });
         }
     }
 
     /// The open file.
-    fn file(&self) -> Result<Arc<dyn FsFile>, IoError> {
+    fn open_file(&self) -> Result<Arc<dyn FsFile>, IoError> {
         let path = || self.env.path(self.descriptor.id, self.descriptor.route);
         if !self.env.descriptors.is_pinned() {
-            return self.env.descriptors.get(self.open_file, self.env.fs.as_ref(), &path());
+            return self.env.descriptors.get(self.file.open_number, self.env.fs.as_ref(), &path());
         }
-        if let Some(file) = self.pinned_file.get() {
+        if let Some(file) = self.file.pinned.get() {
             return Ok(file.clone());
         }
         let file = self.env.descriptors.make_room_for(|| self.env.fs.open(&path(), &OpenOptions::READ))?;
-        Ok(self.pinned_file.get_or_init(|| file).clone())
+        Ok(self.file.pinned.get_or_init(|| file).clone())
     }
 
     pub(crate) fn disagrees(&self, what: &'static str) -> TableError {

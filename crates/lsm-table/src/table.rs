@@ -2,22 +2,19 @@
 
 use std::{
     ops::Bound,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use lsm_block::{ByteRange, FileIdentity, Handle};
-use lsm_fs::FsFile;
 use lsm_manifest::TableDescriptor;
 use lsm_sst::{FilterAnswer, OpenOptions, OpenSst, Step, TableLayout, seqno_bounds::BlockBounds};
 use lsm_types::{FileKind, KeyHash, Result, SeqNo, Slice, TableId, TombstoneIndex, columns::KeyBuf};
 
 use crate::{
-    FilterStats, ObsoleteFile, ReadMode, TableEnv, TableError, Throttle,
+    FilterStats, ReadMode, TableEnv, TableError, Throttle,
     filter_stats::Event,
     filters::TableFilters,
+    physical::PhysicalFile,
     source::{CachedSource, CursorSource},
 };
 
@@ -29,8 +26,9 @@ pub type TableCursor = lsm_sst::TableCursor<CursorSource>;
 
 /// A table. Handles are cheap to clone and share it; it is opened when somebody first reads it.
 ///
-/// When the last handle of a table that was marked obsolete goes, the file is given to the environment's
-/// [`crate::Reclaim`].
+/// A table is read through a view: what the manifest says is left of it. Views of one table share its file, whatever each
+/// of them leaves out. When the last handle of a table that was marked obsolete goes, the file is given to the
+/// environment's [`crate::Reclaim`].
 #[derive(Clone)]
 pub struct Table {
     pub(crate) inner: Arc<TableInner>,
@@ -41,14 +39,13 @@ pub(crate) struct TableInner {
     pub(crate) descriptor: Arc<TableDescriptor>,
     /// The file's number in the block cache.
     pub(crate) cache_file: u64,
-    /// The file's number in the table of open files.
-    pub(crate) open_file: u64,
-    /// The open file where descriptors are not shared.
-    pub(crate) pinned_file: OnceLock<Arc<dyn FsFile>>,
-    opened: OnceLock<Opened>,
-    tombstones: OnceLock<Arc<TombstoneIndex>>,
+    /// What the views of the table share.
+    pub(crate) file: Arc<PhysicalFile>,
+    /// Entries below this key do not belong to the table any more.
+    pub(crate) floor: Option<Slice>,
+    pub(crate) opened: OnceLock<Opened>,
+    pub(crate) tombstones: OnceLock<Arc<TombstoneIndex>>,
     pub(crate) bounds: OnceLock<Option<Arc<BlockBounds>>>,
-    is_obsolete: AtomicBool,
 }
 
 /// What is there once the table was opened.
@@ -59,33 +56,15 @@ pub(crate) struct Opened {
 
 impl Drop for TableInner {
     fn drop(&mut self) {
-        // Closed before it is removed: some systems refuse to remove a file that is open.
-        self.env.descriptors.forget(self.open_file);
-        drop(self.pinned_file.take());
-        if *self.is_obsolete.get_mut() {
-            let table = self.descriptor.id;
-            let (path, len) = (self.env.path(table, self.descriptor.route), self.descriptor.file_len);
-            self.env.reclaim.release(ObsoleteFile { table, path, len });
-        }
+        self.file.leave(self.descriptor.consumed_bytes());
     }
 }
 
 impl Table {
     /// A handle of the table that `descriptor` describes. Reads nothing.
     pub fn new(env: &Arc<TableEnv>, descriptor: Arc<TableDescriptor>) -> Self {
-        Self {
-            inner: Arc::new(TableInner {
-                env: env.clone(),
-                descriptor,
-                cache_file: env.cache.new_file(),
-                open_file: env.descriptors.new_file(),
-                pinned_file: OnceLock::new(),
-                opened: OnceLock::new(),
-                tombstones: OnceLock::new(),
-                bounds: OnceLock::new(),
-                is_obsolete: AtomicBool::new(false),
-            }),
-        }
+        let file = PhysicalFile::new(env, &descriptor);
+        Self { inner: Arc::new(TableInner::new(env, file, descriptor)) }
     }
 
     /// Its number.
@@ -131,17 +110,18 @@ impl Table {
             return Ok(Some(index));
         }
         let layout = self.layout()?;
+        let order = &self.inner.env.order;
         let build = || {
-            Arc::new(TombstoneIndex::new(layout.range_tombstones().to_vec(), self.inner.env.order.clone()))
+            let all = layout.range_tombstones().iter();
+            let left = all.filter_map(|tombstone| self.inner.clip(tombstone, order)).collect();
+            Arc::new(TombstoneIndex::new(left, order.clone()))
         };
         Ok(Some(self.inner.tombstones.get_or_init(build)))
     }
 
     /// No version names the table any more: the file goes with the last handle.
     pub fn mark_obsolete(&self) {
-        if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
-            self.inner.env.reclaim.note_obsolete(self.inner.descriptor.file_len);
-        }
+        self.inner.file.mark_obsolete();
     }
 
     /// Reads bytes of the file as they are; what is returned may be short at its end. For copies.
@@ -159,6 +139,9 @@ impl Table {
     /// What reading and checking blocks finds, `Corruption` among it.
     #[inline]
     pub fn get(&self, key: &[u8], hash: KeyHash, before: SeqNo) -> Result<Option<Found>> {
+        if self.inner.is_below_floor(key) {
+            return Ok(None);
+        }
         let Opened { layout, filters } = self.inner.opened()?;
         let source = CachedSource { table: &self.inner, layout, filters };
         layout.get_within(&source, hash, key, before)
@@ -169,6 +152,7 @@ impl Table {
     ///
     /// Says yes when in doubt; what stands in the way of the answer shows when the table is read.
     pub fn may_hold(&self, prefix: KeyHash, lower: Bound<&[u8]>) -> bool {
+        let lower = self.inner.clamp(lower);
         let Ok(Opened { layout, filters }) = self.inner.opened() else { return true };
         let source = CachedSource { table: &self.inner, layout, filters };
         let answer = layout.ask_prefix(&source, prefix, lower);
@@ -200,7 +184,7 @@ impl Table {
         throttle: Option<Arc<dyn Throttle>>,
     ) -> Result<TableCursor> {
         let source = self.source(mode, throttle)?;
-        Ok(source.layout.clone().cursor(source).lazy())
+        Ok(source.layout.clone().cursor(source).above(self.inner.floor.clone()).lazy())
     }
 
     /// Takes `cursor`, which walked another table of the tree, over to this one. It stands on nothing then, and makes no
@@ -211,7 +195,7 @@ impl Table {
     pub fn take_over(&self, cursor: &mut TableCursor) -> Result<()> {
         let (mode, throttle) = (cursor.source().mode, cursor.source().throttle.clone());
         let source = self.source(mode, throttle)?;
-        cursor.replace(source.layout.clone(), source);
+        cursor.replace(source.layout.clone(), source, self.inner.floor.clone());
         Ok(())
     }
 
@@ -224,10 +208,12 @@ impl Table {
     /// # Errors
     /// What opening the table finds.
     pub fn samples(&self) -> Result<Vec<(Slice, u64)>> {
-        let root = self.layout()?.root();
+        let (layout, floor) = (self.layout()?, self.inner.floor.as_deref());
+        let root = layout.root();
+        let first = floor.map_or(0, |floor| root.find(layout.order(), floor, SeqNo::LATEST));
         let share = self.descriptor().file_len / root.entries().max(1) as u64;
         let mut key = KeyBuf::new();
-        let keys = (0..root.entries()).map(|entry| {
+        let keys = (first..root.entries()).map(|entry| {
             key.reset();
             root.separator(entry, &mut key);
             (Slice::copy_from(key.as_slice()), share)
@@ -246,6 +232,25 @@ impl Table {
 }
 
 impl TableInner {
+    /// A view that nobody has opened.
+    pub(crate) fn new(
+        env: &Arc<TableEnv>,
+        file: Arc<PhysicalFile>,
+        descriptor: Arc<TableDescriptor>,
+    ) -> Self {
+        file.enter(descriptor.consumed_bytes());
+        Self {
+            env: env.clone(),
+            cache_file: file.cache_number,
+            file,
+            floor: descriptor.restriction.as_ref().map(|restriction| restriction.lower.clone()),
+            descriptor,
+            opened: OnceLock::new(),
+            tombstones: OnceLock::new(),
+            bounds: OnceLock::new(),
+        }
+    }
+
     #[inline]
     pub(crate) fn opened(&self) -> Result<&Opened> {
         match self.opened.get() {
@@ -319,7 +324,12 @@ impl TableInner {
         }
         let keys = layout.properties().keys.as_ref();
         let expected = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));
-        if keys.map(|(min, max)| (min, max)) != expected {
+        let is_same = match (&self.floor, keys, expected) {
+            (None, keys, expected) => keys.map(|(min, max)| (min, max)) == expected,
+            (Some(_), Some((_, max)), Some((_, expected))) => max == expected,
+            (Some(_), _, expected) => expected.is_none(),
+        };
+        if !is_same {
             return Err(self.disagrees("key range"));
         }
         Ok(())

@@ -12,8 +12,8 @@ use std::{
 use lsm_codec::Compression;
 use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_table::{
-    BlockCache, CacheUse, DecoderPool, DescriptorCache, FileIds, FilterDesk, ObsoleteFile, Reclaim, TableEnv,
-    TablePolicy, Throttle, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
+    BlockCache, CacheUse, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, ObsoleteFile,
+    Reclaim, TableEnv, TablePolicy, Throttle, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
 };
 use lsm_testkit::ports::{SeededRandom, TestClock};
 use lsm_types::{
@@ -42,6 +42,8 @@ impl Reclaim for Desk {
     fn release(&self, _file: ObsoleteFile) {
         self.released.fetch_add(1, Relaxed);
     }
+
+    fn release_prefix(&self, _prefix: ConsumedPrefix) {}
 
     fn retry(&self, file: ObsoleteFile) {
         panic!("{file:?}");

@@ -84,6 +84,7 @@ impl Table {
         let mut last = None;
         for look_up in look_ups {
             let settled = match look_up.progress.filter {
+                _ if self.inner.is_below_floor(look_up.key) => Ok(Some(Answer::Absent)),
                 Some(FilterAnswer::Absent) => Ok(Some(Answer::Absent)),
                 Some(_) => find(&self.inner, opened, look_up, &mut last, batch),
                 None => Ok(None),
@@ -129,7 +130,8 @@ fn ask_filters(
         let count = rest.iter().skip(1).take_while(same).count() + 1;
         let (group, behind) = rest.split_at_mut(count);
         rest = behind;
-        if group.iter().all(|look_up| look_up.progress.filter.is_some()) {
+        if group.iter().all(|look_up| look_up.progress.filter.is_some() || table.is_below_floor(look_up.key))
+        {
             continue;
         }
         match part.and_then(|part| batch.filter(table, opened, part)) {
