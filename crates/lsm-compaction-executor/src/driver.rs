@@ -83,6 +83,7 @@ pub fn run_job(
             staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
             let request = InstallRequest {
                 remove: std::mem::take(&mut remove),
+                restrict: Vec::new(),
                 add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
                 vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
                 relocate: Vec::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lsm_manifest::{TableDescriptor, VlogDescriptor};
-use lsm_types::{Level, SeqNo, TableId};
+use lsm_types::{Level, SeqNo, Slice, TableId};
 
 use crate::InstallError;
 
@@ -21,6 +21,8 @@ pub enum Placement {
 pub struct InstallRequest {
     /// Tables that leave.
     pub remove: Vec<TableId>,
+    /// Tables of which a part stays: the keys from here on.
+    pub restrict: Vec<(TableId, Slice)>,
     /// Tables that come, disjoint and in key order.
     pub add: Vec<Arc<TableDescriptor>>,
     /// Value logs that come, and that some of these refer to.

@@ -38,7 +38,7 @@ use lsm_compaction_executor::{CompactionPool, InstallError, Parallelism, RateLim
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, Version, VersionEdit};
-use lsm_table::{BlockCache, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv, VlogEnv};
+use lsm_table::{BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, ObsoleteFile, TableEnv, VlogEnv};
 use lsm_types::{Clock, EditIndex, FileUuid, Result, Spawner, TableId, TreeId};
 use parking_lot::Mutex;
 
@@ -554,6 +554,13 @@ impl lsm_table::Reclaim for StoreInner {
 
     fn release(&self, file: ObsoleteFile) {
         self.reclaimer.release(file);
+    }
+
+    fn release_prefix(&self, prefix: ConsumedPrefix) {
+        // Whoever only reads gives nothing back.
+        if !self.is_read_only() {
+            self.reclaimer.release_prefix(prefix);
+        }
     }
 
     fn retry(&self, file: ObsoleteFile) {

@@ -10,6 +10,10 @@
 //! none can be had, whoever releases a file removes it. What fails is tried again, later and later. What is left when a
 //! store is gone is an orphan, which the next open sweeps.
 //!
+//! A file of which a merge has taken over the front stays, but that part of it goes: once no reader holds it, the bytes
+//! are given back to the volume where it can take them. What cannot be given back is counted and left as it is; the next
+//! open tries again.
+//!
 //! A large file is cut to nothing in steps, because removing it at once can hold up a disk for long. That is done only
 //! to a file with a single name that was never exported: another name would see the cut.
 
@@ -21,7 +25,7 @@ use std::{
 };
 
 use lsm_fs::{Fs, NamespaceId, OpenOptions};
-use lsm_table::ObsoleteFile;
+use lsm_table::{ConsumedPrefix, ObsoleteFile};
 use lsm_types::{Clock, IoError, IoKind, TableId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -69,6 +73,10 @@ pub struct ReclaimStats {
     pub removed_files: u64,
     /// Their bytes.
     pub removed_bytes: u64,
+    /// Bytes given back from the front of files that are still in use.
+    pub punched_bytes: u64,
+    /// Times that was not done, because the volume cannot or because the file has another name.
+    pub punches_refused: u64,
     /// Attempts that failed; each is repeated.
     pub errors: u64,
     /// Guards that hold deletions back.
@@ -89,6 +97,7 @@ struct Waiting {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Waiting>,
+    prefixes: VecDeque<ConsumedPrefix>,
     stats: ReclaimStats,
     options: ReclaimOptions,
     pacer: Pacer,
@@ -127,6 +136,7 @@ enum Step {
 /// What there is to do.
 enum Next {
     Work(Waiting),
+    Punch(ConsumedPrefix),
     /// Nothing before so many nanoseconds have passed.
     Later(u64),
     Nothing,
@@ -171,6 +181,26 @@ impl Reclaimer {
         self.enqueue(file);
     }
 
+    /// Takes over the front of a file that nobody reads any more.
+    pub(crate) fn release_prefix(&self, prefix: ConsumedPrefix) {
+        let mut state = self.shared.state.lock();
+        // The same file may have been handed over with less of it.
+        state.prefixes.retain(|waiting| waiting.table != prefix.table);
+        state.prefixes.push_back(prefix);
+        let by_thread = self.wants_thread && !state.is_closing;
+        drop(state);
+        self.go_on(by_thread);
+    }
+
+    /// Has the thread, or this one, look at what is to be done.
+    fn go_on(&self, by_thread: bool) {
+        if by_thread && self.ensure_thread() {
+            self.shared.changed.notify_all();
+        } else {
+            self.shared.drain(None);
+        }
+    }
+
     /// Takes over a file that is to go.
     pub(crate) fn enqueue(&self, file: ObsoleteFile) {
         let mut state = self.shared.state.lock();
@@ -180,11 +210,7 @@ impl Reclaimer {
         state.queue.push_back(Waiting { file, len, attempts: 0, not_before: 0 });
         let by_thread = self.wants_thread && !state.is_closing;
         drop(state);
-        if by_thread && self.ensure_thread() {
-            self.shared.changed.notify_all();
-        } else {
-            self.shared.drain(None);
-        }
+        self.go_on(by_thread);
     }
 
     /// Begins the thread unless it is there; `false` when there is none to be had.
@@ -218,16 +244,12 @@ impl Reclaimer {
     pub(crate) fn unhold(&self) {
         let mut state = self.shared.state.lock();
         state.stats.holds = state.stats.holds.saturating_sub(1);
-        if state.stats.holds > 0 || state.queue.is_empty() {
+        if state.stats.holds > 0 || (state.queue.is_empty() && state.prefixes.is_empty()) {
             return;
         }
         let by_thread = self.wants_thread && !state.is_closing;
         drop(state);
-        if by_thread && self.ensure_thread() {
-            self.shared.changed.notify_all();
-        } else {
-            self.shared.drain(None);
-        }
+        self.go_on(by_thread);
     }
 
     /// The files with these numbers have, or are about to have, a second name: they are only ever unlinked from now on.
@@ -297,6 +319,7 @@ impl Shared {
             let now = self.clock.monotonic_nanos();
             match state.next(now, true) {
                 Next::Work(waiting) => state = self.carry_out(state, waiting),
+                Next::Punch(prefix) => state = self.give_back(state, &prefix),
                 Next::Later(nanos) => {
                     let _ = self.changed.wait_for(&mut state, Duration::from_nanos(nanos));
                 }
@@ -314,8 +337,11 @@ impl Shared {
                 return;
             }
             // Whoever is at work already comes back for what is in the queue.
-            let Next::Work(waiting) = state.next(now, false) else { return };
-            state = self.carry_out(state, waiting);
+            state = match state.next(now, false) {
+                Next::Work(waiting) => self.carry_out(state, waiting),
+                Next::Punch(prefix) => self.give_back(state, &prefix),
+                Next::Later(_) | Next::Nothing => return,
+            };
         }
     }
 
@@ -359,6 +385,52 @@ impl Shared {
         state
     }
 
+    /// Gives the front of a file back, without the lock.
+    fn give_back<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        prefix: &ConsumedPrefix,
+    ) -> MutexGuard<'a, State> {
+        state.is_busy = true;
+        drop(state);
+        let outcome = self.punch(prefix);
+        let now = self.clock.monotonic_nanos();
+        let mut state = self.state.lock();
+        state.is_busy = false;
+        match outcome {
+            Ok(Some(bytes)) => {
+                state.charge(now, 0, bytes);
+                state.stats.punched_bytes += bytes;
+            }
+            Ok(None) => state.stats.punches_refused += 1,
+            // The file went as a whole meanwhile.
+            Err(error) if error.kind == IoKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, table = %prefix.table, "space of a file in use could not be given back");
+                state.stats.errors += 1;
+            }
+        }
+        self.changed.notify_all();
+        state
+    }
+
+    /// The bytes given back; `None` where the file has, or had, another name, or where the volume cannot. The number of
+    /// names is looked at through the handle that punches, and while no checkpoint can be linking.
+    fn punch(&self, prefix: &ConsumedPrefix) -> Result<Option<u64>, IoError> {
+        if self.exported.lock().contains(&prefix.table) {
+            return Ok(None);
+        }
+        let file = self.fs.open(&prefix.path, &OpenOptions::WRITE)?;
+        if file.metadata()?.nlink != Some(1) {
+            return Ok(None);
+        }
+        match file.punch_hole(prefix.from, prefix.to - prefix.from) {
+            Ok(()) => Ok(Some(prefix.note_released())),
+            Err(error) if error.kind == IoKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn step(&self, waiting: &Waiting, chunk: u64) -> Step {
         if let Some(by) = self.shrink(waiting, chunk) {
             return Step::Shrunk(by);
@@ -389,6 +461,15 @@ impl State {
     fn next(&mut self, now: u64, paced: bool) -> Next {
         if self.is_busy || self.stats.holds > 0 {
             return Next::Nothing;
+        }
+        // Space comes first where something is being merged for lack of it. It costs a call for each file.
+        if (!paced || self.pacer.free_at <= now)
+            && let Some(prefix) = self.prefixes.pop_front()
+        {
+            return Next::Punch(prefix);
+        }
+        if !self.prefixes.is_empty() {
+            return Next::Later(self.pacer.free_at.saturating_sub(now).max(1));
         }
         let Some(due) = self.queue.iter().map(|waiting| waiting.not_before).min() else {
             return Next::Nothing;

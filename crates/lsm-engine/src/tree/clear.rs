@@ -223,6 +223,7 @@ impl TreeInner {
     pub(super) fn remove(self: &Arc<Self>, tables: Vec<TableId>, floor: SeqNo) -> Result<()> {
         let request = InstallRequest {
             remove: tables,
+            restrict: Vec::new(),
             add: Vec::new(),
             vlogs: Vec::new(),
             relocate: Vec::new(),

@@ -351,6 +351,7 @@ impl TreeInner {
     fn relocate(self: &Arc<Self>, inputs: &Inputs, dest: Level, lease: Lease) -> Result<()> {
         let request = InstallRequest {
             remove: Vec::new(),
+            restrict: Vec::new(),
             add: Vec::new(),
             vlogs: Vec::new(),
             relocate: inputs
@@ -394,9 +395,14 @@ impl TreeInner {
         let removed = request.remove.clone();
         let (order, me) = (self.order.clone(), self.clone());
         let outputs = output_names(&added, &request.vlogs);
+        // Looked up in their files before anybody waits for the install.
+        let restricted = self.restrictions(&request.restrict).map_err(InstallError::NotApplied)?;
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let version = draft.version(tree).ok_or(EngineError::Closed)?;
             let age = age_of_inputs(&request, &version.levels);
+            if let Some(gone) = restricted.iter().find(|left| !draft.holds(left.table)) {
+                return Err(ExecutorError::InputVanished { table: gone.table }.into());
+            }
             let mut edit = VersionEdit::default();
             // What the job has forgotten lies below it.
             if let Some(watermark) = me.raised_watermark(version) {
@@ -408,6 +414,7 @@ impl TreeInner {
                 }
                 edit.push(tree, TreeEdit::RemoveTable { id: *id });
             }
+            edit.trees.extend(restricted.into_iter().map(|left| (tree, left.edit())));
             if let Some(floor) = request.floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));
             }
@@ -440,7 +447,8 @@ fn age_of_inputs(request: &InstallRequest, levels: &Levels) -> Option<u64> {
     if request.placement == Placement::Newest {
         return None;
     }
-    request.remove.iter().filter_map(|id| run_age(levels, request.dest, *id)).max()
+    let restricted = request.restrict.iter().map(|(id, _)| id);
+    request.remove.iter().chain(restricted).filter_map(|id| run_age(levels, request.dest, *id)).max()
 }
 
 /// The installer of one job.

@@ -12,6 +12,7 @@ mod publish;
 mod range_delete;
 mod rekey;
 mod replay;
+mod restrict;
 mod stats;
 mod verify;
 mod vlog_stats;

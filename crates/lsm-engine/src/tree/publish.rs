@@ -59,7 +59,11 @@ impl Publisher {
     /// all: their handles are made here, before they are handed in.
     fn table(&mut self, env: &Arc<TableEnv>, descriptor: &Arc<TableDescriptor>) -> Table {
         let new = || Table::new(env, descriptor.clone());
-        self.tables.entry(descriptor.id).or_insert_with(new).clone()
+        let table = self.tables.entry(descriptor.id).or_insert_with(new);
+        if table.descriptor().restriction != descriptor.restriction {
+            *table = table.restricted(descriptor.clone());
+        }
+        table.clone()
     }
 
     /// Goes over to the value logs of `version`; those that it has no more.
@@ -196,8 +200,13 @@ impl TreeInner {
         let mut publisher = self.publisher.lock();
         let mut known = std::mem::take(&mut publisher.tables);
         for (_, descriptor) in version.levels.tables() {
-            let kept = known.remove(&descriptor.id).filter(|table| table.descriptor() == descriptor);
-            let table = kept.unwrap_or_else(|| Table::new(&self.env, descriptor.clone()));
+            let table = match known.remove(&descriptor.id) {
+                Some(kept) if kept.descriptor() == descriptor => kept,
+                Some(kept) if kept.descriptor().uuid == descriptor.uuid => {
+                    kept.restricted(descriptor.clone())
+                }
+                _ => Table::new(&self.env, descriptor.clone()),
+            };
             publisher.tables.insert(descriptor.id, table);
         }
         let current = self.current.load_full();
