@@ -68,6 +68,11 @@ impl<R: ReadAt> Walk<R> {
     /// Walks a whole file, whose superblock may come from a copy: all between superblock and footer. Needs no key:
     /// the checks of sealed frames do not.
     pub fn file(source: R, superblock: &Superblock) -> Result<Self, BlockError> {
+        Self::file_from(source, superblock, Superblock::LEN as u64)
+    }
+
+    /// As [`Walk::file`], from `start` on, where a frame, a gap, or damage begins.
+    pub fn file_from(source: R, superblock: &Superblock, start: u64) -> Result<Self, BlockError> {
         let identity = superblock.identity;
         let read = |offset, len, source| BlockError::Read { at: identity.at(offset), len, source };
         let len = source.len().map_err(|source| read(0, 0, source))?;
@@ -82,7 +87,7 @@ impl<R: ReadAt> Walk<R> {
                 end = offset;
             }
         }
-        let start = (Superblock::LEN as u64).min(end);
+        let start = start.min(end);
         Ok(Self::new(source, FrameReader::new(identity, superblock.transforms_without_key()), start..end))
     }
 

@@ -30,7 +30,7 @@ impl BusySet {
     /// Takes a table that stands in `run` of `level`; `false` when it was taken before.
     pub fn insert(&mut self, level: Level, run: RunId, table: &TableDescriptor) -> bool {
         self.filter.add(table.id);
-        let before = self.tables.insert(table.id, Busy { level, run, file_bytes: table.file_len });
+        let before = self.tables.insert(table.id, Busy { level, run, file_bytes: table.live_bytes() });
         if let Some(before) = before {
             self.leave_run(before.run);
         }

@@ -69,7 +69,7 @@ impl CompactionStrategy for Fifo {
             if !is_expired && left <= self.limit_bytes {
                 break;
             }
-            left = left.saturating_sub(table.file_len);
+            left = left.saturating_sub(table.live_bytes());
             gone.push(table.clone());
         }
         if gone.is_empty() {

@@ -261,7 +261,7 @@ impl<'a> Forecast<'a> {
         for part in parts {
             let tables: Vec<Population> =
                 part.tables.iter().filter_map(|table| self.populations.remove(&table.id)).collect();
-            self.bytes -= part.tables.iter().map(|table| table.file_len).sum::<u64>();
+            self.bytes -= part.tables.iter().map(|table| table.live_bytes()).sum::<u64>();
             read.push(tables);
         }
         read
@@ -290,7 +290,7 @@ impl<'a> Forecast<'a> {
         for population in tables {
             let id = TableId::new(self.stage.next());
             let Some(table) = population.describe(id, self.stage.now, &weights) else { continue };
-            self.bytes += table.file_len;
+            self.bytes += table.live_bytes();
             self.populations.insert(id, population);
             described.push(Arc::new(table));
         }

@@ -86,5 +86,5 @@ fn below(view: &PlanView<'_>, dest: Level, spans: &[Span<'_>]) -> Vec<BelowTable
     let Some(run) = view.levels.level(next).runs().iter().max_by_key(largest) else { return Vec::new() };
     let tables = overlapping(run, spans, view.order());
     let of = |entries: &lsm_types::KeyRange, file_bytes| BelowTable { max: entries.max.clone(), file_bytes };
-    tables.iter().filter_map(|table| Some(of(table.entries.as_ref()?, table.file_len))).collect()
+    tables.iter().filter_map(|table| Some(of(table.entries.as_ref()?, table.live_bytes()))).collect()
 }

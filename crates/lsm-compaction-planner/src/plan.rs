@@ -241,7 +241,7 @@ impl Inputs {
 
     /// Bytes of their files.
     pub fn file_bytes(&self) -> u64 {
-        self.tables().fold(0, |sum, table| sum.saturating_add(table.file_len))
+        self.tables().fold(0, |sum, table| sum.saturating_add(table.live_bytes()))
     }
 
     /// Whether nothing was asked for.

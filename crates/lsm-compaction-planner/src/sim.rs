@@ -135,7 +135,7 @@ impl Sim {
         self.keep_newest(&mut entries);
         let created = EditIndex::new(self.stage.next());
         let Some(table) = self.table(entries, created) else { return };
-        self.flushed_bytes += table.file_len;
+        self.flushed_bytes += table.live_bytes();
         let placed = self.stage.place(Level::new(0), alloc::vec![table], None);
         debug_assert!(placed.is_ok(), "a new table fits into a new run");
     }
@@ -260,7 +260,7 @@ impl Sim {
             open.push(entry);
         }
         tables.extend(self.table(open, created));
-        self.merged_bytes += tables.iter().map(|table| table.file_len).sum::<u64>();
+        self.merged_bytes += tables.iter().map(|table| table.live_bytes()).sum::<u64>();
         tables
     }
 

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder, Journal};
 use lsm_manifest::{Catalog, DatabaseEdit, TableDescriptor, TreeEdit, Version, VersionEdit};
-use lsm_table::{Table, ValueLog};
+use lsm_table::{Table, ValueLog, consumed_range};
 use lsm_types::{
     EntryCursor, FileUuid, KeyOrder, Level, RangeTombstone, Result, RouteId, SeqNo, Slice, TableId, TreeId,
 };
@@ -182,7 +182,8 @@ impl PinnedFiles {
             let name = FileName::Table(table.id());
             let to = name.path(staging.path());
             let root = store.routes().root(store.root(), table.table.descriptor().route);
-            means.transfer(&name.path(root), &to, &options.cancel)?;
+            let consumed = consumed_range(table.table.descriptor());
+            means.transfer(&name.path(root), &to, &consumed, &options.cancel)?;
             check_len(fs.as_ref(), &to, (table.id(), table.file_len()))?;
         }
         fs.sync_dir(&folder, sync.directory)?;
@@ -191,7 +192,7 @@ impl PinnedFiles {
         for log in self.pinned.vlogs.iter().map(ValueLog::descriptor) {
             let name = FileName::ValueLog(log.id);
             let to = name.path(staging.path());
-            means.transfer(&name.path(store.root()), &to, &options.cancel)?;
+            means.transfer(&name.path(store.root()), &to, &(0..0), &options.cancel)?;
             check_len(fs.as_ref(), &to, (TableId::new(log.id.get()), log.file_len))?;
         }
         fs.sync_dir(&folder, sync.directory)?;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use lsm_manifest::{Chunk, Run, TableDescriptor, Version};
-use lsm_table::{Table, TableList};
+use lsm_table::{ReleaseStats, Table, TableList};
 use lsm_types::{KeyOrder, Level, SeqNo};
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct ReadChunk {
     tables: Box<[Table]>,
     /// Those with range tombstones.
     deleting: Box<[Table]>,
+    /// Those of which a part is left.
+    restricted: Box<[Table]>,
     /// Largest number of an entry.
     max_seqno: SeqNo,
 }
@@ -50,7 +52,9 @@ impl ReadChunk {
         let max_seqno = entries.map(|numbers| numbers.max).max().unwrap_or_default();
         let deletes = |table: &&Table| table.descriptor().counts.range_tombstones > 0;
         let deleting = tables.iter().filter(deletes).cloned().collect();
-        Self { source: source.clone(), uppers, tables, deleting, max_seqno }
+        let is_restricted = |table: &&Table| table.descriptor().restriction.is_some();
+        let restricted = tables.iter().filter(is_restricted).cloned().collect();
+        Self { source: source.clone(), uppers, tables, deleting, restricted, max_seqno }
     }
 }
 
@@ -314,6 +318,17 @@ impl SuperVersion {
         let runs =
             levels.flat_map(|(level, runs)| runs.runs().iter().map(move |_| level)).zip(self.runs.iter());
         runs.flat_map(|(level, run)| run.tables().map(move |table| (level, table)))
+    }
+
+    /// The tables of which a part is left. Costs a look at each chunk.
+    pub(crate) fn restricted(&self) -> impl Iterator<Item = &Table> {
+        let chunks = self.runs.iter().flat_map(|run| run.chunks.iter());
+        chunks.flat_map(|chunk| chunk.restricted.iter())
+    }
+
+    /// What became of the parts that are not.
+    pub(crate) fn release_stats(&self) -> ReleaseStats {
+        self.restricted().map(Table::release_stats).fold(ReleaseStats::default(), ReleaseStats::plus)
     }
 
     /// Notes that the next super version took the place of this one at `now`.

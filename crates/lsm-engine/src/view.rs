@@ -46,7 +46,7 @@ impl View {
     /// Entries in memtables and tables, tombstones and old versions included. Costs one look at each table.
     pub fn approximate_len(&self) -> u64 {
         let sealed = self.pinned.sealed.iter().map(|sealed| sealed.entries.len() as u64);
-        let tables = self.pinned.version.levels.tables().map(|(_, table)| table.counts.entries);
+        let tables = self.pinned.version.levels.tables().map(|(_, table)| table.live_entries());
         let overlay = self.pinned.overlay.as_ref().map_or(0, |overlay| overlay.entries.len() as u64);
         overlay + self.pinned.active.entries.len() as u64 + sealed.sum::<u64>() + tables.sum::<u64>()
     }

@@ -30,10 +30,11 @@ pub(crate) fn presence(fs: &dyn Fs, path: &Path, expected: Option<u64>, report: 
 /// A file that does not open: its frames can still be told from each other.
 ///
 /// * `known`: its head as the manifest has it, should its own be damaged.
+/// * `consumed`: bytes behind the head that may be gone.
 pub(crate) fn unopened(
     file: &Metered<'_>,
     error: &Error,
-    known: Option<Superblock>,
+    (known, consumed): (Option<Superblock>, u64),
     depth: Depth,
     report: &mut FileReport,
 ) {
@@ -45,7 +46,7 @@ pub(crate) fn unopened(
     }
     let Some(superblock) = head(file).or(known) else { return };
     let mut is_damaged = false;
-    match walk(file, &superblock, depth, &mut is_damaged, report) {
+    match walk(file, (&superblock, consumed), depth, &mut is_damaged, report) {
         Ok(()) => report.reached(depth.min(Depth::Frames)),
         Err(error) => report.add(Outcome::Fail, Depth::Digests, None, error.into()),
     }
@@ -61,12 +62,12 @@ pub(crate) fn unopened(
 
 fn walk(
     file: &Metered<'_>,
-    superblock: &Superblock,
+    (superblock, consumed): (&Superblock, u64),
     depth: Depth,
     is_damaged: &mut bool,
     report: &mut FileReport,
 ) -> Result<(), BlockError> {
-    for step in Walk::file(file, superblock)? {
+    for step in Walk::file_from(file, superblock, (Superblock::LEN as u64).saturating_add(consumed))? {
         let (section, why) = match step? {
             Walked::Frame { .. } => {
                 report.frames += 1;

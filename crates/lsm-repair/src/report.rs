@@ -84,6 +84,8 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Values read in value logs; one that a table leads to counts once more.
     pub values: u64,
+    /// Bytes in front of restricted tables that nobody reads, so that they may be gone.
+    pub released_bytes: u64,
     /// Bytes read.
     pub bytes_read: u64,
     /// Everything found, by file and then by place.
@@ -109,6 +111,7 @@ impl VerifyReport {
             frames: 0,
             entries: 0,
             values: 0,
+            released_bytes: 0,
             bytes_read: 0,
             findings: Vec::new(),
             suppressed: 0,
@@ -151,6 +154,7 @@ impl VerifyReport {
         self.frames += file.frames;
         self.entries += file.entries;
         self.values += file.values;
+        self.released_bytes += file.released_bytes;
         self.bytes_read += file.bytes_read;
         self.suppressed += file.suppressed;
         for (idx, count) in self.checked.iter_mut().enumerate() {
@@ -172,6 +176,7 @@ pub(crate) struct FileReport {
     pub(crate) frames: u64,
     pub(crate) entries: u64,
     pub(crate) values: u64,
+    pub(crate) released_bytes: u64,
     pub(crate) bytes_read: u64,
     pub(crate) findings: Vec<Finding>,
     pub(crate) suppressed: u64,
@@ -189,6 +194,7 @@ impl FileReport {
             frames: 0,
             entries: 0,
             values: 0,
+            released_bytes: 0,
             bytes_read: 0,
             findings: Vec::new(),
             suppressed: 0,

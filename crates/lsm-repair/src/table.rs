@@ -6,7 +6,7 @@ use lsm_block::{FileIdentity, Handle, Superblock};
 use lsm_fs::{Fs, OpenOptions as FileOptions};
 use lsm_manifest::{Counts, SeqNoRange, TableDescriptor};
 use lsm_sst::{
-    CheckDepth, ExtractorId, OpenOptions, Table, TableLayout, TableOptions, properties::SeqNoBounds,
+    CheckDepth, ExtractorId, OpenOptions, Remainder, Table, TableLayout, TableOptions, properties::SeqNoBounds,
 };
 use lsm_types::{Error, FileKind, FileUuid, KeyOrder, PrefixExtractor, Result, TableId};
 
@@ -96,7 +96,8 @@ fn contents(
             if depth >= Depth::Structure
                 && let Some(values) = &subject.values
             {
-                values.check(&table, fs, meter, report);
+                let left = subject.expected.as_ref().and_then(|expected| remainder(&expected.descriptor));
+                values.check(&table, left.map(|left| left.floor), (fs, meter), report);
             }
         }
         Err(error) => {
@@ -104,7 +105,8 @@ fn contents(
                 let descriptor = &expected.descriptor;
                 Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit)
             });
-            framed::unopened(file, &error, head, depth, report);
+            let consumed = subject.expected.as_ref().map_or(0, |expected| expected.descriptor.consumed_bytes());
+            framed::unopened(file, &error, (head, consumed), depth, report);
         }
     }
 }
@@ -166,8 +168,10 @@ fn opened_table(
     let recorded = layout.properties().filters.extractor.as_ref();
     let given = subject.prefix_extractor.iter().chain(&options.prefix_extractors);
     let extractor = given.map(AsRef::as_ref).find(|given| recorded == Some(&ExtractorId::of(*given)));
-    match table.verify_to(checks, extractor, &mut found) {
+    let left = subject.expected.as_ref().and_then(|expected| remainder(&expected.descriptor));
+    match table.verify_to((checks, extractor), left.as_ref(), &mut found) {
         Ok(verified) => {
+            report.released_bytes = left.map_or(0, |left| left.consumed_bytes);
             report.frames += u64::from(verified.frames);
             report.entries += verified.entries;
         }
@@ -180,7 +184,17 @@ fn opened_table(
     locate(table, &mut report.findings);
 }
 
-/// What the table says otherwise than the manifest.
+/// What is left of a restricted table.
+fn remainder(descriptor: &TableDescriptor) -> Option<Remainder> {
+    let restriction = descriptor.restriction.as_ref()?;
+    Some(Remainder {
+        floor: restriction.lower.clone(),
+        consumed_bytes: restriction.consumed_bytes,
+        references: descriptor.references.clone(),
+    })
+}
+
+/// What the table says otherwise than the manifest. Of a restricted table the file says where it began.
 fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Iterator<Item = &'static str> {
     let properties = layout.properties();
     let counters = &properties.counters;
@@ -199,6 +213,15 @@ fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Itera
     let expected_keys = descriptor.entries.as_ref().map(|range| (&range.min, &range.max));
     let extent = properties.extent.as_ref().map(|(start, end)| (start, end));
     let coverage = (&descriptor.coverage_start, &descriptor.coverage_end);
+    let (keys_agree, coverage_agrees) = if descriptor.restriction.is_some() {
+        let ends = keys.zip(expected_keys).map(|((_, max), (_, expected))| max == expected);
+        (
+            ends.unwrap_or(expected_keys.is_none()),
+            extent.is_none_or(|(_, end)| *end == descriptor.coverage_end),
+        )
+    } else {
+        (keys == expected_keys, extent.is_none_or(|extent| extent == coverage))
+    };
     let census = (properties.codecs.raw, properties.codecs.lz4, properties.codecs.zstd);
     let expected_census = (descriptor.census.raw, descriptor.census.lz4, descriptor.census.zstd);
     let sizes = (counters.data_stored_bytes, counters.raw_key_bytes, counters.raw_value_bytes);
@@ -210,8 +233,8 @@ fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Itera
         (head.features.incompat == descriptor.features, "features"),
         (head.created == descriptor.created_at, "time of creation"),
         (head.edit_index == descriptor.created_edit, "edit of creation"),
-        (keys == expected_keys, "key range"),
-        (extent.is_none_or(|extent| extent == coverage), "coverage"),
+        (keys_agree, "key range"),
+        (coverage_agrees, "coverage"),
         (layout.seqnos().is_none_or(|seqnos| range(seqnos) == descriptor.seqnos), "sequence numbers"),
         (
             properties.effective(properties.point_seqnos).map(range) == descriptor.point_seqnos,
@@ -220,7 +243,10 @@ fn differences(descriptor: &TableDescriptor, layout: &TableLayout) -> impl Itera
         (counts == descriptor.counts, "counts of entries"),
         (sizes == expected_sizes, "sizes of its parts"),
         (census == expected_census, "codecs of its blocks"),
-        (*layout.references() == descriptor.references, "separated values"),
+        (
+            descriptor.restriction.is_some() || *layout.references() == descriptor.references,
+            "separated values",
+        ),
     ]
     .into_iter()
     .filter_map(|(holds, what)| (!holds).then_some(what))

@@ -76,7 +76,7 @@ fn contents(file: &Metered<'_>, log: &ValueLog, depth: Depth, report: &mut FileR
                 let descriptor = &expected.descriptor;
                 Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit)
             });
-            framed::unopened(file, &error, head, depth, report);
+            framed::unopened(file, &error, (head, 0), depth, report);
         }
     }
 }

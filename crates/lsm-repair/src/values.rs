@@ -55,18 +55,20 @@ impl Values {
     /// is; the check of the value log reads the others.
     ///
     /// What is found is about the value log, and names the key.
+    ///
+    /// * `floor`: where the table begins, if it is restricted.
     pub(crate) fn check(
         &self,
         table: &Table<&Metered<'_>>,
-        fs: &dyn Fs,
-        meter: &Meter<'_>,
+        floor: Option<Slice>,
+        (fs, meter): (&dyn Fs, &Meter<'_>),
         report: &mut FileReport,
     ) {
         if table.meta().references().is_empty() {
             return;
         }
         let mut files: BTreeMap<VlogId, Opened<'_>> = BTreeMap::new();
-        let mut cursor = table.cursor();
+        let mut cursor = table.cursor().above(floor);
         let mut step = cursor.seek_first();
         // A block that cannot be read was reported when the table was checked.
         while let Ok(()) = step

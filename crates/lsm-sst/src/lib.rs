@@ -68,4 +68,4 @@ pub use neighbours::Neighbours;
 pub use open::{OpenOptions, OpenSst};
 pub use payload::PayloadError;
 pub use table::{BlockEntry, BlockInfo, Blocks, DirectSource, LoadedBlock, Table, TableOptions};
-pub use verify::{CheckDepth, Verified};
+pub use verify::{CheckDepth, Remainder, Verified};

@@ -11,8 +11,8 @@ use lsm_types::{
 };
 
 use crate::{
-    BlockRef, BlockSource, CheckDepth, FilterId, FilterPartition, Found, OpenOptions, OpenSst, SstError,
-    TableCursor, TableLayout, Verified,
+    BlockRef, BlockSource, CheckDepth, FilterId, FilterPartition, Found, OpenOptions, OpenSst, Remainder,
+    SstError, TableCursor, TableLayout, Verified,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -116,14 +116,14 @@ impl<R: ReadAt> Table<R> {
         self.layout.verify(&self.source.file, &self.source, report)
     }
 
-    /// Checks the table no deeper than `depth`: [`TableLayout::verify_to`].
+    /// Checks the table no deeper than is said, and no more than is left of it: [`TableLayout::verify_to`].
     pub fn verify_to(
         &self,
-        depth: CheckDepth,
-        extractor: Option<&dyn PrefixExtractor>,
+        checks: (CheckDepth, Option<&dyn PrefixExtractor>),
+        left: Option<&Remainder>,
         report: &mut dyn FnMut(CheckDepth, crate::Error),
     ) -> Result<Verified> {
-        self.layout.verify_to(depth, extractor, &self.source.file, &self.source, report)
+        self.layout.verify_to(checks, left, &self.source.file, &self.source, report)
     }
 
     /// The data blocks in key order. Ends after the first error.

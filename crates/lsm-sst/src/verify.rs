@@ -7,7 +7,8 @@ use lsm_block::{
 };
 use lsm_codec::Decoder;
 use lsm_types::{
-    Error, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, ValueHandle, ValueReferences, columns::KeyBuf,
+    Error, KeyOrder, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, ValueHandle, ValueReferences,
+    columns::KeyBuf,
 };
 
 use crate::{
@@ -43,6 +44,17 @@ pub enum CheckDepth {
     Rows,
 }
 
+/// What is left of a table that is restricted to its upper part.
+#[derive(Clone, Debug)]
+pub struct Remainder {
+    /// Entries below this key are not looked at.
+    pub floor: Slice,
+    /// Bytes behind the head of the file that may be gone.
+    pub consumed_bytes: u64,
+    /// What of value logs the entries from `floor` on should refer to.
+    pub references: ValueReferences,
+}
+
 impl TableLayout {
     /// Checks the whole table and hands everything it finds wrong to `report`; does not stop at the first.
     ///
@@ -56,35 +68,39 @@ impl TableLayout {
         source: &S,
         report: &mut dyn FnMut(Error),
     ) -> Result<Verified> {
-        self.verify_to(CheckDepth::Rows, None, file, source, &mut |_, error| report(error))
+        self.verify_to((CheckDepth::Rows, None), None, file, source, &mut |_, error| report(error))
     }
 
     /// As [`TableLayout::verify`], no deeper than `depth`; `report` is also told at which depth something was found.
     ///
     /// * `extractor`: with it, filters over prefixes are held against the keys, when it is the one recorded.
+    /// * `left`: what is left of a restricted table. What is not may be gone, and is neither read nor missed. Counts and
+    ///   digests that the file gives are of the whole, so they are not compared: every frame that is left is checked by
+    ///   itself, and no data frame among them may be missing.
     ///
     /// # Errors
     /// Only when `file` itself cannot be read.
     pub fn verify_to<R: ReadAt, S: BlockSource + ?Sized>(
         &self,
-        depth: CheckDepth,
-        extractor: Option<&dyn PrefixExtractor>,
+        (depth, extractor): (CheckDepth, Option<&dyn PrefixExtractor>),
+        left: Option<&Remainder>,
         file: &R,
         source: &S,
         report: &mut dyn FnMut(CheckDepth, Error),
     ) -> Result<Verified> {
         let (reported, verified) = (BTreeSet::new(), Verified::default());
-        let mut check = Check { layout: self, report, at: CheckDepth::Heads, reported, verified };
+        let mut check = Check { layout: self, left, report, at: CheckDepth::Heads, reported, verified };
         check.head(file)?;
         check.property_copies(file)?;
         if depth >= CheckDepth::Frames {
             check.at = CheckDepth::Frames;
-            check.frames(file)?;
+            check.frames(file, source)?;
         }
         if depth >= CheckDepth::Rows {
             check.at = CheckDepth::Rows;
             let bounds = check.bounds(file)?;
-            check.rows(FilterAudit::new(self, extractor), bounds, source);
+            let floor = left.map(|left| &left.floor[..]);
+            check.rows(FilterAudit::new(self, extractor, floor), bounds, source);
         }
         Ok(check.verified)
     }
@@ -92,6 +108,7 @@ impl TableLayout {
 
 struct Check<'c> {
     layout: &'c TableLayout,
+    left: Option<&'c Remainder>,
     report: &'c mut dyn FnMut(CheckDepth, Error),
     /// What is being checked.
     at: CheckDepth,
@@ -129,18 +146,28 @@ impl Check<'_> {
         }
     }
 
+    /// The order of keys, and the one below which entries do not count.
+    fn floor(&self) -> Option<(&'_ KeyOrder, &'_ [u8])> {
+        Some((&self.layout.order, &self.left?.floor[..]))
+    }
+
     fn disagree(&mut self, what: &'static str) {
         self.found(self.layout.disagree(what));
     }
 
     /// Every frame of the file, and the digest over them.
-    fn frames<R: ReadAt>(&mut self, file: &R) -> Result<()> {
+    fn frames<R: ReadAt, S: BlockSource + ?Sized>(&mut self, file: &R, source: &S) -> Result<()> {
         let mut digest = SectionDigest::new(0);
         let mut is_damaged = false;
-        for step in Walk::file(file, &self.layout.superblock)? {
+        let first = self.first_data_ordinal(source);
+        let mut data_frames = 0;
+        let consumed = self.left.map_or(0, |left| left.consumed_bytes);
+        let start = (Superblock::LEN as u64).saturating_add(consumed);
+        for step in Walk::file_from(file, &self.layout.superblock, start)? {
             match step? {
                 Walked::Frame { header, mark } => {
                     self.verified.frames += 1;
+                    data_frames += u32::from(header.kind == BlockKind::DATA && first <= Some(header.ordinal));
                     if header.kind != BlockKind::DIRECTORY {
                         digest.add(&mark);
                     }
@@ -152,7 +179,12 @@ impl Check<'_> {
                 Walked::Zeros { .. } => {}
             }
         }
-        if !is_damaged {
+        if self.left.is_some() {
+            let expected = first.map(|first| self.layout.directory.data_frames.saturating_sub(first));
+            if !is_damaged && expected.is_some_and(|expected| expected != data_frames) {
+                self.disagree("number of frames");
+            }
+        } else if !is_damaged {
             if self.verified.frames != self.layout.directory.frames {
                 self.disagree("number of frames");
             }
@@ -161,6 +193,26 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Number of the first data block that is left; `None` when that cannot be told, or none is.
+    fn first_data_ordinal<S: BlockSource + ?Sized>(&mut self, source: &S) -> Option<u32> {
+        let Some(left) = self.left else { return Some(0) };
+        match self.layout.locate(source, &left.floor, SeqNo::LATEST) {
+            Ok(found) => found.map(|(_, entry)| entry.ordinal),
+            Err(error) => {
+                self.found(error);
+                None
+            }
+        }
+    }
+
+    /// Whether all that entry `idx` of an index block leads to lies below the floor.
+    fn is_gone(&self, index: &IndexBlock, idx: usize) -> bool {
+        let layout = self.layout;
+        self.left.is_some_and(|left| {
+            index.lies_before(&layout.order, idx, &left.floor, layout.local(SeqNo::LATEST))
+        })
     }
 
     /// The superblock at the head of the file: opening may have used a copy.
@@ -237,6 +289,9 @@ impl Check<'_> {
         self.index_order(root, None);
         for root_idx in 0..root.entries() {
             let Some(entry) = root.entry(root_idx) else { continue };
+            if self.is_gone(root, root_idx) {
+                continue;
+            }
             rows.part = if root.is_upper() { root_idx } else { 0 };
             if !root.is_upper() {
                 self.block(source, root, root_idx, entry, &mut rows);
@@ -249,7 +304,10 @@ impl Check<'_> {
                         self.disagree("row count of an index partition");
                     }
                     for idx in 0..partition.entries() {
-                        let Some(entry) = partition.entry(idx) else { continue };
+                        let Some(entry) = partition.entry(idx).filter(|_| !self.is_gone(&partition, idx))
+                        else {
+                            continue;
+                        };
                         self.block(source, &partition, idx, entry, &mut rows);
                     }
                 }
@@ -304,7 +362,7 @@ impl Check<'_> {
             self.disagree("bounds of the sequence numbers of a block");
         }
         let mut faults = Vec::new();
-        rows.count(source, &block, &mut |error| faults.push(error));
+        rows.count(source, &block, self.floor(), &mut |error| faults.push(error));
         for error in faults {
             self.found(error);
         }
@@ -342,6 +400,16 @@ impl Check<'_> {
 
     fn counts(&mut self, rows: &Rows<'_>) {
         if rows.incomplete {
+            return;
+        }
+        if let Some(left) = self.left {
+            let max = self.layout.properties.keys.as_ref().map(|(_, max)| max);
+            if rows.last.as_ref().is_some_and(|(last, _)| Some(last) != max) {
+                self.disagree("smallest and largest key");
+            }
+            if !rows.are_handles_good || rows.references != left.references {
+                self.disagree("separated values");
+            }
             return;
         }
         let (properties, counted) = (&self.layout.properties, &rows.counters);
@@ -397,11 +465,15 @@ impl<'a> Rows<'a> {
         &mut self,
         source: &S,
         block: &DataBlock,
+        floor: Option<(&KeyOrder, &[u8])>,
         report: &mut dyn FnMut(Error),
     ) {
         let (mut key, mut last) = (KeyBuf::new(), self.last_counted.take());
         for row in 0..block.rows() {
             block.key(row, &mut key);
+            if floor.is_some_and(|(order, floor)| order.compare(key.as_slice(), floor).is_lt()) {
+                continue;
+            }
             let counters = &mut self.counters;
             counters.entries += 1;
             if last.as_deref() != Some(key.as_slice()) {

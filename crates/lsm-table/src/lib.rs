@@ -45,7 +45,7 @@ pub use filter_stats::FilterStats;
 pub use foreign::ForeignTable;
 pub use head::{FileHead, check_key, read_head};
 pub use lsm_sst::{FilterBits, ScanCounts, SeqNoWindow};
-pub use physical::{ConsumedPrefix, ReleaseStats};
+pub use physical::{ConsumedPrefix, ReleaseStats, consumed_range};
 pub use policy::TablePolicy;
 pub use run::{RunCursor, TableList};
 pub use source::{CursorSource, ReadMode};

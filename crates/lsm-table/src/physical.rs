@@ -11,6 +11,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -49,6 +50,12 @@ impl ConsumedPrefix {
         let len = self.to.saturating_sub(self.from);
         len.saturating_sub(self.released.fetch_max(len, Ordering::Relaxed))
     }
+}
+
+/// The bytes of a table's file that a view with this descriptor has done with.
+pub fn consumed_range(descriptor: &TableDescriptor) -> Range<u64> {
+    let head = Superblock::LEN as u64;
+    head..head.saturating_add(descriptor.consumed_bytes()).min(descriptor.file_len)
 }
 
 /// What became of the bytes of a file that its newest view has done with.

@@ -26,7 +26,7 @@ impl Fifo {
         let stale_at = self.ttl().and_then(|secs| view.written_by(secs / FRESH_PART));
         let may_go = |table: &TableDescriptor| {
             let is_fresh = stale_at.is_none_or(|stale_at| table.created_at > stale_at);
-            table.file_len <= target_bytes / SMALL_PART && is_fresh && table.counts.range_tombstones == 0
+            table.live_bytes() <= target_bytes / SMALL_PART && is_fresh && table.counts.range_tombstones == 0
         };
         let looked_at: Vec<&Arc<TableDescriptor>> = run.tables.iter().rev().take(LOOKED_AT_MAX).collect();
         let mut tables: Vec<Arc<TableDescriptor>> = Vec::new();
@@ -37,7 +37,7 @@ impl Fifo {
                 bytes = 0;
                 continue;
             }
-            bytes = bytes.saturating_add(table.file_len);
+            bytes = bytes.saturating_add(table.live_bytes());
             tables.push(table.clone());
             if tables.len() > 1 && bytes >= target_bytes / DECENT_PART {
                 let inputs = Inputs::new([RunPart { level: L0, run: run.id, tables }]);

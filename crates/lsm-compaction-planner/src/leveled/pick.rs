@@ -151,12 +151,12 @@ impl<'a> Pool<'a> {
             if view.busy.contains(below.id) {
                 return None;
             }
-            self.below_bytes = self.below_bytes.saturating_add(below.file_len);
-            self.below_entries = self.below_entries.saturating_add(below.counts.entries);
-            candidate.below_bytes = candidate.below_bytes.saturating_add(below.file_len);
+            self.below_bytes = self.below_bytes.saturating_add(below.live_bytes());
+            self.below_entries = self.below_entries.saturating_add(below.live_entries());
+            candidate.below_bytes = candidate.below_bytes.saturating_add(below.live_bytes());
             beside = beside.filter(|end| below.coverage_start.compare(end, order).is_lt());
             if beside.is_some() {
-                candidate.shared_bytes = candidate.shared_bytes.saturating_add(below.file_len);
+                candidate.shared_bytes = candidate.shared_bytes.saturating_add(below.live_bytes());
             }
         }
         Some(candidate)
@@ -188,7 +188,7 @@ impl<'a> Pool<'a> {
         let mut window = Window {
             from,
             to: from + 1,
-            file_bytes: first.table.file_len,
+            file_bytes: first.table.live_bytes(),
             own_bytes: self.own_bytes(first.table),
             below_bytes: first.below_bytes,
             fits: true,
@@ -198,7 +198,7 @@ impl<'a> Pool<'a> {
         for next in rest.take_while(|next| next.joined).take_while(is_alike) {
             let wider = Window {
                 to: window.to + 1,
-                file_bytes: window.file_bytes.saturating_add(next.table.file_len),
+                file_bytes: window.file_bytes.saturating_add(next.table.live_bytes()),
                 own_bytes: window.own_bytes.saturating_add(self.own_bytes(next.table)),
                 below_bytes: window
                     .below_bytes
@@ -220,7 +220,7 @@ impl<'a> Pool<'a> {
     fn own_bytes(&self, table: &TableDescriptor) -> u64 {
         let tombstones = table.counts.tombstones.saturating_add(table.counts.weak_tombstones);
         let freed_each = self.below_bytes.checked_div(self.below_entries).unwrap_or(0);
-        table.file_len.saturating_add(tombstones.saturating_mul(freed_each)).max(1)
+        table.live_bytes().saturating_add(tombstones.saturating_mul(freed_each)).max(1)
     }
 }
 

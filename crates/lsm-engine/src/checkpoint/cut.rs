@@ -1,7 +1,10 @@
 //! One durable state of all trees, as the files that make it.
 
+use std::ops::Range;
+
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::Catalog;
+use lsm_table::consumed_range;
 use lsm_types::{EditIndex, FileKind, FileUuid, RouteId, TableId, TreeId};
 
 use super::{CheckpointFile, CopyMethod};
@@ -12,7 +15,7 @@ pub(super) struct CutState {
     pub(super) edit_index: EditIndex,
 }
 
-/// A file of it. Two are the same when all of it is.
+/// A file of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct CutFile {
     pub(super) name: FileName,
@@ -22,6 +25,8 @@ pub(super) struct CutFile {
     pub(super) uuid: FileUuid,
     pub(super) len: u64,
     pub(super) digest: u64,
+    /// Bytes that no reader looks at, so that they may be gone.
+    pub(super) consumed: Range<u64>,
 }
 
 impl CutState {
@@ -30,12 +35,13 @@ impl CutState {
         self.catalog.trees().flat_map(|(tree, version)| {
             let tables = version.levels.tables().map(move |(_, table)| {
                 let (id, uuid, len, digest) = (table.id, table.uuid, table.file_len, table.digest);
-                (CutFile { name: FileName::Table(id), id, tree, uuid, len, digest }, table.route)
+                let name = FileName::Table(id);
+                (CutFile { name, id, tree, uuid, len, digest, consumed: consumed_range(table) }, table.route)
             });
             let logs = version.vlogs.iter().map(|log| &log.vlog).map(move |log| {
                 let (id, name) = (TableId::new(log.id.get()), FileName::ValueLog(log.id));
                 let (uuid, len, digest) = (log.uuid, log.file_len, log.digest);
-                (CutFile { name, id, tree, uuid, len, digest }, RouteId::PRIMARY)
+                (CutFile { name, id, tree, uuid, len, digest, consumed: 0..0 }, RouteId::PRIMARY)
             });
             tables.chain(logs)
         })
@@ -49,8 +55,13 @@ impl CutState {
 }
 
 impl CutFile {
+    /// Whether `wanted` is the very same file, of which no more is needed than this has.
+    pub(super) fn holds(&self, wanted: &Self) -> bool {
+        self.consumed.end <= wanted.consumed.end && *self == Self { consumed: self.consumed.clone(), ..wanted.clone() }
+    }
+
     pub(super) fn into_info(self, method: CopyMethod) -> CheckpointFile {
-        let Self { name, id, tree, uuid, len, digest } = self;
+        let Self { name, id, tree, uuid, len, digest, consumed: _ } = self;
         let kind = match name {
             FileName::ValueLog(_) => FileKind::ValueLog,
             _ => FileKind::Table,

@@ -321,7 +321,7 @@ fn bring(
     let (method, fallbacks) = if known.link(means, file, &to) {
         (CopyMethod::Reused, 0)
     } else {
-        means.transfer(from, &to, cancel)?
+        means.transfer(from, &to, &file.consumed, cancel)?
     };
     check_len(means.target, &to, (file.id, file.len))?;
     Ok((method, fallbacks))
@@ -335,9 +335,9 @@ struct Known {
 }
 
 impl Known {
-    /// Links a file from the earlier checkpoint, if the very same file is there.
+    /// Links a file from the earlier checkpoint, if the very same file is there, and has all of what is wanted of it.
     fn link(&self, means: &Means<'_>, file: &CutFile, to: &Path) -> bool {
-        if self.files.get(&file.id) != Some(file) {
+        if !self.files.get(&file.id).is_some_and(|known| known.holds(file)) {
             return false;
         }
         let from = file.name.path(&self.dir);

@@ -1,6 +1,6 @@
 //! Getting one file into a checkpoint: a clone, a second name, or a copy.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use lsm_compaction_executor::Cancel;
 use lsm_fs::{Capability, Fs, OpenOptions, SyncLevel};
@@ -54,7 +54,15 @@ impl<'a> Means<'a> {
     }
 
     /// Brings the file at `from` to `to`, durable but for its name. Returns how, and how many better ways failed.
-    pub(crate) fn transfer(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<(CopyMethod, u64)> {
+    ///
+    /// * `skipped`: bytes that nobody reads; a copy has none of them.
+    pub(crate) fn transfer(
+        &self,
+        from: &Path,
+        to: &Path,
+        skipped: &Range<u64>,
+        cancel: &Cancel,
+    ) -> Result<(CopyMethod, u64)> {
         let mut fallbacks = 0;
         if self.reflink {
             match self.source.reflink(from, to) {
@@ -74,11 +82,11 @@ impl<'a> Means<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.copy(from, to, cancel)?;
+        self.copy(from, to, skipped, cancel)?;
         Ok((CopyMethod::Copied, fallbacks))
     }
 
-    fn copy(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<()> {
+    fn copy(&self, from: &Path, to: &Path, skipped: &Range<u64>, cancel: &Cancel) -> Result<()> {
         let source = self.source.open(from, &OpenOptions::READ)?;
         let target = self.target.open(to, &OpenOptions::CREATE_NEW)?;
         let len = source.len()?;
@@ -88,11 +96,19 @@ impl<'a> Means<'a> {
             if cancel.is_cancelled() {
                 return Err(EngineError::Cancelled.into());
             }
-            let step = usize::try_from(len - offset).unwrap_or(COPY_LEN).min(buffer.len());
+            if skipped.contains(&offset) {
+                offset = skipped.end.min(len);
+                continue;
+            }
+            let end = if offset < skipped.start { skipped.start.min(len) } else { len };
+            let step = usize::try_from(end - offset).unwrap_or(COPY_LEN).min(buffer.len());
             let part = buffer.get_mut(..step).unwrap_or_default();
             source.as_ref().read_exact_at(offset, part)?;
             target.write_at(offset, part)?;
             offset += step as u64;
+        }
+        if target.len()? < len {
+            target.set_len(len)?;
         }
         Ok(target.sync(self.sync)?)
     }

@@ -34,11 +34,13 @@ impl StoreInner {
         Ok(true)
     }
 
-    /// After a read that failed: `Ok` when that may have been because a writer has removed a file meanwhile, and the
+    /// After a read that failed: `Ok` when that may have been because a writer has removed a file meanwhile, or a part of one, and the
     /// read may be tried again.
     #[cold]
     pub(crate) fn look_again(&self, error: lsm_types::Error) -> Result<()> {
-        if is_vanished(&error) && self.refresh().is_ok() { Ok(()) } else { Err(error) }
+        // A writer gives back the front of a file that its newest version has no use for: that reads as zeros then.
+        let is_stale = error.is_corruption() && matches!(self.refresh(), Ok(true));
+        if is_stale || (is_vanished(&error) && self.refresh().is_ok()) { Ok(()) } else { Err(error) }
     }
 }
 

@@ -23,6 +23,7 @@ use lsm_types::Level;
 use parking_lot::Mutex;
 
 use super::{Store, StoreInner, install::Installs};
+use crate::tree::TreeInner;
 
 /// Whether compactions ask for room, and how much there may be.
 #[non_exhaustive]
@@ -107,7 +108,7 @@ pub enum SpaceStatus {
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SpaceReport {
-    /// Bytes of all live tables.
+    /// Bytes of all live tables, of those that readers still need of restricted ones, and of what waits to be given back.
     pub used_bytes: u64,
     /// The limit, or what is used and what is free; `u64::MAX` when the backend cannot say.
     pub capacity_bytes: u64,
@@ -231,6 +232,9 @@ impl StoreInner {
         let options = *self.space.options.lock();
         let used_bytes =
             self.installs().map_or_else(|| self.with_catalog(Catalog::file_bytes), Installs::file_bytes);
+        // What the front of a file takes until it is given back.
+        let kept = |tree: &Arc<TreeInner>| tree.current.load().release_stats().kept_bytes();
+        let used_bytes = self.open_trees().iter().map(kept).fold(used_bytes, u64::saturating_add);
         let pending: u64 = self.open_trees().iter().map(|tree| tree.memtable_bytes()).sum();
         let at = |root: &Path| volume(self.fs().as_ref(), &Folder::Tables.path(root));
         Space {

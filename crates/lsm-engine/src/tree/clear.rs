@@ -11,7 +11,7 @@ use lsm_compaction_executor::{InstallError, InstallRequest, Placement};
 use lsm_compaction_planner::{CompactionStrategy, DropRange, Plan, PlanView, TreeShape};
 use lsm_manifest::{Catalog, TreeEdit, VersionEdit};
 use lsm_table::Table;
-use lsm_types::{Cut, ErrorKind, Level, RangeTombstone, Result, SeqNo, TableId, TombstoneIndex};
+use lsm_types::{Cut, ErrorKind, Level, RangeTombstone, Result, SeqNo, Slice, TableId, TombstoneIndex};
 use parking_lot::Mutex;
 
 use super::{Tree, TreeInner, publish::Published, range_delete::span};
@@ -184,7 +184,7 @@ impl TreeInner {
             return Ok(None);
         }
         if let Some((of, index)) = &*self.deletes_of_tables.lock()
-            && of.iter().copied().eq(tables().map(Table::id))
+            && of.iter().cloned().eq(tables().map(part_of))
         {
             return Ok(Some(index.clone()));
         }
@@ -193,7 +193,7 @@ impl TreeInner {
             tombstones.extend(table.tombstones()?.into_iter().flat_map(|index| index.tombstones()).cloned());
         }
         let index = Arc::new(TombstoneIndex::new(tombstones, self.order.clone()));
-        *self.deletes_of_tables.lock() = Some((tables().map(Table::id).collect(), index.clone()));
+        *self.deletes_of_tables.lock() = Some((tables().map(part_of).collect(), index.clone()));
         Ok(Some(index))
     }
 
@@ -235,6 +235,11 @@ impl TreeInner {
         };
         self.install(request, Vec::new()).map_err(InstallError::into_error)
     }
+}
+
+/// A table, and the key from which on it is left.
+fn part_of(table: &Table) -> (TableId, Option<Slice>) {
+    (table.id(), table.descriptor().restriction.as_ref().map(|restriction| restriction.lower.clone()))
 }
 
 /// Whether all tables and sealed memtables of `view` hold nothing above `seqno`, and nothing at it but the tombstone.

@@ -98,13 +98,13 @@ fn loads(levels: &Levels, inputs: Option<&Inputs>, dest: Level, flushed: u64) ->
     let mut loads: Vec<LevelLoad> = levels
         .iter()
         .map(|(_, level)| LevelLoad {
-            entries: level.tables().map(|table| table.counts.entries).sum(),
+            entries: level.tables().map(|table| table.live_entries()).sum(),
             runs: u32::try_from(level.runs().len()).unwrap_or(u32::MAX),
         })
         .collect();
     let mut moved = flushed;
     for part in inputs.iter().flat_map(|inputs| inputs.parts()) {
-        let entries = part.tables.iter().map(|table| table.counts.entries).sum();
+        let entries = part.tables.iter().map(|table| table.live_entries()).sum();
         moved += entries;
         if let Some(load) = loads.get_mut(usize::from(part.level.get())) {
             load.entries = load.entries.saturating_sub(entries);

@@ -27,10 +27,10 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_compaction_planner::ValuesView;
 use lsm_manifest::Version;
-use lsm_table::{TableEnv, VlogEnv};
+use lsm_table::{Table, TableEnv, VlogEnv};
 use lsm_types::{
-    CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, TableId, TombstoneIndex,
-    TreeId,
+    CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, Slice, TableId,
+    TombstoneIndex, TreeId,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -107,7 +107,7 @@ pub(crate) struct TreeInner {
     /// An address that is used again costs a look that is put off to the next change, nothing else.
     looked_for_covered: Mutex<Option<(SeqNo, usize)>>,
     /// The range tombstones of these tables, those of all that held some when a compaction was last planned.
-    deletes_of_tables: Mutex<Option<(Vec<TableId>, Arc<TombstoneIndex>)>>,
+    deletes_of_tables: Mutex<Option<(Vec<PartOfTable>, Arc<TombstoneIndex>)>>,
     /// Compactions hold it shared, exclusive operations alone.
     compacting: RwLock<()>,
     /// Ingestions hold it shared while they become part of the tree, a clear alone.
@@ -117,6 +117,9 @@ pub(crate) struct TreeInner {
     pub(crate) counters: stats::Counters,
     last_level_reads: filters::LastLevelReads,
 }
+
+/// A table, and the key from which on it is left.
+type PartOfTable = (TableId, Option<Slice>);
 
 /// A frozen memtable.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -158,6 +161,8 @@ impl Tree {
         let contain = |operator: &Arc<_>| Arc::new(Contained(Arc::clone(operator))) as Arc<dyn MergeOperator>;
         let operator = options.merge_operator.as_ref().map(contain);
         let (publisher, current) = Publisher::start(version, &env, vlogs.as_ref(), &order);
+        // A crash may have come before this was done.
+        current.restricted().for_each(Table::release_consumed);
         let end = version.max_seqno.map_or(SeqNo::ZERO, SeqNo::next);
         let tickets = Arc::new(Tickets::after_recovery(version.watermark.seqno, end));
         // A number below the watermark would not be replayed: none is given out again.

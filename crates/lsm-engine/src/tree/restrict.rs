@@ -61,3 +61,7 @@ fn references_from(table: &Table, lower: &[u8]) -> Result<ValueReferences> {
     left.subtract(&gone)?;
     Ok(left)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test should fail where it fails")]
+mod tests;

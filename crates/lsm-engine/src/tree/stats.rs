@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction_executor::{CompactionReport, CompactionTotals};
-use lsm_table::FilterStats;
+use lsm_table::{FilterStats, ReleaseStats};
 use lsm_types::{Level, Result, SeqNo};
 use parking_lot::Mutex;
 
@@ -126,6 +126,8 @@ pub struct TreeStats {
     pub filters_given_up: u64,
     /// Files of the directory that are not needed any more.
     pub reclaim: ReclaimStats,
+    /// Bytes in front of tables in use that merges have taken over.
+    pub release: ReleaseStats,
 }
 
 impl TreeStats {
@@ -141,7 +143,8 @@ impl TreeStats {
 
     /// Bytes of the directory taken by tables and value logs, and by files that readers or the queue still keep there.
     pub fn disk_bytes(&self) -> u64 {
-        self.file_bytes() + self.value_logs.file_bytes + self.reclaim.pinned_bytes + self.reclaim.queued_bytes
+        let obsolete = self.reclaim.pinned_bytes + self.reclaim.queued_bytes;
+        self.file_bytes() + self.value_logs.file_bytes + self.release.kept_bytes() + obsolete
     }
 
     /// Runs that a read of an absent key may have to look into.
@@ -188,7 +191,7 @@ impl Tree {
                 filters: FilterLevelStats::default(),
             };
             for table in runs.tables() {
-                stats.entries += table.counts.entries;
+                stats.entries += table.live_entries();
                 stats.tombstones += table.counts.tombstones + table.counts.weak_tombstones;
                 stats.weak_tombstones += table.counts.weak_tombstones;
                 stats.reclaimable_weak_tombstones += table.counts.reclaimable_weak_tombstones;
@@ -198,7 +201,7 @@ impl Tree {
                 stats.filters.file_bytes += table.sizes.filter;
                 if table.filter_kind != 0 {
                     stats.filters.tables += 1;
-                    stats.filters.entries += table.counts.entries;
+                    stats.filters.entries += table.live_entries();
                 }
             }
             stats
@@ -229,6 +232,7 @@ impl Tree {
             tables_busy: self.inner.busy.snapshot().len(),
             filters_given_up: self.inner.env.filters.given_up(),
             reclaim: self.inner.store.reclaimer().stats(),
+            release: pinned.release_stats(),
         }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::common::{Dice, table};
 use lsm_manifest::{
-    Census, Counts, DatabaseEdit, DirectoryHandle, ManifestError, Record, RecordHead, SeqNoRange, Sizes,
-    SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
+    Census, Counts, DatabaseEdit, DirectoryHandle, ManifestError, Record, RecordHead, Restriction,
+    SeqNoRange, Sizes, SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor,
+    Watermark,
 };
 use lsm_types::{
     Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
@@ -125,7 +126,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                     tail_len: 0,
                     global_seqno: global_of(seqnos, rare.4),
                     references: references.clone(),
-                    restriction: None,
+                    restriction: restriction_of(rare.4, counts[0], ids.2),
                     route: RouteId::new(rare.1 % 3),
                     entries,
                     coverage_start: start,
@@ -181,11 +182,32 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         Just(TreeEdit::Separate),
         seqno().prop_map(TreeEdit::LowerFloor),
         id().prop_map(|id| TreeEdit::ExportTable { id }),
+        (id(), restriction(), references()).prop_map(|(id, to, references)| TreeEdit::RestrictTable {
+            id,
+            to,
+            references
+        }),
         seqno().prop_map(TreeEdit::MaxSeqNo),
         (seqno(), token).prop_map(|(seqno, token)| TreeEdit::Watermark(Watermark { seqno, token })),
         "[a-zü.]{1,40}".prop_map(TreeEdit::MergeOperator),
     ]
     .boxed()
+}
+
+fn restriction() -> BoxedStrategy<Restriction> {
+    (prop::collection::vec(any::<u8>(), 0..40), number(), number())
+        .prop_map(|(lower, entries, consumed_bytes)| Restriction {
+            lower: lower.into(),
+            entries,
+            consumed_bytes,
+        })
+        .boxed()
+}
+
+/// One that a table with so many entries and bytes can have; none for most.
+fn restriction_of(dice: u8, entries: u64, file_len: u64) -> Option<Restriction> {
+    let consumed_bytes = file_len / u64::from(dice.max(1));
+    dice.is_multiple_of(3).then(|| Restriction { lower: [dice].into(), entries: entries / 3, consumed_bytes })
 }
 
 fn database_step() -> BoxedStrategy<DatabaseEdit> {

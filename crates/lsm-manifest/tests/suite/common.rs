@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use lsm_manifest::{
-    Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor, TreeEdit,
-    TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
+    Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, Restriction, SeqNoRange, Sizes, TableDescriptor,
+    TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
     Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId,
-    UnixNanos, ValueHandle, ValueUsage, VlogId,
+    UnixNanos, ValueHandle, ValueReferences, ValueUsage, VlogId,
 };
 
 /// Byte order, reversed.
@@ -145,7 +145,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
-    match dice.below(18) {
+    match dice.below(19) {
         0 => {
             edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
             if dice.below(8) == 0 {
@@ -199,6 +199,18 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
             edit.push(tree, TreeEdit::ExportVlog { id });
         }
         12 if !tables.is_empty() => edit.push(tree, TreeEdit::ExportTable { id: pick(dice) }),
+        18 if !tables.is_empty() => {
+            let id = pick(dice);
+            let Some(table) = catalog.table(id) else { return };
+            let is_kept = dice.below(2) == 0;
+            let references = if is_kept { table.references.clone() } else { ValueReferences::new() };
+            let to = Restriction {
+                lower: dice.below(400).to_be_bytes().into(),
+                entries: dice.below(table.live_entries() + 2),
+                consumed_bytes: table.consumed_bytes() + dice.below(200),
+            };
+            edit.push(tree, TreeEdit::RestrictTable { id, to, references });
+        }
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),
         _ => edit.push(

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::common::{identity, order, refer, table, vlog};
 use lsm_manifest::{
-    Catalog, DatabaseEdit, Record, Replay, TableDescriptor, TreeEdit, VersionEdit, Watermark, write_snapshot,
+    Catalog, DatabaseEdit, Record, Replay, Restriction, TableDescriptor, TreeEdit, VersionEdit, Watermark,
+    write_snapshot,
 };
 use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId, UnixNanos, VlogId,
+    Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId, UnixNanos,
+    ValueReferences, VlogId,
 };
 
 const EDIT: &str = include_str!("../golden/edit-v1.txt");
@@ -16,6 +18,7 @@ const CHANGES: &str = include_str!("../golden/changes-v1.txt");
 const VLOGS: &str = include_str!("../golden/vlogs-v1.txt");
 const ROUTE: &str = include_str!("../golden/route-v1.txt");
 const FILTERED: &str = include_str!("../golden/filtered-v1.txt");
+const RESTRICT: &str = include_str!("../golden/restrict-v1.txt");
 const SNAPSHOT: &str = include_str!("../golden/snapshot-v1.txt");
 
 /// The bytes of a golden file: hexadecimal up to `|`, then what they mean. An empty line ends a record.
@@ -143,6 +146,31 @@ fn filtered() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(FILTERED), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36, F-137: the step that says what is left of a table, and a table of which a part is left.
+#[test]
+fn restricted() {
+    let tree = TreeId::new(3);
+    let to =
+        |lower: &[u8], entries, consumed_bytes| Restriction { lower: lower.into(), entries, consumed_bytes };
+    let mut only = table(7, b"melon", b"pear");
+    refer(&mut only, 300, 1);
+    let references = only.references.clone();
+    only.counts.indirections = 4;
+    only.restriction = Some(to(b"lime", 6, 300));
+    let mut edit = VersionEdit::default();
+    let (level, run) = (Level::new(1), RunId::new(3));
+    edit.push(tree, TreeEdit::AddTable { level, run, table: Arc::new(only) });
+    let id = TableId::new(7);
+    edit.push(tree, TreeEdit::RestrictTable { id, to: to(b"nut", 5, 1_000), references });
+    let references = ValueReferences::new();
+    edit.push(tree, TreeEdit::RestrictTable { id, to: to(b"oak", 1, 4_000), references });
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(RESTRICT), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 

@@ -26,10 +26,19 @@ struct Walk {
 
 impl<'a> FilterAudit<'a> {
     /// An audit of the filters of `layout`. Prefixes are checked when `extractor` is the one recorded.
-    pub fn new(layout: &'a TableLayout, extractor: Option<&'a dyn PrefixExtractor>) -> Self {
+    ///
+    /// * `floor`: keys below it are not handed in, and partitions that speak only for such keys may be gone.
+    pub fn new(
+        layout: &'a TableLayout,
+        extractor: Option<&'a dyn PrefixExtractor>,
+        floor: Option<&[u8]>,
+    ) -> Self {
         let recorded = layout.properties().filters.extractor.as_ref();
         let extractor = extractor.filter(|extractor| recorded == Some(&ExtractorId::of(*extractor)));
-        let walk = |id| Walk { id, next: 0, open: None };
+        let first = |id, floor| {
+            layout.filters.get(id).map_or(0, |root| root.find(layout.order(), floor, SeqNo::LATEST))
+        };
+        let walk = |id| Walk { id, next: floor.map_or(0, |floor| first(id, floor)), open: None };
         Self { layout, extractor, keys: walk(FilterId::Keys), prefixes: walk(FilterId::Prefixes) }
     }
 
