@@ -5,10 +5,10 @@ use alloc::{
     sync::Arc,
 };
 
-use lsm_types::{FileUuid, KeyOrder, Level, MAX_NAME_LEN, RouteId, RunId, TableId, TreeId};
+use lsm_types::{FileUuid, KeyOrder, Level, MAX_NAME_LEN, RouteId, RunId, TableId, TreeId, ValueReferences};
 
 use crate::{
-    Catalog, DatabaseEdit, ManifestError, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
+    Catalog, DatabaseEdit, ManifestError, Restriction, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
     catalog::{Change, Place},
     levels::LevelRuns,
     version::TOKEN_MAX,
@@ -137,23 +137,9 @@ impl Draft<'_> {
                 let table = self.remove(tree, *id, &order)?;
                 self.insert(Place { tree, level: *level, run: *run, table, is_exported }, &order)
             }
-            TreeEdit::ExportTable { id } => {
-                let unknown = ManifestError::UnknownTable { tree, table: *id };
-                let place = self.place(*id).filter(|place| place.tree == tree).ok_or(unknown)?;
-                let place = Place { is_exported: true, ..place.clone() };
-                self.change.places.insert(*id, Some(place));
-                Ok(())
-            }
+            TreeEdit::ExportTable { id } => self.export(tree, *id),
             TreeEdit::RestrictTable { id, to, references } => {
-                let unknown = ManifestError::UnknownTable { tree, table: *id };
-                let place = self.place(*id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
-                let table = place.table.restricted(to.clone(), references.clone(), &order)?;
-                let vlogs = &mut self.version(tree)?.vlogs;
-                vlogs.release(&place.table.references)?;
-                vlogs.refer(&table.references)?;
-                let before = place.table.references.iter();
-                self.change.touched.extend(before.map(|(vlog, _)| (tree, vlog)));
-                self.exchange(Place { table, ..place }, &order)
+                self.restrict(tree, *id, to, references, &order)
             }
             TreeEdit::RaiseFloor(floor) => {
                 let version = self.version(tree)?;
@@ -216,6 +202,32 @@ impl Draft<'_> {
         }
         self.change.places.insert(id, Some(place));
         Ok(())
+    }
+
+    fn export(&mut self, tree: TreeId, id: TableId) -> Result<(), ManifestError> {
+        let unknown = ManifestError::UnknownTable { tree, table: id };
+        let place = self.place(id).filter(|place| place.tree == tree).ok_or(unknown)?;
+        let place = Place { is_exported: true, ..place.clone() };
+        self.change.places.insert(id, Some(place));
+        Ok(())
+    }
+
+    fn restrict(
+        &mut self,
+        tree: TreeId,
+        id: TableId,
+        to: &Restriction,
+        references: &ValueReferences,
+        order: &KeyOrder,
+    ) -> Result<(), ManifestError> {
+        let unknown = ManifestError::UnknownTable { tree, table: id };
+        let place = self.place(id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
+        let table = place.table.restricted(to.clone(), references.clone(), order)?;
+        let vlogs = &mut self.version(tree)?.vlogs;
+        vlogs.release(&place.table.references)?;
+        vlogs.refer(&table.references)?;
+        self.change.touched.extend(place.table.references.iter().map(|(vlog, _)| (tree, vlog)));
+        self.exchange(Place { table, ..place }, order)
     }
 
     /// Puts a table in the place of the one with its number, in the run where that stands.

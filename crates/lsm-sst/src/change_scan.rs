@@ -110,9 +110,9 @@ impl<S: BlockSource> ChangeScan<S> {
     ///
     /// # Errors
     /// What reading an index partition finds.
-    pub fn above(mut self, floor: Slice) -> Result<Self> {
+    pub fn above(mut self, floor: &Slice) -> Result<Self> {
         self.floor = Some(floor.clone());
-        self.seek(&floor)?;
+        self.seek(floor)?;
         Ok(self)
     }
 

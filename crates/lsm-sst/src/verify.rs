@@ -100,7 +100,7 @@ impl TableLayout {
             check.at = CheckDepth::Rows;
             let bounds = check.bounds(file)?;
             let floor = left.map(|left| &left.floor[..]);
-            check.rows(FilterAudit::new(self, extractor, floor), bounds, source);
+            check.rows(FilterAudit::new(self, extractor).above(floor), bounds, source);
         }
         Ok(check.verified)
     }

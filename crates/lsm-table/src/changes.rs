@@ -21,7 +21,7 @@ impl Table {
         let bounds = self.inner.block_bounds(&layout);
         let source = CursorSource::new(self.inner.clone(), layout.clone(), ReadMode::PICK, None);
         let scan = layout.change_scan(source, bounds);
-        match self.inner.floor.clone() {
+        match &self.inner.floor {
             Some(floor) => scan.above(floor),
             None => Ok(scan),
         }

@@ -310,7 +310,7 @@ fn check(seed: u64, partitioned: bool) {
     }
 }
 
-/// Proves F-136, F-138, F-140, C-65, C-127: with a prefix that is filled with anything, under index and filter of one
+/// Proves F-138, F-140, C-65, C-127: with a prefix that is filled with anything, under index and filter of one
 /// part, every read answers what a filtered read of the whole answers.
 #[test]
 fn a_view_is_what_lies_above_its_bound() {
@@ -321,7 +321,7 @@ fn a_view_is_what_lies_above_its_bound() {
 
 /// The same with partitions of index and filter among the blocks.
 ///
-/// Proves F-136, F-137, F-138, C-127, C-129.
+/// Proves F-137, F-138, C-127, C-129.
 #[test]
 fn a_view_is_what_lies_above_its_bound_under_partitions() {
     for seed in 100..110 {

@@ -103,6 +103,10 @@ pub(super) fn look(
     // Every file is a stray: no version is believed.
     let survey = Survey::take(place, &Catalog::default(), database)?;
     let mut tables = BTreeMap::new();
+    let mut known_tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
+    if known_tables.any(|(_, table)| table.restriction.is_some()) {
+        return Err(EngineError::RestrictedRecovery.into());
+    }
     for stray in survey.strays.iter().filter(|stray| stray.kind == FileKind::Table) {
         match read_stray(options, place, stray) {
             Ok(table) => {

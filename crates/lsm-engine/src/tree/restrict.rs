@@ -63,5 +63,4 @@ fn references_from(table: &Table, lower: &[u8]) -> Result<ValueReferences> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test should fail where it fails")]
 mod tests;

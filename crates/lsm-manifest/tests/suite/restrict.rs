@@ -86,7 +86,7 @@ fn the_rest_of_a_table_is_the_table() {
     assert_eq!(after.apply(&remove).unwrap().check(), Ok(()));
 }
 
-/// Proves C-125, F-137: a bound that excludes nothing, leaves nothing, or does not rise is refused, and so is a rest that
+/// Proves F-137: a bound that excludes nothing, leaves nothing, or does not rise is refused, and so is a rest that
 /// is more than there was.
 #[test]
 fn a_bound_rises_within_the_table() {
@@ -155,7 +155,7 @@ fn range_tombstones_stay_from_the_bound_on() {
     check_refused(&after, &plain(to(b"z", 0, 3_000)), "the bound leaves nothing");
 }
 
-/// Proves C-125, D-81, D-83: a restricted table counts only what remains, and a value log goes with its last reference.
+/// Proves D-81, D-83: a restricted table counts only what remains, and a value log goes with its last reference.
 #[test]
 fn a_restricted_table_counts_what_remains_of_values() {
     let mut separated = table(7, b"b", b"h");
@@ -181,7 +181,7 @@ fn a_snapshot_says_what_is_left() {
     let mut replay = lsm_manifest::Replay::new(&order);
     let database = FileUuid::from_bytes([0xD8; 16]);
     lsm_manifest::write_snapshot::<ManifestError>(&catalog, database, EditIndex::new(41), |record| {
-        replay.feed(record).map(|_| ())
+        replay.feed(record)
     })
     .unwrap();
     let again = replay.finish().unwrap().catalog;

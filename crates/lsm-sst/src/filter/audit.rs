@@ -26,20 +26,22 @@ struct Walk {
 
 impl<'a> FilterAudit<'a> {
     /// An audit of the filters of `layout`. Prefixes are checked when `extractor` is the one recorded.
-    ///
-    /// * `floor`: keys below it are not handed in, and partitions that speak only for such keys may be gone.
-    pub fn new(
-        layout: &'a TableLayout,
-        extractor: Option<&'a dyn PrefixExtractor>,
-        floor: Option<&[u8]>,
-    ) -> Self {
+    pub fn new(layout: &'a TableLayout, extractor: Option<&'a dyn PrefixExtractor>) -> Self {
         let recorded = layout.properties().filters.extractor.as_ref();
         let extractor = extractor.filter(|extractor| recorded == Some(&ExtractorId::of(*extractor)));
-        let first = |id, floor| {
-            layout.filters.get(id).map_or(0, |root| root.find(layout.order(), floor, SeqNo::LATEST))
-        };
-        let walk = |id| Walk { id, next: floor.map_or(0, |floor| first(id, floor)), open: None };
+        let walk = |id| Walk { id, next: 0, open: None };
         Self { layout, extractor, keys: walk(FilterId::Keys), prefixes: walk(FilterId::Prefixes) }
+    }
+
+    /// The same audit of keys from `floor` on: partitions that speak only for keys below may be gone.
+    #[must_use]
+    pub fn above(mut self, floor: Option<&[u8]>) -> Self {
+        let Some(floor) = floor else { return self };
+        for walk in [&mut self.keys, &mut self.prefixes] {
+            let root = self.layout.filters.get(walk.id);
+            walk.next = root.map_or(0, |root| root.find(self.layout.order(), floor, SeqNo::LATEST));
+        }
+        self
     }
 
     /// Takes in the next key; what is wrong goes to `report`, once for each partition.

@@ -15,10 +15,13 @@ use lsm_testkit::{
     sim::{FaultPlan, FaultRule, SimConfig, SimFs, Strategy},
 };
 use lsm_types::{
-    Cut, EntryCursor, EntryRef, IoKind, IoOp, Kind, Level, RangeTombstone, Result, SeqNo, Slice, TableId,
+    Cut, EntryCursor, EntryRef, ErrorKind, IoKind, IoOp, Kind, Level, RangeTombstone, Result, SeqNo, Slice,
+    TableId,
 };
 
-use crate::{CheckpointOptions, CompactOptions, FlushOptions, Reader, TablePolicy, Tree, TreeOptions};
+use crate::{
+    CheckpointOptions, CompactOptions, FlushOptions, Reader, RecoveryMode, TablePolicy, Tree, TreeOptions,
+};
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -154,7 +157,7 @@ fn check(tree: &Tree, expected: &Pairs) {
     assert!(report.is_clean(), "{:?}", report.findings);
 }
 
-/// Proves F-136, F-137, F-138, C-127, C-128, C-132, C-133, D-64, D-125, T-73: a reader that was there before reads to its end with
+/// Proves F-137, F-138, C-127, C-128, C-133, D-64: a reader that was there before reads to its end with
 /// nothing cached; what it held is released when it goes; half-done tables are compacted like any other.
 /// Fault: compaction W-4
 /// Fault: compaction W-10
@@ -206,7 +209,7 @@ fn readers_hold_what_slices_have_taken_over() {
 
 /// Several tables, overwritten and deleted keys, range tombstones that span the bounds.
 ///
-/// Proves C-125, C-131, T-75 (range tombstones).
+/// Proves C-131.
 #[test]
 fn range_tombstones_stay_in_effect_across_slices() {
     let fs = Arc::new(MemFs::new());
@@ -236,7 +239,7 @@ fn range_tombstones_stay_in_effect_across_slices() {
     assert!(inputs.iter().all(|input| !ids(&tree).contains(input)), "all are gone");
 }
 
-/// Proves D-81, D-82, C-125: a restricted table counts what remains; what is live is exact after each slice.
+/// Proves D-81, D-82: a restricted table counts what remains; what is live is exact after each slice.
 #[test]
 fn live_sums_of_value_logs_stay_exact() {
     let fs = Arc::new(MemFs::new());
@@ -261,7 +264,7 @@ fn table_path(tree: &Tree, id: TableId) -> PathBuf {
     env.path(id, lsm_types::RouteId::PRIMARY)
 }
 
-/// Proves C-129, D-65, D-101, D-125: a file with another name is not punched, whoever gave it; nor is one that a checkpoint shares.
+/// Proves C-129, D-65, D-101: a file with another name is not punched, whoever gave it; nor is one that a checkpoint shares.
 #[test]
 fn shared_files_are_left_whole() {
     for linked_by_us in [false, true] {
@@ -291,7 +294,7 @@ fn shared_files_are_left_whole() {
     }
 }
 
-/// Proves F-139: a copy holds what remains, and no more.
+/// A copy holds what remains, and no more.
 #[test]
 fn a_copied_checkpoint_holds_what_remains() {
     let fs = Arc::new(MemFs::new());
@@ -313,7 +316,7 @@ fn a_copied_checkpoint_holds_what_remains() {
     check(&copy, &expected);
 }
 
-/// Proves F-139, D-125: where space cannot be given back nothing fails; it is counted.
+/// Proves F-139: where space cannot be given back nothing fails; it is counted.
 #[test]
 fn a_volume_that_cannot_give_back_is_a_figure() {
     for kind in [IoKind::Unsupported, IoKind::Other] {
@@ -337,7 +340,7 @@ fn a_volume_that_cannot_give_back_is_a_figure() {
 
 /// Cut off at each call of slices with and without a reader; opened again, everything is there, and any job goes on.
 ///
-/// Proves F-137, F-139, C-133, C-168, D-125, T-75 (crash).
+/// Proves F-137, F-139, C-133, C-168.
 #[test]
 fn a_crash_leaves_an_old_view_and_a_full_file_or_a_new_view() {
     let fs = SimFs::new(SimConfig::default());
@@ -372,9 +375,9 @@ fn a_crash_leaves_an_old_view_and_a_full_file_or_a_new_view() {
     assert!(images > 50, "only {images} images");
 }
 
-/// Proves C-127, F-136 (change scan): what is listed of changes is what it was.
+/// Proves C-127: versions are listed as before.
 #[test]
-fn changes_are_listed_as_before() {
+fn versions_are_listed_as_before() {
     let fs = Arc::new(MemFs::new());
     let tree = Tree::open(options(fs)).unwrap();
     fill(&tree, 500, 1, 60);
@@ -387,4 +390,17 @@ fn changes_are_listed_as_before() {
     assert!(before.len() == 500 && before.iter().all(|entry| entry.kind == Kind::Put));
     slice(&tree, &inputs, &key(300)).unwrap();
     assert_eq!(versions(&tree), before);
+}
+
+/// Files alone do not tell which part of a table is left, so they are not believed alone.
+#[test]
+fn a_rebuild_from_files_is_refused() {
+    let fs = Arc::new(MemFs::new());
+    let tree = Tree::open(options(fs.clone())).unwrap();
+    fill(&tree, 500, 1, 60);
+    slice(&tree, &ids(&tree), &key(300)).unwrap();
+    tree.close().unwrap();
+    let rebuild = |store: crate::StoreOptions| store.recovery_mode(RecoveryMode::RebuildFromFiles);
+    let error = Tree::open(options(fs).store(rebuild)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
