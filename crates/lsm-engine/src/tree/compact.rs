@@ -408,13 +408,13 @@ impl TreeInner {
             if let Some(watermark) = me.raised_watermark(version) {
                 edit.push(tree, TreeEdit::Watermark(watermark));
             }
+            edit.trees.extend(restricted.into_iter().map(|left| (tree, left.edit())));
             for id in &request.remove {
                 if !draft.holds(*id) {
                     return Err(ExecutorError::InputVanished { table: *id }.into());
                 }
                 edit.push(tree, TreeEdit::RemoveTable { id: *id });
             }
-            edit.trees.extend(restricted.into_iter().map(|left| (tree, left.edit())));
             if let Some(floor) = request.floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));
             }
