@@ -92,7 +92,7 @@ impl Way {
 
     /// Keys of a run.
     fn keys(self) -> u32 {
-        if self.relocates() { 400 } else { 900 }
+        if self.relocates() { 120 } else { 900 }
     }
 
     fn points(self) -> impl Iterator<Item = &'static str> {

@@ -131,7 +131,7 @@ fn tables(tree: &Tree) -> Vec<TableId> {
     tree.pin().tables().map(|table| table.id()).collect()
 }
 
-/// Proves D-85, D-87, C-106, C-110, T-81: with default settings, a value log that is mostly garbage goes, though no merge
+/// Proves D-85, D-87, C-106, C-110: with default settings, a value log that is mostly garbage goes, though no merge
 /// wants its tables. Fault: compaction W-23. Fault: durability W-27.
 #[test]
 fn one_stale_file_is_rewritten_in_the_end() {
@@ -173,7 +173,7 @@ fn one_stale_file_is_rewritten_in_the_end() {
     assert_eq!(blobs(&fs).len(), 2);
 }
 
-/// Proves D-83, D-87, C-110, C-173, T-80: half of the tables that refer to a value log are rewritten: it stays until the others
+/// Proves D-83, D-87, C-110, C-173: half of the tables that refer to a value log are rewritten: it stays until the others
 /// are, and goes in that edit. Fault: compaction W-29. Fault: durability W-29.
 #[test]
 fn tables_outside_the_job_keep_the_old_file() {
@@ -198,7 +198,7 @@ fn tables_outside_the_job_keep_the_old_file() {
     assert_eq!(world.stats().garbage_bytes(), 0);
 }
 
-/// Proves D-72, C-108, T-80: values keep the codec they were written with, whatever new ones get, through two relocations.
+/// Proves D-72, C-108: values keep the codec they were written with, whatever new ones get, through two relocations.
 /// Fault: durability W-9.
 #[test]
 fn codecs_stay_with_the_values() {
@@ -231,7 +231,7 @@ fn codecs_stay_with_the_values() {
     }
 }
 
-/// Proves C-108, C-112, D-79, D-86, T-80, T-81: in any order of keys, by several threads, into several files, values of every
+/// Proves C-108, C-112, D-79, D-86: in any order of keys, by several threads, into several files, values of every
 /// length. Fault: compaction W-11. Fault: durability W-26.
 #[test]
 fn segments_orders_and_lengths() {
@@ -314,7 +314,7 @@ fn views_and_the_watermark_keep_values() {
     assert_eq!(blobs(&fs).len(), 1);
 }
 
-/// Proves C-111, D-90, T-81: entries lose their numbers at the bottom, values keep theirs, and both go on being found.
+/// Proves C-111, D-90: entries lose their numbers at the bottom, values keep theirs, and both go on being found.
 #[test]
 fn relocated_twice_after_numbers_became_zero() {
     let fs: Arc<MemFs> = Arc::default();
@@ -358,7 +358,7 @@ fn flip(fs: &MemFs, path: &Path, offset: u64) {
     fs.open(path, &OpenOptions::WRITE).unwrap().write_at(offset, &[!byte[0]]).unwrap();
 }
 
-/// Proves C-109, D-88, T-81: a damaged value ends the job with an error that names it, and nothing changes; or it stays where
+/// Proves C-109, D-88: a damaged value ends the job with an error that names it, and nothing changes; or it stays where
 /// it is, and everything else moves. Fault: compaction W-15.
 #[test]
 fn damaged_values_end_the_job_or_stay() {
@@ -487,10 +487,10 @@ fn garbage_is_not_read() {
     assert_eq!((report.values_relocated, report.vlogs_removed), (20, 1));
     let all = control.take_reads();
     let reads: Vec<_> = all.iter().filter(|read| read.path == stale).collect();
-    let values: Vec<_> = reads.iter().filter(|read| (read.len as u64) % (live / 20) == 0).collect();
+    let values: Vec<_> = reads.iter().filter(|read| (read.len as u64).is_multiple_of(live / 20)).collect();
     assert_eq!(values.len(), 2, "{reads:?}");
     assert_eq!(values.iter().map(|read| read.len as u64).sum::<u64>(), live);
-    let metadata = reads.iter().filter(|read| (read.len as u64) % (live / 20) != 0);
+    let metadata = reads.iter().filter(|read| !(read.len as u64).is_multiple_of(live / 20));
     assert!(metadata.map(|read| read.len).sum::<usize>() < 4_096, "{reads:?}");
     assert!(cache.bytes() < before + live / 2, "what is cached is of tables");
     world.check();

@@ -7,11 +7,9 @@ use lsm_compaction_planner::{
 };
 use lsm_manifest::{
     Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, SeqNoRange, Sizes, TreeEdit, TreeIdentity,
-    VersionEdit, VlogDescriptor,
+    VersionEdit,
 };
-use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, Slice, TreeId, UnixNanos, ValueUsage, VlogId,
-};
+use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, Slice, TreeId, UnixNanos};
 
 pub(crate) const MIB: u64 = 1 << 20;
 const TREE: TreeId = TreeId::new(0);
@@ -70,7 +68,7 @@ pub(crate) fn numbered(id: u64, keys: (u32, u32), file_len: u64) -> TableDescrip
 /// Builds levels run by run, the newest run of a level first.
 pub(crate) struct Builder {
     catalog: Catalog,
-    edit: VersionEdit,
+    pub(crate) edit: VersionEdit,
     order: KeyOrder,
     level_count: u8,
     /// Level and number of the last run.
@@ -86,26 +84,6 @@ impl Builder {
         edit.database.push(DatabaseEdit::ReserveIds(u64::MAX));
         catalog.apply_in_place(&edit).unwrap();
         Self { catalog, edit: VersionEdit::default(), order, level_count, run: (Level::new(0), 0) }
-    }
-
-    /// Adds a value log that holds enough for any table.
-    pub(crate) fn vlog(&mut self, id: VlogId) {
-        let total = ValueUsage { entries: 1 << 20, value_bytes: 1 << 50, stored_bytes: 1 << 50 };
-        let vlog = VlogDescriptor {
-            id,
-            uuid: FileUuid::default(),
-            file_len: 1 << 51,
-            digest: 0,
-            format: (1, 0),
-            features: 0,
-            key_id: 0,
-            created_at: UnixNanos::new(0),
-            created_edit: EditIndex::new(0),
-            total,
-            directory: DirectoryHandle::default(),
-            tail_len: 0,
-        };
-        self.edit.push(TREE, TreeEdit::AddVlog { vlog: Arc::new(vlog) });
     }
 
     /// Starts a run older than those before it.
