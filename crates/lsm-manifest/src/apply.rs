@@ -224,8 +224,8 @@ impl Draft<'_> {
         let place = self.place(id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
         let table = place.table.restricted(to.clone(), references.clone(), order)?;
         let vlogs = &mut self.version(tree)?.vlogs;
-        vlogs.release(&place.table.references)?;
-        vlogs.refer(&table.references)?;
+        vlogs.release(id, &place.table.references)?;
+        vlogs.refer(id, &table.references)?;
         self.change.touched.extend(place.table.references.iter().map(|(vlog, _)| (tree, vlog)));
         self.exchange(Place { table, ..place }, order)
     }
