@@ -200,7 +200,7 @@ fn memory_stays_bounded_and_late_errors_count() {
     }
 }
 
-/// A block in flight allocates nothing when enough have flown.
+/// Blocks in flight take over the memory of those that came down; it grows for the rare block that is longer than all before.
 #[test]
 fn blocks_in_flight_reuse_memory() {
     let allocations = |jobs: Option<Box<dyn BlockJobs>>| {
@@ -211,9 +211,11 @@ fn blocks_in_flight_reuse_memory() {
         }
         (0..20_000).for_each(|number| add(&mut builder, number).unwrap());
         let before = ALLOCATIONS.get();
-        (20_000..30_000).for_each(|number| add(&mut builder, number).unwrap());
+        (20_000..60_000).for_each(|number| add(&mut builder, number).unwrap());
         ALLOCATIONS.get() - before
     };
     let eager = Fickle { is_eager: true, ..*Fickle::new(3) };
-    assert_eq!(allocations(Some(Box::new(eager))), allocations(None));
+    let (helped, alone) = (allocations(Some(Box::new(eager))), allocations(None));
+    // Two buffers for each of 64 blocks, while more than a thousand blocks fly.
+    assert!(helped <= alone + 2 * 64, "{helped} and {alone}");
 }
