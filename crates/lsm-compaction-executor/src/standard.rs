@@ -133,7 +133,8 @@ impl SegmentTask for Segment {
         let context = FilterContext::new(job.output.dest, job.level_count);
         let filter = SegmentFilter::new(filter.factory.as_ref(), &context);
         let survivors = survivors.filtered_by(filter);
-        let (output, filter) = write((job, self.values, self.share.as_ref()), survivors, &mut deletes, &unread)?;
+        let (output, filter) =
+            write((job, self.values, self.share.as_ref()), survivors, &mut deletes, &unread)?;
         Ok(SegmentOutput { filter: Some(filter), ..output })
     }
 }

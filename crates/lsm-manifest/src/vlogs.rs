@@ -104,8 +104,10 @@ impl Vlogs {
         }
         // Modulo 2^64, as lengths that an edit claims may pass any sum.
         self.file_bytes = self.file_bytes.wrapping_add(vlog.file_len);
-        Arc::make_mut(&mut self.logs)
-            .insert(id, LiveVlog { vlog, live: ValueUsage::default(), is_exported: false, tables: Arc::default() });
+        Arc::make_mut(&mut self.logs).insert(
+            id,
+            LiveVlog { vlog, live: ValueUsage::default(), is_exported: false, tables: Arc::default() },
+        );
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use lsm_block::{FileIdentity, Handle, Superblock};
 use lsm_fs::{Fs, OpenOptions as FileOptions};
 use lsm_manifest::{Counts, SeqNoRange, TableDescriptor};
 use lsm_sst::{
-    CheckDepth, ExtractorId, OpenOptions, Remainder, Table, TableLayout, TableOptions, properties::SeqNoBounds,
+    CheckDepth, ExtractorId, OpenOptions, Remainder, Table, TableLayout, TableOptions,
+    properties::SeqNoBounds,
 };
 use lsm_types::{Error, FileKind, FileUuid, KeyOrder, PrefixExtractor, Result, TableId};
 
@@ -105,7 +106,8 @@ fn contents(
                 let descriptor = &expected.descriptor;
                 Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit)
             });
-            let consumed = subject.expected.as_ref().map_or(0, |expected| expected.descriptor.consumed_bytes());
+            let consumed =
+                subject.expected.as_ref().map_or(0, |expected| expected.descriptor.consumed_bytes());
             framed::unopened(file, &error, (head, consumed), depth, report);
         }
     }

@@ -57,7 +57,8 @@ impl CutState {
 impl CutFile {
     /// Whether `wanted` is the very same file, of which no more is needed than this has.
     pub(super) fn holds(&self, wanted: &Self) -> bool {
-        self.consumed.end <= wanted.consumed.end && *self == Self { consumed: self.consumed.clone(), ..wanted.clone() }
+        self.consumed.end <= wanted.consumed.end
+            && *self == Self { consumed: self.consumed.clone(), ..wanted.clone() }
     }
 
     pub(super) fn into_info(self, method: CopyMethod) -> CheckpointFile {
