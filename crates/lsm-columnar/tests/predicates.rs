@@ -158,7 +158,7 @@ fn schema(a: ColumnType, b: ColumnType) -> Schema {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// Proves F-116, F-127.
+    /// Proves F-127.
     #[test]
     fn predicates_select_the_rows_that_are_true((a, b, predicate, encoding) in cases()) {
         let (left, right) = (a.vector(), b.vector());

@@ -39,7 +39,6 @@ fn check_split(splitter: &dyn ColumnSplitter, value: &[u8], expected: Option<&[D
     assert!(vectors.iter().zip(expected).all(|(vector, datum)| vector.get(0) == *datum));
 }
 
-/// Proves F-108.
 #[test]
 fn delimited_text_is_split_where_it_can_be_put_together_again() {
     let types = [
@@ -163,7 +162,6 @@ impl ColumnSplitter for Careless {
     }
 }
 
-/// Proves F-108.
 #[test]
 fn what_would_not_come_back_is_kept_whole() {
     let careless = Careless(schema(&[ColumnType::U8], false));

@@ -49,7 +49,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 const LEN: usize = 48 << 20;
 const BESIDE_MAX: usize = 16 << 20;
 
-/// Proves D-75: a large value is written, moved, checked and read with less than 16 MiB beside it.
+/// Beside D-75: a large value is written, moved, checked and read with less than 16 MiB beside it.
 #[test]
 fn large_values_are_held_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -100,7 +100,8 @@ impl<'a> Means<'a> {
                 offset = skipped.end.min(len);
                 continue;
             }
-            let end = if offset < skipped.start { skipped.start.min(len) } else { len };
+            let is_before = offset < skipped.start && !skipped.is_empty();
+            let end = if is_before { skipped.start.min(len) } else { len };
             let step = usize::try_from(end - offset).unwrap_or(COPY_LEN).min(buffer.len());
             let part = buffer.get_mut(..step).unwrap_or_default();
             source.as_ref().read_exact_at(offset, part)?;
