@@ -12,8 +12,8 @@ use std::{
 use lsm_types::Result;
 
 use crate::{
-    Checkpoint, CompactionFlavour, DropCounts, ExecutorError, FilterCounts, InstallError, InstallRequest,
-    Installer, Job, Relocated, SegmentFilter, SegmentOutput, StagingArea,
+    Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, InstallError,
+    InstallRequest, Installer, Job, Relocated, SegmentFilter, SegmentOutput, Sliced, StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
 };
@@ -43,13 +43,15 @@ pub struct JobOutput {
     pub weak_mismatches: u64,
     /// Values that were copied out of old value logs.
     pub relocated: Relocated,
+    /// How far it came, if it was installed slice by slice.
+    pub sliced: Option<Sliced>,
 }
 
 /// Carries out `job` with the first of `flavours` that applies.
 ///
 /// # Errors
-/// Whatever stopped it; the tree is as before and the job can be repeated, unless the error says that an install
-/// may or may not have happened.
+/// Whatever stopped it; the tree is as before, or as the last slice left it, and the job can be repeated, unless the error
+/// says that an install may or may not have happened.
 pub fn run_job(
     job: &Arc<Job>,
     flavours: &[&dyn CompactionFlavour],
@@ -63,10 +65,13 @@ pub fn run_job(
     let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
     let (mut floor, mut altered, mut filtered) = (None, None, None);
     let mut filters = Vec::new();
-    let mut remove = job.input_ids();
     loop {
         let batch = run.next_batch()?;
         let last = batch.is_empty();
+        output.sliced = run.sliced();
+        if last && flavour.checkpoint() == Checkpoint::EachBatch {
+            return Ok(output);
+        }
         for segment in run_batch(batch, &job.parallelism, &job.cancel)? {
             floor = floor.max(segment.floor);
             // What a filter changed is not as it was written, whoever lists changes.
@@ -81,9 +86,13 @@ pub fn run_job(
             job.cancel.check()?;
             filters.iter_mut().try_for_each(SegmentFilter::finish)?;
             staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
+            let extras = run.extras(job)?;
+            if !last && extras == EditExtras::default() && staged.is_empty() {
+                continue;
+            }
             let request = InstallRequest {
-                remove: std::mem::take(&mut remove),
-                restrict: Vec::new(),
+                remove: extras.remove.clone(),
+                restrict: extras.restrictions.clone(),
                 add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
                 vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
                 relocate: Vec::new(),
@@ -94,6 +103,7 @@ pub fn run_job(
                 filtered: filtered.and(job.filter.as_ref()).map(|filter| filter.floor),
             };
             install(job, installer, request, &mut staged, &mut filters)?;
+            run.installed(&extras);
         }
         if last {
             return Ok(output);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lsm_types::{Result, SeqNo};
 
-use crate::{DropCounts, Job, Relocated, SegmentFilter};
+use crate::{DropCounts, EditExtras, Job, Relocated, SegmentFilter, Sliced};
 use lsm_table::{StagedTable, StagedVlog};
 
 /// When the outputs of a job become part of the tree.
@@ -36,6 +36,22 @@ pub trait CompactionFlavour: Send + Sync {
 pub trait FlavourRun: Send {
     /// The next segments, in key order; empty when the run is finished. They may be run at the same time.
     fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask>>>;
+
+    /// What the next install changes besides adding what the batches since the last one made; by default all inputs
+    /// leave.
+    fn extras(&mut self, job: &Job) -> Result<EditExtras> {
+        Ok(EditExtras { remove: job.input_ids(), ..EditExtras::default() })
+    }
+
+    /// What was made so far is installed, with `extras`.
+    fn installed(&mut self, extras: &EditExtras) {
+        let _ = extras;
+    }
+
+    /// How far a run has come that is installed slice by slice; `None` for one that is not.
+    fn sliced(&self) -> Option<Sliced> {
+        None
+    }
 }
 
 /// One key range of a job, written by one worker.

@@ -16,6 +16,15 @@ pub enum Placement {
     OfInputs,
 }
 
+/// What becomes of the inputs of a job at a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EditExtras {
+    /// Tables that leave.
+    pub remove: Vec<TableId>,
+    /// Tables of which a part stays: the keys from here on.
+    pub restrictions: Vec<(TableId, Slice)>,
+}
+
 /// What a checkpoint of a job changes, all at once.
 #[derive(Clone, Debug)]
 pub struct InstallRequest {

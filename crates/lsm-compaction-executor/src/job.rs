@@ -11,14 +11,14 @@ use lsm_types::{
 };
 
 use crate::{
-    Cancel, Failpoints, JobFilter, Lease, OutsideContainer, Parallelism, RateLimiter, Relocation,
+    Cancel, Failpoints, JobFilter, JobInputs, Lease, OutsideContainer, Parallelism, RateLimiter, Relocation,
     limiter::Toll, split::KeyStretch,
 };
 
 /// A leased and validated merge.
 pub struct Job {
-    /// Runs, or parts of runs, newest first; the tables of each in key order.
-    pub inputs: Vec<Vec<Table>>,
+    /// What is merged.
+    pub inputs: JobInputs,
     /// Where the outputs go and how large they get.
     pub output: OutputSpec,
     /// Number of levels of the tree.
@@ -71,7 +71,7 @@ impl Job {
 
     /// Numbers of the inputs.
     pub fn input_ids(&self) -> Vec<TableId> {
-        self.inputs.iter().flatten().map(Table::id).collect()
+        self.inputs.ids().to_vec()
     }
 
     /// Range tombstones of the inputs.
@@ -80,7 +80,7 @@ impl Job {
     /// What opening an input finds.
     pub fn input_tombstones(&self) -> Result<Vec<RangeTombstone>> {
         let mut all = Vec::new();
-        for table in self.inputs.iter().flatten() {
+        for table in self.inputs.tables() {
             all.extend(table.tombstones()?.into_iter().flat_map(|index| index.tombstones()).cloned());
         }
         Ok(all)
@@ -97,7 +97,7 @@ impl Job {
     ) -> (Vec<Vec<Table>>, Unread) {
         let mut unread = Unread::default();
         let watermark = self.retention.watermark();
-        let mut is_read = |table: &&Table| {
+        let mut is_read = |table: &Table| {
             let Some(entries) = &table.descriptor().entries else { return false };
             if !stretch.meets(&entries.min, &entries.max, &self.order) {
                 return false;
@@ -111,7 +111,8 @@ impl Job {
             }
             !is_covered
         };
-        let runs = self.inputs.iter().map(|run| run.iter().filter(&mut is_read).cloned().collect());
+        let runs = self.inputs.runs().into_iter();
+        let runs = runs.map(|run| run.into_iter().filter(&mut is_read).collect());
         let runs = runs.filter(|run: &Vec<Table>| !run.is_empty()).collect();
         (runs, unread)
     }
@@ -133,11 +134,11 @@ impl Job {
 
     /// Bytes of the input files.
     pub fn input_bytes(&self) -> u64 {
-        self.inputs.iter().flatten().map(|table| table.descriptor().file_len).sum()
+        self.inputs.file_bytes()
     }
 
     /// Entries of the inputs.
     pub fn input_entries(&self) -> u64 {
-        self.inputs.iter().flatten().map(|table| table.descriptor().counts.entries).sum()
+        self.inputs.entries()
     }
 }

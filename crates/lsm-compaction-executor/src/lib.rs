@@ -9,6 +9,7 @@
 //! The driver ([`run_job`]) owns the lease, the cancel token, the staging area and the commit. A flavour
 //! ([`CompactionFlavour`]) sees sources and writers. What changes the tree goes through the [`Installer`] port.
 
+mod boundary;
 mod bucket;
 mod cancel;
 mod crew;
@@ -18,11 +19,13 @@ mod error;
 mod failpoint;
 mod filter;
 mod flavour;
+mod inputs;
 mod installer;
 mod job;
 mod lease;
 mod lender;
 mod limiter;
+mod merging;
 mod outside;
 mod pool;
 mod relocating;
@@ -33,10 +36,12 @@ mod staging;
 mod standard;
 mod stoppable;
 mod stream;
+mod tight;
 mod totals;
 mod until;
 mod values;
 
+pub use boundary::SliceEnds;
 pub use cancel::Cancel;
 pub use deletes::Deletes;
 pub use driver::{JobOutput, run_job};
@@ -44,10 +49,12 @@ pub use error::{ExecutorError, InstallError};
 pub use failpoint::{Failpoints, NoFailpoints, POINTS, RELOCATION_POINTS};
 pub use filter::{FilterCounts, JobFilter, SegmentFilter};
 pub use flavour::{Checkpoint, CompactionFlavour, FlavourRun, SegmentOutput, SegmentTask};
-pub use installer::{InstallRequest, Installer, Placement};
+pub use inputs::JobInputs;
+pub use installer::{EditExtras, InstallRequest, Installer, Placement};
 pub use job::Job;
 pub use lease::{BusyTables, Lease};
 pub use limiter::{Pause, RateLimiter};
+pub use merging::OpenMerge;
 pub use outside::{Outside, OutsideContainer};
 pub use pool::{CompactionPool, Parallelism};
 pub use relocating::Relocating;
@@ -57,4 +64,5 @@ pub use staging::StagingArea;
 pub use standard::Standard;
 pub use stoppable::Stoppable;
 pub use stream::{DropCounts, StreamControl, write_survivors};
+pub use tight::{SliceRoom, Sliceable, Sliced, TightSpace};
 pub use totals::CompactionTotals;

@@ -9,10 +9,7 @@ use std::sync::Arc;
 
 use lsm_types::Result;
 
-use crate::{
-    Checkpoint, CompactionFlavour, FlavourRun, Job,
-    standard::{Values, begin},
-};
+use crate::{Checkpoint, CompactionFlavour, FlavourRun, Job, merging::Values, standard::begin};
 
 /// Writes entries through, and copies values out of picked value logs.
 #[derive(Clone, Copy, Debug, Default)]

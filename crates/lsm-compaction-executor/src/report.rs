@@ -3,7 +3,7 @@
 use lsm_compaction_planner::{Obstacle, Reason, Shortage};
 use lsm_types::{Level, VlogId};
 
-use crate::{DropCounts, FilterCounts};
+use crate::{DropCounts, FilterCounts, Sliced};
 
 /// What became of a plan.
 #[non_exhaustive]
@@ -21,6 +21,8 @@ pub enum Outcome {
     Dropped,
     /// Tables were merged.
     Merged,
+    /// Tables were merged slice by slice, there being no room for the whole, as far as there was room for that.
+    Sliced,
 }
 
 /// What one call of a compaction did, and what it cost.
@@ -41,6 +43,8 @@ pub struct CompactionReport {
     pub segments: usize,
     /// Whether only a part of a merge was done, there being no room for the whole.
     pub narrowed: bool,
+    /// How far a merge came that was done slice by slice.
+    pub sliced: Option<Sliced>,
     /// Tables taken.
     pub tables_in: usize,
     /// Tables made or moved.
@@ -106,6 +110,7 @@ impl CompactionReport {
             flavour: None,
             segments: 0,
             narrowed: false,
+            sliced: None,
             tables_in: 0,
             tables_out: 0,
             bytes_in: 0,
@@ -130,6 +135,6 @@ impl CompactionReport {
 
     /// Whether the tree changed.
     pub fn did_work(&self) -> bool {
-        matches!(self.outcome, Outcome::Moved | Outcome::Dropped | Outcome::Merged)
+        matches!(self.outcome, Outcome::Moved | Outcome::Dropped | Outcome::Merged | Outcome::Sliced)
     }
 }

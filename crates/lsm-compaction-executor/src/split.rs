@@ -53,7 +53,7 @@ pub(crate) fn stretches(job: &Job) -> Result<Vec<KeyStretch>> {
 /// Keys of all inputs, each with the bytes that lie left of it and right of the one before.
 fn samples(job: &Job) -> Result<Vec<(Slice, u64)>> {
     let mut samples = Vec::new();
-    for table in job.inputs.iter().flatten() {
+    for table in job.inputs.tables() {
         samples.extend(table.samples()?);
     }
     Ok(samples)

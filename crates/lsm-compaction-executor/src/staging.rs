@@ -18,6 +18,11 @@ impl StagingArea {
         Self::default()
     }
 
+    /// Whether nothing is staged.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.vlogs.is_empty()
+    }
+
     /// Takes over finished, synced files.
     pub fn add(&mut self, tables: Vec<StagedTable>) {
         self.tables.extend(tables);

@@ -25,6 +25,16 @@ impl<'a, C: EntryCursor> Stoppable<'a, C> {
         Self { cursor, cancel, left: CHECK_EVERY }
     }
 
+    /// What is walked.
+    pub fn cursor_mut(&mut self) -> &mut C {
+        &mut self.cursor
+    }
+
+    /// What was walked.
+    pub fn into_inner(self) -> C {
+        self.cursor
+    }
+
     #[inline]
     fn step(&mut self) -> Result<()> {
         self.left -= 1;

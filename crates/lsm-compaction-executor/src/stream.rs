@@ -107,10 +107,12 @@ pub fn write_survivors<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStag
     deletes: &mut Deletes,
     control: StreamControl<'_>,
 ) -> Result<u64> {
-    write_entries(survivors, writer, cutter, deletes, control)
+    let written = write_entries(survivors, writer, cutter, deletes, control)?;
+    deletes.hand_over(&Cut::End, |piece| writer.add_tombstone(piece))?;
+    Ok(written)
 }
 
-/// As [`write_survivors`], from any stream.
+/// As [`write_survivors`], from any stream; the deletes right of the last table that is full stay with `deletes`.
 pub(crate) fn write_entries<I: EntryStream>(
     entries: &mut I,
     writer: &mut MultiWriter,
@@ -125,7 +127,6 @@ pub(crate) fn write_entries<I: EntryStream>(
             control.failpoints.hit("segment.entry")?;
         }
         let Some(entry) = (if entries.advance()? { entries.entry() } else { None }) else {
-            deletes.hand_over(&Cut::End, |piece| writer.add_tombstone(piece))?;
             return Ok(written);
         };
         let begins_key = writer.last_key() != Some(entry.key);

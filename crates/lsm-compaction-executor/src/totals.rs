@@ -22,6 +22,8 @@ pub struct CompactionTotals {
     pub merged: u64,
     /// Merges of which only a part was done.
     pub narrowed: u64,
+    /// Merges done slice by slice, wholly or in part.
+    pub sliced: u64,
     /// Calls that were stopped, or whose inputs went away.
     pub stopped: u64,
     /// Calls that failed otherwise.
@@ -71,6 +73,7 @@ impl CompactionTotals {
             Outcome::Moved => &mut self.moved,
             Outcome::Dropped => &mut self.dropped,
             Outcome::Merged => &mut self.merged,
+            Outcome::Sliced => &mut self.sliced,
         } += 1;
         self.narrowed += u64::from(report.narrowed);
         self.entries_in += report.entries_in;

@@ -1,28 +1,42 @@
-//! A cursor that ends before a key.
+//! A cursor that ends at a cut.
 
 use lsm_types::{Cut, EntryCursor, EntryRef, KeyOrder, Result, SeqNo, Slice};
 
-/// The entries of `C` with keys below `end`, walked forward.
+/// The entries of `C` left of a cut, walked forward.
 pub(crate) struct Until<C> {
     cursor: C,
-    end: Option<Slice>,
+    end: Cut,
     order: KeyOrder,
     is_over: bool,
 }
 
 impl<C: EntryCursor> Until<C> {
-    /// All entries without an `end`.
-    pub(crate) fn new(cursor: C, end: Option<Slice>, order: KeyOrder) -> Self {
+    pub(crate) fn new(cursor: C, end: Cut, order: KeyOrder) -> Self {
         let mut until = Self { cursor, end, order, is_over: false };
         until.look();
         until
     }
 
+    /// Goes on up to `end`, which lies no further left than the end so far.
+    pub(crate) fn extend(&mut self, end: Cut) {
+        self.end = end;
+        self.look();
+    }
+
+    /// The key at which the cursor itself stands, beyond the end or not.
+    pub(crate) fn rest(&self) -> Option<&[u8]> {
+        self.cursor.entry().map(|entry| entry.key)
+    }
+
+    pub(crate) fn cursor_mut(&mut self) -> &mut C {
+        &mut self.cursor
+    }
+
     #[inline]
     fn look(&mut self) {
         self.is_over = match (&self.end, self.cursor.entry()) {
-            (Some(end), Some(entry)) => self.order.compare(entry.key, end).is_ge(),
-            _ => false,
+            (Cut::End, _) | (_, None) => false,
+            (end, Some(entry)) => end.is_left_of(entry.key, &self.order),
         };
     }
 }
@@ -36,8 +50,9 @@ impl<C: EntryCursor> EntryCursor for Until<C> {
 
     fn seek_last(&mut self) -> Result<()> {
         match &self.end {
-            Some(end) => self.cursor.seek_back(end, SeqNo::LATEST)?,
-            None => self.cursor.seek_last()?,
+            Cut::Before(key) => self.cursor.seek_back(key, SeqNo::LATEST)?,
+            Cut::After(key) => self.cursor.seek_back(key, SeqNo::ZERO)?,
+            Cut::Start | Cut::End => self.cursor.seek_last()?,
         }
         self.look();
         Ok(())
@@ -50,7 +65,7 @@ impl<C: EntryCursor> EntryCursor for Until<C> {
     }
 
     fn seek_back(&mut self, key: &[u8], before: SeqNo) -> Result<()> {
-        if self.end.as_ref().is_some_and(|end| self.order.compare(key, end).is_ge()) {
+        if self.end.is_left_of(key, &self.order) {
             return self.seek_last();
         }
         self.cursor.seek_back(key, before)?;

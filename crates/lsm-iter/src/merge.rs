@@ -70,6 +70,11 @@ impl<C: EntryCursor> Merge<C> {
         Self { order, sources, tree, heading: None, pivot: Vec::new(), jumped: false }
     }
 
+    /// The sources, in the order of their precedence. Where they stand is not to be changed.
+    pub fn sources_mut(&mut self) -> impl Iterator<Item = &mut C> {
+        self.sources.iter_mut().map(|source| &mut source.cursor)
+    }
+
     fn reposition(&mut self, target: Target<'_>) -> Result<()> {
         self.heading = None;
         self.jumped = false;

@@ -392,6 +392,11 @@ impl<C: EntryCursor, K: KeyContext, S: DropSink, F: FilterStage> Survivors<C, K,
         self.judge.set_retention(retention);
     }
 
+    /// What is walked. At its end the walk goes on when there is more in it.
+    pub fn cursor_mut(&mut self) -> &mut C {
+        &mut self.cursor
+    }
+
     /// What the walk was made of.
     pub fn into_parts(self) -> (C, K, S, F) {
         (self.cursor, self.judge.context, self.judge.sink, self.filter)

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod batch;
+mod block_ends;
 mod cache;
 mod changes;
 mod decoders;
@@ -33,6 +34,7 @@ mod view;
 mod writer;
 
 pub use batch::{Answer, BatchLimits, BlockBatch, BlockRead, LookUp, Progress};
+pub use block_ends::{BlockEnd, BlockEnds};
 pub use cache::BlockCache;
 pub use changes::TableChangeScan;
 pub use decoders::DecoderPool;

@@ -249,6 +249,32 @@ impl<L: TableList> RunCursor<L> {
     }
 }
 
+impl RunCursor<Vec<Table>> {
+    /// Lets go of tables at the front of the run, from which the walk has gone on: of their handles and open files. The
+    /// walk stays where it is.
+    ///
+    /// * `is_done`: whether nothing of the table is wanted any more; asked from the first table on until it says no.
+    pub fn release_front(&mut self, mut is_done: impl FnMut(&Table) -> bool) {
+        let standing = match self.stand {
+            Stand::Nowhere => self.run.len(),
+            Stand::In(spot) | Stand::Before(spot) | Stand::After(spot) => spot,
+        };
+        let done = self.run.iter().take(standing).take_while(|table| is_done(table)).count();
+        if done == 0 {
+            return;
+        }
+        self.run.drain(..done);
+        let opened = self.opened.take();
+        self.opened = opened.and_then(|(spot, cursor)| Some((spot.checked_sub(done)?, cursor)));
+        self.stand = match self.stand {
+            Stand::Nowhere => Stand::Nowhere,
+            Stand::In(spot) => Stand::In(spot - done),
+            Stand::Before(spot) => Stand::Before(spot - done),
+            Stand::After(spot) => Stand::After(spot - done),
+        };
+    }
+}
+
 impl<L: TableList> EntryCursor for RunCursor<L> {
     fn seek_first(&mut self) -> Result<()> {
         self.stand = self.run.first().map_or(Stand::Nowhere, Stand::Before);

@@ -225,6 +225,21 @@ impl MultiWriter {
         Ok(open.file_len.least >= len || open.exact_file_len()? >= len)
     }
 
+    /// What the files of all its tables and value logs come to, those open a block or so behind: the same whether
+    /// somebody helps or not.
+    ///
+    /// # Errors
+    /// What the file system says: blocks that a helper has may be written first.
+    pub fn written_len(&mut self) -> Result<u64> {
+        let open = match &mut self.open {
+            Some(open) if open.file_len.least < open.file_len.most => open.exact_file_len()?,
+            Some(open) => open.file_len.least,
+            None => 0,
+        };
+        let done: u64 = self.done.iter().map(|table| table.descriptor().file_len).sum();
+        Ok(open + done + self.separator.as_ref().map_or(0, |separator| separator.logs.written_len()))
+    }
+
     /// Ends the open table: versions of one user key stay together when the caller does so between two of them.
     ///
     /// # Errors

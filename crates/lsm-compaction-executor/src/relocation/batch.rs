@@ -15,9 +15,9 @@ const BYTES_MAX: usize = 256 << 10;
 const COPY_MAX: usize = 1 << 10;
 
 /// Entries of a stream whose values are being relocated.
-pub(crate) struct Ahead<'a, I> {
+pub(crate) struct Ahead<'a, 'c, I> {
     inner: &'a mut I,
-    copier: Copier<'a>,
+    copier: Copier<'c>,
     batch: Batch,
     /// The entry that is lent, and how many before it were.
     at: usize,
@@ -25,13 +25,13 @@ pub(crate) struct Ahead<'a, I> {
     is_through: bool,
 }
 
-impl<'a, I: EntryStream> Ahead<'a, I> {
-    pub(crate) fn new(inner: &'a mut I, copier: Copier<'a>) -> Self {
+impl<'a, 'c, I: EntryStream> Ahead<'a, 'c, I> {
+    pub(crate) fn new(inner: &'a mut I, copier: Copier<'c>) -> Self {
         Self { inner, copier, batch: Batch::default(), at: 0, is_begun: false, is_through: false }
     }
 
     /// What copies, when everything is through.
-    pub(crate) fn into_copier(self) -> Copier<'a> {
+    pub(crate) fn into_copier(self) -> Copier<'c> {
         self.copier
     }
 
@@ -50,7 +50,7 @@ impl<'a, I: EntryStream> Ahead<'a, I> {
     }
 }
 
-impl<I: EntryStream> EntryStream for Ahead<'_, I> {
+impl<I: EntryStream> EntryStream for Ahead<'_, '_, I> {
     fn advance(&mut self) -> Result<bool> {
         if self.is_begun {
             self.at += 1;

@@ -1,0 +1,185 @@
+//! Merges carried out slice by slice, on tables in memory and with an installer that only takes notes: what is read is the
+//! same after every slice.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a panic fails the test")]
+
+mod world;
+#[path = "../../../lsm-engine/tests/common/wrap.rs"]
+mod wrap;
+
+use std::sync::Arc;
+
+use lsm_compaction_executor::{
+    Cancel, ExecutorError, Failpoints, NoFailpoints, SliceEnds, Standard, TightSpace, run_job,
+};
+use lsm_compaction_planner::Shortage;
+use lsm_testkit::dice::Dice;
+use lsm_types::{ErrorKind, KeyOrder};
+use parking_lot::Mutex;
+use world::{Budgets, Disk, World};
+
+fn tight(budgets: &Arc<Budgets>, min_bytes: u64) -> TightSpace<Standard> {
+    TightSpace::new(Standard, budgets.clone(), min_bytes)
+}
+
+/// Merges all inputs of a random world, checks every step, and gives the number of slices.
+fn merge_all(seed: u64, disk: Disk) -> u64 {
+    let mut world = World::random(seed, disk);
+    let expected = world.reads();
+    let entries = world.entries();
+    let budgets = Arc::new(Budgets::repeating(Dice::new(seed).below(3_000) + 200));
+    let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
+    let desk = world.installer(&job, &expected);
+    let done = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap();
+    let sliced = done.sliced.unwrap();
+    assert_eq!((done.flavour, sliced.remaining_bytes, sliced.shortage), ("tight-space", 0, None));
+    assert_eq!(sliced.slices, desk.installs());
+    assert_eq!(done.entries + done.dropped.total(), entries, "seed {seed}");
+    drop(job);
+    let left = desk.state();
+    assert!(left.iter().all(|table| table.lower.is_none()), "seed {seed}: all inputs are gone");
+    assert_eq!(world.files(), left.len(), "seed {seed}");
+    sliced.slices
+}
+
+/// Proves C-124, C-125, C-130, C-131, C-97, I-1, T-75: versions, deletes of all kinds and range deletes over the borders;
+/// all reads the watermark allows, after every slice. Fault: compaction W-1, W-14.
+#[test]
+fn reads_are_the_same_after_every_slice() {
+    let mut slices = 0;
+    for seed in 0..120 {
+        slices += merge_all(seed, Disk::Punching);
+    }
+    assert!(slices > 600, "{slices}");
+}
+
+/// Proves C-121: on a volume that gives back whole files alone, inputs leave one by one. Fault: compaction W-19.
+#[test]
+fn without_punching_inputs_leave_one_by_one() {
+    let mut most = 0;
+    for seed in 200..240 {
+        most = most.max(merge_all(seed, Disk::Plain));
+    }
+    assert!(most >= 3, "{most}");
+}
+
+/// Proves C-124, C-136: as much is read and written as by an ordinary merge, but for what each file takes by itself.
+#[test]
+fn slices_write_what_one_merge_writes() {
+    for seed in 300..310 {
+        let entries = |tight_space: bool| {
+            let mut world = World::random(seed, Disk::Punching);
+            let expected = world.reads();
+            let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
+            let desk = world.installer(&job, &expected);
+            let budgets = Arc::new(Budgets::repeating(700));
+            let done = if tight_space {
+                run_job(&job, &[&tight(&budgets, 0)], &desk)
+            } else {
+                run_job(&job, &[&Standard], &desk)
+            };
+            let done = done.unwrap();
+            (done.entries, done.dropped, desk.entries_left())
+        };
+        assert_eq!(entries(true), entries(false), "seed {seed}");
+    }
+}
+
+/// Proves C-135: a slice that drops most of what it reads goes on until it has written its least.
+#[test]
+fn slices_that_drop_much_go_on() {
+    let mut world = World::shadowed(4_000);
+    let expected = world.reads();
+    let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
+    let desk = world.installer(&job, &expected);
+    let budgets = Arc::new(Budgets::repeating(4_000));
+    let done = run_job(&job, &[&tight(&budgets, 2_000)], &desk).unwrap();
+    let (slices, tables) = (done.sliced.unwrap().slices, done.tables);
+    assert!(tables as u64 <= slices && slices >= 3, "{slices} slices, {tables} tables");
+    assert!(done.bytes / slices >= 2_000, "{} bytes in {slices}", done.bytes);
+}
+
+/// Proves C-123, C-133, D-125: when there is no room for the next slice the job ends with what it has, says why, and
+/// the tree reads as before. Where there is none for the first one nothing happens.
+#[test]
+fn a_job_ends_where_room_ends() {
+    for allowed in 0..4 {
+        let mut world = World::shadowed(2_000);
+        let expected = world.reads();
+        let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
+        let desk = world.installer(&job, &expected);
+        let budgets = Arc::new(Budgets::limited(2_000, allowed));
+        let sliced = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap().sliced.unwrap();
+        assert_eq!((sliced.slices, sliced.shortage), (allowed, Some(Shortage::Reserve)));
+        assert_eq!(desk.installs(), allowed);
+        assert!(sliced.remaining_bytes > 0 && (sliced.released_bytes > 0) == (allowed > 0));
+        assert_eq!(budgets.asked(), vec![SliceEnds::Blocks; allowed as usize + 1]);
+    }
+}
+
+/// Stops the job, or fails, when a point was passed so many times.
+struct At {
+    point: &'static str,
+    left: Mutex<u64>,
+    cancel: Option<Cancel>,
+}
+
+impl Failpoints for At {
+    fn hit(&self, point: &'static str) -> Result<(), ExecutorError> {
+        let mut left = self.left.lock();
+        if point != self.point || *left == 0 {
+            return Ok(());
+        }
+        *left -= 1;
+        match &self.cancel {
+            _ if *left > 0 => Ok(()),
+            Some(cancel) => {
+                cancel.cancel();
+                Ok(())
+            }
+            None => Err(ExecutorError::Injected { point }),
+        }
+    }
+}
+
+/// Proves C-133, C-159, I-2, T-75: stopped or failing between slices and inside them, the job leaves whole slices and no
+/// files besides. Fault: compaction W-2, W-38.
+#[test]
+fn a_stop_leaves_whole_slices() {
+    for point in ["segment.entry", "segment.seal", "sync.file", "sync.dir", "install.before", "install.after"]
+    {
+        for pass in 1..5 {
+            for stops in [false, true] {
+                let mut world = World::shadowed(2_000);
+                let expected = world.reads();
+                let cancel = Cancel::new();
+                let at = At { point, left: Mutex::new(pass), cancel: stops.then(|| cancel.clone()) };
+                let job = world.job(cancel, Arc::new(at));
+                let desk = world.installer(&job, &expected);
+                let budgets = Arc::new(Budgets::repeating(2_000));
+                let error = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap_err();
+                let kind = if stops { ErrorKind::Cancelled } else { ErrorKind::Bug };
+                assert_eq!(error.kind(), kind, "{point} {pass}: {error}");
+                // A stop that comes after the last look is heard after the install.
+                let is_late = point == "install.after" || (point == "install.before" && stops);
+                let whole = if is_late { pass } else { pass - 1 };
+                assert_eq!(desk.installs(), whole, "{point} {pass}");
+                drop(job);
+                assert_eq!(world.files(), desk.state().len(), "{point} {pass}");
+            }
+        }
+    }
+}
+
+/// Proves I-12: whatever order keys have. Fault: compaction W-11.
+#[test]
+fn slices_follow_the_order_of_keys() {
+    for (number, comparator) in lsm_testkit::comparators::all().into_iter().enumerate() {
+        let mut world = World::ordered(40 + number as u64, KeyOrder::new(comparator));
+        let expected = world.reads();
+        let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
+        let desk = world.installer(&job, &expected);
+        let budgets = Arc::new(Budgets::repeating(900));
+        let done = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap();
+        assert!(done.sliced.unwrap().slices > 2);
+    }
+}
