@@ -90,20 +90,23 @@ impl<B: Sliceable> CompactionFlavour for TightSpace<B> {
     }
 
     fn applies(&self, job: &Job) -> Result<bool> {
-        let tables = job.inputs.tables();
-        // What of a value log is left of a table is not counted slice by slice.
-        let refers = tables.iter().any(|table| !table.descriptor().references.is_empty());
-        Ok(!refers && job.vlogs.is_none() && self.base.applies(job)?)
+        self.base.applies(job)
     }
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
+        // What was installed is given back though the job goes on.
+        job.inputs.change(|table| Some(table.passing()));
         let runs = job.inputs.runs();
         let ends = if runs.iter().flatten().all(|table| gives_back_blocks(job, table)) {
             SliceEnds::Blocks
         } else {
             SliceEnds::Tables
         };
-        let total_bytes = runs.iter().flatten().map(|table| table.descriptor().sizes.data).sum();
+        let data_bytes = |table: &Table| {
+            let descriptor = table.descriptor();
+            descriptor.sizes.data.saturating_sub(descriptor.consumed_bytes())
+        };
+        let total_bytes = runs.iter().flatten().map(data_bytes).sum();
         let with_entries =
             |run: Vec<Table>| run.into_iter().filter(|table| table.min_key().is_some()).collect();
         let runs = runs.into_iter().map(|run| RunEnds::new(with_entries(run))).collect();

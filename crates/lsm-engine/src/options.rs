@@ -567,6 +567,9 @@ pub struct CompactOptions {
     pub target_bytes: Option<u64>,
     /// Bytes of input per segment that make a split worth while. Default: [`DEFAULT_SEGMENT_MIN_BYTES`].
     pub segment_min_bytes: Option<u64>,
+    /// Whether a merge that asks for room and finds none is done slice by slice. Default: what the store says,
+    /// [`SpaceOptions::tight`].
+    pub tight: Option<bool>,
     pub(crate) flavours: Flavours,
 }
 
@@ -596,6 +599,12 @@ impl CompactOptions {
     /// Bytes at which the next output table begins.
     pub fn target_bytes(mut self, bytes: u64) -> Self {
         self.target_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether a merge that asks for room and finds none is done slice by slice.
+    pub fn tight(mut self, is_on: bool) -> Self {
+        self.tight = Some(is_on);
         self
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct TableInner {
     pub(crate) file: Arc<PhysicalFile>,
     /// Entries below this key do not belong to the table any more.
     pub(crate) floor: Option<Slice>,
+    /// Whether bytes in front are given back although the view has not done with them.
+    pub(crate) is_passing: bool,
     pub(crate) opened: OnceLock<Opened>,
     pub(crate) tombstones: OnceLock<Arc<TombstoneIndex>>,
     pub(crate) bounds: OnceLock<Option<Arc<BlockBounds>>>,
@@ -56,7 +58,9 @@ pub(crate) struct Opened {
 
 impl Drop for TableInner {
     fn drop(&mut self) {
-        self.file.leave(self.descriptor.consumed_bytes());
+        if !self.is_passing {
+            self.file.leave(self.descriptor.consumed_bytes());
+        }
     }
 }
 
@@ -244,6 +248,7 @@ impl TableInner {
             cache_file: file.cache_number,
             file,
             floor: descriptor.restriction.as_ref().map(|restriction| restriction.lower.clone()),
+            is_passing: false,
             descriptor,
             opened: OnceLock::new(),
             tombstones: OnceLock::new(),

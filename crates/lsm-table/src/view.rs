@@ -22,6 +22,22 @@ impl Table {
     /// To be made of a descriptor that is durable: once no other view holds the bytes in front, they are given back.
     pub fn restricted(&self, descriptor: Arc<TableDescriptor>) -> Self {
         debug_assert_eq!(self.id(), descriptor.id, "views are of one table");
+        Self { inner: Arc::new(self.view(descriptor)) }
+    }
+
+    /// The same view for a merge that goes through the table once and installs what it has made on the way: it keeps
+    /// the file, and none of the bytes in front that others have done with.
+    ///
+    /// Whoever has it reads nothing below the bound that was last installed.
+    #[must_use]
+    pub fn passing(&self) -> Self {
+        let mut view = self.view(self.descriptor().clone());
+        view.is_passing = true;
+        view.file.leave(view.descriptor.consumed_bytes());
+        Self { inner: Arc::new(view) }
+    }
+
+    fn view(&self, descriptor: Arc<TableDescriptor>) -> TableInner {
         let before = &*self.inner;
         let view = TableInner::new(&before.env, before.file.clone(), descriptor);
         if let Some(Opened { layout, .. }) = before.opened.get() {
@@ -31,7 +47,7 @@ impl Table {
         if let Some(bounds) = before.bounds.get() {
             let _ = view.bounds.set(bounds.clone());
         }
-        Self { inner: Arc::new(view) }
+        view
     }
 
     /// What would be left of the table from `lower` on, told from its index: entries of whole blocks below are not

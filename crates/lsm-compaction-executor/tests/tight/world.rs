@@ -17,8 +17,8 @@ use lsm_compaction_planner::{Inputs, OutputSpec, Shortage, SliceBudget};
 use lsm_fs::{Fs, MemFs, SyncLevel};
 use lsm_iter::Retention;
 use lsm_table::{
-    BlockCache, DecoderPool, DescriptorCache, FileIds, FilterDesk, MultiWriter, ObsoleteFile, ReadMode,
-    Reclaim, Table, TableEnv, TablePolicy, TableRoutes,
+    BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, MultiWriter, ObsoleteFile,
+    ReadMode, Reclaim, Table, TableEnv, TablePolicy, TableRoutes,
 };
 use lsm_testkit::{
     dice::Dice,
@@ -63,6 +63,8 @@ impl Reclaim for Desk {
     fn release(&self, file: ObsoleteFile) {
         self.fs.remove_file(&file.path).unwrap();
     }
+
+    fn release_prefix(&self, _prefix: ConsumedPrefix) {}
 
     fn retry(&self, file: ObsoleteFile) {
         panic!("{file:?}");

@@ -21,6 +21,7 @@ mod refresh;
 mod report;
 mod routed_fs;
 mod routes;
+mod slices;
 mod space;
 mod values;
 mod write_gate;
@@ -54,6 +55,7 @@ pub use rebuild::{LeftOut, RebuildReport};
 pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
 pub(crate) use routes::{LevelRoute, Routes, validate as validate_routes};
+pub(crate) use slices::TightRoom;
 pub use space::{SpaceOptions, SpaceReport, SpaceStatus};
 
 use crate::{

@@ -271,6 +271,16 @@ impl Reclaimer {
         self.shared.changed.notify_all();
     }
 
+    /// Gives back what can be given back now, without minding the pace: for whoever waits for room.
+    pub(crate) fn catch_up(&self) {
+        let mut state = self.shared.state.lock();
+        while state.is_busy {
+            self.shared.changed.wait(&mut state);
+        }
+        drop(state);
+        self.shared.drain(None);
+    }
+
     /// Ends the thread, and removes what is left as long as the close timeout allows. What is released later is
     /// removed by whoever releases it.
     pub(crate) fn shut_down(&self) {

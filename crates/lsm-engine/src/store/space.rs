@@ -13,8 +13,8 @@ use std::{
 };
 
 use lsm_compaction_planner::{
-    Admission, Demand, Grant, Inputs, Ledger, MergePlan, Picked, PlanView, Reason, Shortage, Space, Volume,
-    admit,
+    Admission, Demand, Grant, Inputs, Ledger, MergePlan, Picked, PlanView, Reason, Shortage, SliceLimits,
+    Space, Volume, admit,
 };
 use lsm_fs::Fs;
 use lsm_journal::Folder;
@@ -22,7 +22,7 @@ use lsm_manifest::Catalog;
 use lsm_types::Level;
 use parking_lot::Mutex;
 
-use super::{Store, StoreInner, install::Installs};
+use super::{Store, StoreInner, install::Installs, slices::TightRoom};
 use crate::tree::TreeInner;
 
 /// Whether compactions ask for room, and how much there may be.
@@ -42,7 +42,17 @@ pub struct SpaceOptions {
     pub reserve_min_bytes: u64,
     /// Length of a file that is given up when the disk is full, so that a flush has room. Default: 0, no such file.
     pub ballast_bytes: u64,
+    /// Whether a merge for which there is no room, not even in part, is done slice by slice, each of which gives back
+    /// what it took the place of. Merges that do not ask for room are never done so. Default: no.
+    pub tight: bool,
+    /// Bytes of the smallest slice; at least 4,096. Default: 1 MiB.
+    pub slice_min_bytes: u64,
+    /// Bytes of the largest slice. Default: those of an output table.
+    pub slice_max_bytes: Option<u64>,
 }
+
+/// What a slice writes at least, whatever is asked for: about what its file takes by itself.
+const SLICE_LEAST_BYTES: u64 = 4_096;
 
 impl Default for SpaceOptions {
     fn default() -> Self {
@@ -52,6 +62,9 @@ impl Default for SpaceOptions {
             limit_bytes: None,
             reserve_min_bytes: 1 << 20,
             ballast_bytes: 0,
+            tight: false,
+            slice_min_bytes: 1 << 20,
+            slice_max_bytes: None,
         }
     }
 }
@@ -86,6 +99,30 @@ impl SpaceOptions {
         self.reserve_min_bytes = bytes;
         self
     }
+
+    /// A merge for which there is no room is done slice by slice.
+    pub fn tight(mut self, is_on: bool) -> Self {
+        self.tight = is_on;
+        self
+    }
+
+    /// Bytes of the smallest slice.
+    pub fn slice_min_bytes(mut self, bytes: u64) -> Self {
+        self.slice_min_bytes = bytes;
+        self
+    }
+
+    /// Bytes of the largest slice.
+    pub fn slice_max_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.slice_max_bytes = bytes;
+        self
+    }
+
+    /// The slices of a merge whose tables end at `target_bytes`.
+    pub(super) fn slices(&self, target_bytes: u64) -> SliceLimits {
+        let min_bytes = self.slice_min_bytes.max(SLICE_LEAST_BYTES);
+        SliceLimits { min_bytes, max_bytes: self.slice_max_bytes.unwrap_or(target_bytes) }
+    }
 }
 
 /// What there is room for.
@@ -98,6 +135,8 @@ pub enum SpaceStatus {
     CompactionInProgress,
     /// There is room to rewrite the largest level of every tree that is open.
     FullCompactionAvailable,
+    /// There is none for that, and there is for a slice of a merge, and then the next.
+    TightCompactionAvailable,
     /// There is none for that; smaller merges may fit.
     NoFullCompaction,
     /// Values and operands are refused until there is room.
@@ -130,6 +169,10 @@ pub struct SpaceReport {
     pub writes_refused: u64,
     /// Bytes held back for a full disk.
     pub ballast_bytes: u64,
+    /// Merges begun slice by slice, there being no room even for a part.
+    pub tight: u64,
+    /// Bytes that the smallest slice of such a merge takes.
+    pub tight_compaction_bytes: u64,
     /// Which merges there is room for.
     pub status: SpaceStatus,
 }
@@ -137,11 +180,12 @@ pub struct SpaceReport {
 /// Decides over merges.
 #[derive(Debug, Default)]
 pub(crate) struct SpaceGate {
-    options: Mutex<SpaceOptions>,
-    ledger: Mutex<Ledger>,
+    pub(super) options: Mutex<SpaceOptions>,
+    pub(super) ledger: Mutex<Ledger>,
     running: AtomicU64,
     refused: AtomicU64,
     narrowed: AtomicU64,
+    tight: AtomicU64,
 }
 
 /// Room that a merge has, until it ends.
@@ -152,12 +196,15 @@ pub(crate) struct Room {
     pub(crate) is_narrowed: bool,
     /// Whether there is room for copies of values.
     relocates: bool,
+    /// Where the merge asks before each slice, when it is done so.
+    pub(crate) tight: Option<TightRoom>,
 }
 
 impl Room {
-    /// The value logs that a merge of `inputs` rewrites.
+    /// The value logs that a merge of `inputs` rewrites. One that is done slice by slice leaves values where they are.
     pub(crate) fn picks(&self, view: &PlanView<'_>, inputs: &Inputs) -> Option<Picked> {
-        view.values.filter(|_| self.relocates).map(|values| values.pick(inputs))
+        let relocates = self.relocates && self.tight.is_none();
+        view.values.filter(|_| relocates).map(|values| values.pick(inputs))
     }
 }
 
@@ -184,16 +231,23 @@ impl SpaceGate {
 impl StoreInner {
     /// Room for `plan`, or for as much of it as there is room for.
     ///
+    /// * `tight`: whether it may be done slice by slice, if not what the store says.
+    ///
     /// # Errors
-    /// What stands against the whole, when there is none for a part either.
+    /// What stands against the whole, or against the smallest slice of it, when there is none for a part either.
     pub(crate) fn make_room(
         self: &Arc<Self>,
         plan: MergePlan,
         view: &PlanView<'_>,
+        tight: Option<bool>,
     ) -> Result<(MergePlan, Room), Shortage> {
         let gate = &self.space;
-        let is_asked = gate.options.lock().admission;
-        let mut relocates = true;
+        let options = *gate.options.lock();
+        // Slices leave values where they are, and what is for nothing but them would be planned again.
+        let is_asked = options.admission;
+        let is_tight = tight.unwrap_or(options.tight) && plan.reason != Reason::ValueGarbage;
+        let whole = (is_asked && is_tight).then(|| plan.clone());
+        let (mut relocates, mut tight) = (true, None);
         let (plan, grant, is_narrowed) = if is_asked {
             // Measured under the lock of the ledger: what one merge was granted, another does not find free.
             let mut ledger = gate.ledger.lock();
@@ -210,25 +264,37 @@ impl StoreInner {
             match admitted {
                 Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),
                 Admission::Refused { shortage } => {
-                    gate.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        ?shortage,
-                        available = space.available_bytes(),
-                        "no room for a compaction"
-                    );
-                    return Err(shortage);
+                    let fits = |plan: MergePlan| {
+                        let reclaims = Demand::of(&plan.inputs, &staying).reclaims;
+                        let limits = options.slices(plan.output.target_bytes);
+                        let first = ledger.left_of(&space).slice(limits, reclaims);
+                        first.map(|_| (plan, TightRoom::new(self, reclaims)))
+                    };
+                    match whole.map_or(Err(shortage), fits) {
+                        Ok((plan, room)) => {
+                            tight = Some(room);
+                            (plan, None, false)
+                        }
+                        Err(shortage) => {
+                            gate.refused.fetch_add(1, Ordering::Relaxed);
+                            let available = space.available_bytes();
+                            tracing::warn!(?shortage, available, "no room for a compaction");
+                            return Err(shortage);
+                        }
+                    }
                 }
             }
         } else {
             (plan, None, false)
         };
         gate.narrowed.fetch_add(u64::from(is_narrowed), Ordering::Relaxed);
+        gate.tight.fetch_add(u64::from(tight.is_some()), Ordering::Relaxed);
         gate.running.fetch_add(1, Ordering::Relaxed);
-        Ok((plan, Room { store: self.clone(), grant, is_narrowed, relocates }))
+        Ok((plan, Room { store: self.clone(), grant, is_narrowed, relocates, tight }))
     }
 
     /// What is used and what is free where tables of `level` go, without what running merges were granted.
-    fn measure_space(&self, level: Level) -> Space {
+    pub(super) fn measure_space(&self, level: Level) -> Space {
         let options = *self.space.options.lock();
         let used_bytes =
             self.installs().map_or_else(|| self.with_catalog(Catalog::file_bytes), Installs::file_bytes);
@@ -274,6 +340,7 @@ impl Store {
         let full = Demand { table_bytes: full_compaction_bytes, value_bytes, reclaims: false };
         let is_bounded =
             options.admission && (space.limit_bytes.is_some() || space.tables.free_bytes.is_some());
+        let limits = options.slices(u64::MAX);
         let status = if self.inner.writes.is_on() && self.inner.write_room().is_full() {
             SpaceStatus::ReadOnlyOutOfSpace
         } else if gate.running.load(Ordering::Relaxed) > 0 {
@@ -282,6 +349,8 @@ impl Store {
             SpaceStatus::Healthy
         } else if ledger.left_of(&space).check(full).is_ok() {
             SpaceStatus::FullCompactionAvailable
+        } else if options.tight && ledger.left_of(&space).slice(limits, false).is_ok() {
+            SpaceStatus::TightCompactionAvailable
         } else {
             SpaceStatus::NoFullCompaction
         };
@@ -297,6 +366,8 @@ impl Store {
             narrowed: gate.narrowed.load(Ordering::Relaxed),
             writes_refused: self.inner.writes.refused(),
             ballast_bytes: self.inner.ballast.held_bytes(),
+            tight: gate.tight.load(Ordering::Relaxed),
+            tight_compaction_bytes: limits.min_bytes,
             status,
         }
     }

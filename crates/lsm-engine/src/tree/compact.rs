@@ -11,7 +11,7 @@ use std::{
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
     Job, JobFilter, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Relocating,
-    Standard, run_job,
+    Sliced, Standard, TightSpace, run_job,
 };
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, Major, MergePlan, MovePlan, Picked, Plan, PlanView, Reason, TreeShape,
@@ -26,7 +26,7 @@ use crate::{
     CompactOptions, EngineError,
     options::DEFAULT_SEGMENT_MIN_BYTES,
     separated::PastCache,
-    store::{Draft, Proposal, output_names, place_tables, relocate_tables, run_age},
+    store::{Draft, Proposal, TightRoom, output_names, place_tables, relocate_tables, run_age},
     super_version::SuperVersion,
 };
 
@@ -157,7 +157,7 @@ impl TreeInner {
             cancel.check()?;
             // Asked for before the lease: what is put off keeps nobody else away.
             let (plan, room) = match plan {
-                Plan::Merge(plan) => match self.store.make_room(plan, &planning) {
+                Plan::Merge(plan) => match self.store.make_room(plan, &planning, options.tight) {
                     Ok((part, room)) => {
                         let plan = Plan::Merge(part);
                         debug_assert!(validate(&plan, &planning).is_ok(), "a part of a plan is a plan");
@@ -173,7 +173,8 @@ impl TreeInner {
                 Plan::Idle => CompactionReport::nothing(Outcome::Idle),
                 Plan::Merge(plan) => {
                     let picked = room.as_ref().and_then(|room| room.picks(&planning, &plan.inputs));
-                    self.merge(&view, (plan, picked), lease, options, failpoints)?
+                    let tight = room.as_ref().and_then(|room| room.tight.as_ref());
+                    self.merge(view, (plan, picked), lease, tight, (options, failpoints))?
                 }
                 Plan::Move(plan) => {
                     let mut report = report_of(Outcome::Moved, &plan.inputs, plan.reason);
@@ -196,7 +197,7 @@ impl TreeInner {
             report.nanos = self.nanos().saturating_sub(started);
             let carried_out = report.nanos.saturating_sub(planned);
             report.stages.plan = planned;
-            if report.outcome != Outcome::Merged {
+            if !matches!(report.outcome, Outcome::Merged | Outcome::Sliced) {
                 report.stages.install = carried_out;
             }
             report.stages.write = carried_out.saturating_sub(report.stages.install);
@@ -219,11 +220,11 @@ impl TreeInner {
 
     fn merge(
         self: &Arc<Self>,
-        view: &Arc<SuperVersion>,
+        view: Arc<SuperVersion>,
         (plan, picked): (MergePlan, Option<Picked>),
         lease: Lease,
-        options: &CompactOptions,
-        failpoints: &Arc<dyn Failpoints>,
+        tight: Option<&TightRoom>,
+        (options, failpoints): (&CompactOptions, &Arc<dyn Failpoints>),
     ) -> Result<CompactionReport> {
         let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
         let newest = self.visible_end();
@@ -238,8 +239,9 @@ impl TreeInner {
         if let Some(target) = options.target_bytes {
             output.target_bytes = target;
         }
+        let inputs = self.open_inputs(&plan.inputs)?;
         let job = Arc::new(Job {
-            inputs: self.open_inputs(&plan.inputs)?,
+            inputs: inputs.clone().into(),
             level_count: view.version.levels.count(),
             order: self.order.clone(),
             operator: self.operator.clone(),
@@ -250,7 +252,7 @@ impl TreeInner {
                 // The newest state: what was written below the watermark since the plan was made is in it.
                 move || tree.outside_of(&tree.current.load_full(), &inputs)
             }),
-            tombstones: self.tombstones_outside(view, &plan.inputs)?,
+            tombstones: self.tombstones_outside(&view, &plan.inputs)?,
             env: self.env.clone(),
             vlogs: self.vlogs.clone(),
             values: self.vlogs.is_some().then(|| Arc::new(PastCache(view.vlogs.clone())) as _),
@@ -265,19 +267,40 @@ impl TreeInner {
             output,
             lease,
         });
-        self.set_filter_scene(view, Some(&plan.inputs), job.output.dest, 0);
+        self.set_filter_scene(&view, Some(&plan.inputs), job.output.dest, 0);
         let chosen = options.flavours.iter().map(|flavour| &**flavour);
-        let mut flavours: Vec<&dyn CompactionFlavour> =
-            chosen.chain([&Relocating as _, &Standard as _]).collect();
+        let sliced = tight.map(|room| {
+            let (room, min_bytes) = room.slices(&job.output);
+            TightSpace::new(Standard, room, min_bytes)
+        });
+        let mut flavours: Vec<&dyn CompactionFlavour> = match &sliced {
+            Some(sliced) => vec![sliced],
+            None => chosen.chain([&Relocating as _, &Standard as _]).collect(),
+        };
         if plan.reason == Reason::ValueGarbage {
             // Any other one would leave the garbage where it is, and the plan would be made again.
             flavours.insert(0, &Relocating);
+        }
+        let mut pinned = Some((view, inputs));
+        if sliced.is_some()
+            && let Some((view, inputs)) = pinned.take()
+        {
+            // What slices take the place of goes while the job runs, as soon as no reader holds it.
+            self.retire_reads(&view, &plan.inputs, &inputs);
         }
         let installer = JobInstaller { tree: self, job: &job, nanos: AtomicU64::new(0) };
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();
         self.counters.compacted(report.bytes_in, done.bytes);
-        self.retire_reads(view, &plan.inputs, &job.inputs);
+        if let Some((view, inputs)) = pinned {
+            self.retire_reads(&view, &plan.inputs, &inputs);
+        }
+        report.sliced = done.sliced;
+        report.outcome = match done.sliced {
+            None => Outcome::Merged,
+            Some(Sliced { slices: 0, shortage: Some(shortage), .. }) => Outcome::Refused(shortage),
+            Some(_) => Outcome::Sliced,
+        };
         report.dest = Some(job.output.dest);
         report.flavour = Some(done.flavour);
         report.segments = done.segments;

@@ -47,6 +47,11 @@ impl Tree {
             let done = self.inner.compact(&strategy, options, &super::compact::no_failpoints())?;
             match done.outcome {
                 Outcome::Merged => {}
+                Outcome::Sliced => {
+                    if let Some(shortage) = done.sliced.and_then(|sliced| sliced.shortage) {
+                        return Err(EngineError::NoRoom { shortage }.into());
+                    }
+                }
                 Outcome::Refused(shortage) => return Err(EngineError::NoRoom { shortage }.into()),
                 _ => return Ok(report),
             }
