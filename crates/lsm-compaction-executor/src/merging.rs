@@ -74,8 +74,29 @@ pub(crate) struct Merging {
     replaced: Vec<TableId>,
     /// Lends its writers a thread.
     share: Option<Share>,
+    /// Whether what is written is installed before the rest is.
+    is_sliced: bool,
     /// `None` after an error.
     stream: Option<Stream>,
+}
+
+/// Writes what reaches over `border` of the range tombstones of inputs that have no entries there: such an input leaves,
+/// and others still hold what its tombstones hide. What becomes of them there is decided with those.
+fn carry(job: &Job, border: &Cut, writer: &mut MultiWriter) -> Result<()> {
+    if *border == Cut::End {
+        return Ok(());
+    }
+    for table in job.inputs.tables() {
+        if table.max_key().is_some_and(|max| border.is_left_of(max, &job.order)) {
+            continue;
+        }
+        for tombstone in table.tombstones()?.into_iter().flat_map(|index| index.tombstones()) {
+            if let Some(rest) = tombstone.clip(border, &Cut::End, &job.order) {
+                writer.add_tombstone(rest)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Merging {
@@ -106,12 +127,18 @@ impl Merging {
         }
         let stream = Some(Until::new(merge, end, order.clone()));
         let (job, cover) = (job.clone(), tombstones.cover.clone());
-        Ok(Self { job, cover, deletes, unread, replaced, share: None, stream })
+        Ok(Self { job, cover, deletes, unread, replaced, share: None, is_sliced: false, stream })
     }
 
     /// The same merge; its writers ask `share` for a thread, which is let go of with the merge.
     pub(crate) fn helped_by(mut self, share: Option<Share>) -> Self {
         self.share = share;
+        self
+    }
+
+    /// The same merge, to be installed part by part.
+    pub(crate) fn sliced(mut self) -> Self {
+        self.is_sliced = true;
         self
     }
 
@@ -182,6 +209,9 @@ impl Merging {
         let rest = survivors.cursor_mut().cursor_mut().rest();
         let border = rest.map_or(Cut::End, |key| Cut::Before(key.into()));
         deletes.hand_over(&border, |piece| writer.add_tombstone(piece))?;
+        if self.is_sliced {
+            carry(job, &border, &mut writer)?;
+        }
         job.failpoints.hit("segment.seal")?;
         let (tables, mut vlogs) = writer.finish()?;
         let (moved, relocated) = copier.map(Copier::finish).transpose()?.unwrap_or_default();

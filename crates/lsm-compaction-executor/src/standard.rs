@@ -42,7 +42,7 @@ impl Sliceable for Standard {
         // A slice replaces nothing as a whole, so nobody may take it for what its inputs were merged into.
         let merge = Merging::open(job, &KeyStretch::default(), &Tombstones::of(job)?, Vec::new())?;
         let lender = job.parallelism.lender(1);
-        Ok(Box::new(merge.helped_by(lender.as_ref().map(Share::new))))
+        Ok(Box::new(merge.sliced().helped_by(lender.as_ref().map(Share::new))))
     }
 }
 

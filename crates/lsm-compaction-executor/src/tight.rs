@@ -185,10 +185,10 @@ impl FlavourRun for Run {
                 extras.remove.push(table.id());
                 continue;
             };
-            let (border, descriptor) = (Cut::Before(lower.clone()), table.descriptor());
-            if descriptor.coverage_end.compare(&border, &job.order).is_le() {
+            let border = Cut::Before(lower.clone());
+            if !table.max_key().is_some_and(|max| border.is_left_of(max, &job.order)) {
                 extras.remove.push(table.id());
-            } else if descriptor.coverage_start.compare(&border, &job.order).is_lt() {
+            } else if table.descriptor().coverage_start.compare(&border, &job.order).is_lt() {
                 extras.restrictions.push((table.id(), lower.clone()));
             }
         }

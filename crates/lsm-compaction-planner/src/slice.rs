@@ -12,6 +12,8 @@ pub struct SliceLimits {
     pub min_bytes: u64,
     /// Bytes of the largest.
     pub max_bytes: u64,
+    /// What a slice takes besides entries: metadata of its table, and the edit.
+    pub extra_bytes: u64,
 }
 
 /// What a slice may write before it gives anything back.
@@ -38,17 +40,18 @@ impl Space {
         let quota = self.limit_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(self.used_bytes));
         let free = self.tables.free_bytes.unwrap_or(u64::MAX);
         let kept = free.saturating_sub(self.reserve_bytes);
-        if quota < limits.min_bytes {
+        let least = limits.min_bytes.saturating_add(limits.extra_bytes);
+        if quota < least {
             return Err(Shortage::Quota);
         }
-        if free < limits.min_bytes {
+        if free < least {
             return Err(Shortage::Volume);
         }
-        if kept < limits.min_bytes && !reclaims {
+        if kept < least && !reclaims {
             return Err(Shortage::Reserve);
         }
-        let most_bytes = quota.min(kept.max(limits.min_bytes));
-        let binding = if quota <= most_bytes { Shortage::Quota } else { Shortage::Volume };
+        let most_bytes = quota.min(kept.max(least)) - limits.extra_bytes;
+        let binding = if quota <= kept { Shortage::Quota } else { Shortage::Volume };
         let max_bytes = limits.max_bytes.max(limits.min_bytes);
         let target_bytes = (most_bytes / 2).clamp(limits.min_bytes, max_bytes);
         Ok(SliceBudget { target_bytes, most_bytes, binding })
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
     use crate::Volume;
 
-    const LIMITS: SliceLimits = SliceLimits { min_bytes: 100, max_bytes: 1_000 };
+    const LIMITS: SliceLimits = SliceLimits { min_bytes: 80, max_bytes: 1_000, extra_bytes: 20 };
 
     fn space(quota: Option<u64>, free: Option<u64>, reserve_bytes: u64) -> Space {
         let tables = Volume { id: None, free_bytes: free };
@@ -82,35 +85,42 @@ mod tests {
     #[test]
     fn a_slice_is_half_of_what_the_tighter_bound_leaves() {
         check(None, None, false, Ok(1_000));
-        check(None, Some(1_050), false, Ok(500));
+        check(None, Some(1_070), false, Ok(500));
         check(None, Some(10_000), false, Ok(1_000));
-        check(Some(600), Some(10_000), false, Ok(300));
-        check(Some(600), None, false, Ok(300));
-        check(Some(10_000), Some(450), false, Ok(200));
-        check(None, Some(150), false, Ok(100));
+        check(Some(620), Some(10_000), false, Ok(300));
+        check(Some(620), None, false, Ok(300));
+        check(Some(10_000), Some(470), false, Ok(200));
+        check(None, Some(150), false, Ok(80));
         check(None, Some(149), false, Err(Shortage::Reserve));
-        check(None, Some(149), true, Ok(100));
+        check(None, Some(149), true, Ok(80));
         check(None, Some(99), true, Err(Shortage::Volume));
         check(Some(99), None, true, Err(Shortage::Quota));
-        check(Some(100), None, false, Ok(100));
+        check(Some(100), None, false, Ok(80));
     }
 
     proptest! {
         /// Proves C-123, C-136: two slices fit into what is there, unless even two of the smallest do not.
         #[test]
-        fn two_slices_fit(quota: Option<u32>, free: Option<u32>, reserve: u16, min: u16, max: u32, reclaims: bool) {
+        fn two_slices_fit(
+            (quota, free) in any::<(Option<u32>, Option<u32>)>(),
+            (reserve, min, extra) in any::<(u16, u16, u16)>(),
+            max: u32,
+            reclaims: bool,
+        ) {
             let (quota, free) = (quota.map(u64::from), free.map(u64::from));
-            let limits = SliceLimits { min_bytes: min.into(), max_bytes: max.into() };
+            let (min_bytes, max_bytes, extra_bytes) = (min.into(), max.into(), extra.into());
+            let limits = SliceLimits { min_bytes, max_bytes, extra_bytes };
             let space = space(quota, free, reserve.into());
             let there = quota.unwrap_or(u64::MAX).min(free.unwrap_or(u64::MAX));
             if let Ok(budget) = space.slice(limits, reclaims) {
-                prop_assert!(budget.target_bytes <= budget.most_bytes && budget.most_bytes <= there);
+                prop_assert!(budget.target_bytes <= budget.most_bytes);
+                prop_assert!(budget.most_bytes.saturating_add(extra_bytes) <= there);
                 prop_assert!(budget.target_bytes >= limits.min_bytes);
                 let two = budget.target_bytes.saturating_mul(2);
                 prop_assert!(two <= budget.most_bytes || budget.target_bytes == limits.min_bytes);
                 if !reclaims {
                     let kept = free.unwrap_or(u64::MAX).saturating_sub(reserve.into());
-                    prop_assert!(budget.most_bytes <= kept);
+                    prop_assert!(budget.most_bytes <= kept - extra_bytes);
                 }
             }
         }

@@ -71,7 +71,7 @@ pub use error::EngineError;
 pub use keyring::Keyring;
 pub use lsm_compaction_executor::{
     Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts,
-    OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, StageNanos,
+    OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, Sliced, StageNanos,
 };
 pub use lsm_compaction_planner::VlogPicker;
 pub use lsm_crypto::{

@@ -51,8 +51,12 @@ pub struct SpaceOptions {
     pub slice_max_bytes: Option<u64>,
 }
 
-/// What a slice writes at least, whatever is asked for: about what its file takes by itself.
+/// What a slice writes at least, whatever is asked for.
 const SLICE_LEAST_BYTES: u64 = 4_096;
+
+/// What the smallest table takes besides its entries, with the edit that adds it. Filters and indexes come to a small part
+/// of the entries, for which there is room in the half that a slice leaves.
+const SLICE_EXTRA_BYTES: u64 = 16 << 10;
 
 impl Default for SpaceOptions {
     fn default() -> Self {
@@ -121,7 +125,8 @@ impl SpaceOptions {
     /// The slices of a merge whose tables end at `target_bytes`.
     pub(super) fn slices(&self, target_bytes: u64) -> SliceLimits {
         let min_bytes = self.slice_min_bytes.max(SLICE_LEAST_BYTES);
-        SliceLimits { min_bytes, max_bytes: self.slice_max_bytes.unwrap_or(target_bytes) }
+        let max_bytes = self.slice_max_bytes.unwrap_or(target_bytes);
+        SliceLimits { min_bytes, max_bytes, extra_bytes: SLICE_EXTRA_BYTES + min_bytes / 16 }
     }
 }
 
@@ -367,7 +372,7 @@ impl Store {
             writes_refused: self.inner.writes.refused(),
             ballast_bytes: self.inner.ballast.held_bytes(),
             tight: gate.tight.load(Ordering::Relaxed),
-            tight_compaction_bytes: limits.min_bytes,
+            tight_compaction_bytes: limits.min_bytes + limits.extra_bytes,
             status,
         }
     }

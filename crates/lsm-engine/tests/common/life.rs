@@ -71,8 +71,7 @@ impl Place {
         if axes.variant % 3 == 1 {
             // Compactions are put off and done in parts, now more, now less.
             let limit = 1 << (17 + (axes.variant / 3 + self.opens) % 6);
-            options = options
-                .store(|store| store.space(SpaceOptions::default().admission(true).limit_bytes(Some(limit))));
+            options = options.store(|store| store.space(narrow(limit)));
         }
         if axes.variant.is_multiple_of(5) {
             // Which levels lie elsewhere differs from time to time.
@@ -156,6 +155,15 @@ impl Place {
             _ => Some(Arc::new(FixedPrefix::new(1))),
         }
     }
+}
+
+/// Merges ask for room, of which there is so much in all.
+fn narrow(limit: u64) -> SpaceOptions {
+    SpaceOptions::default()
+        .admission(true)
+        .limit_bytes(Some(limit))
+        .slice_min_bytes(0)
+        .slice_max_bytes(Some(0))
 }
 
 /// Filters of every other life, unless weak deletes are misused. What they say shows in no other way than as if it had
@@ -323,8 +331,17 @@ impl Subject for Living {
 
     const STRATEGIES: &'static [&'static str] =
         &["leveled", "major", "tiered", "lazy", "move down", "pull down", "any"];
-    const OUTCOMES: &'static [&'static str] =
-        &["idle", "moved", "dropped", "merged", "relocated", "merged in part", "no room", "refused"];
+    const OUTCOMES: &'static [&'static str] = &[
+        "idle",
+        "moved",
+        "dropped",
+        "merged",
+        "relocated",
+        "merged in part",
+        "sliced",
+        "no room",
+        "refused",
+    ];
 
     fn create(axes: &Axes) -> Result<Self> {
         let place = Place {
@@ -428,6 +445,12 @@ impl Subject for Living {
         if seed.is_multiple_of(5) {
             options = options.flavour(Arc::new(Other));
         }
+        if self.place.axes.variant % 3 == 1 && seed.is_multiple_of(2) {
+            // Next to nothing is left, sometimes less than a slice takes: what is merged at all is merged slice by slice.
+            let left = 20_000 + u64::from(seed % 8) * 20_000;
+            self.tree.store().set_space(narrow(self.tree.store().space().used_bytes + left));
+            options = options.tight(true);
+        }
         let is_major = Self::STRATEGIES[strategy] == "major";
         let report = if is_major && seed.is_multiple_of(2) {
             self.tree.major_compact(&options)
@@ -445,6 +468,7 @@ impl Subject for Living {
                 Outcome::Merged if report.narrowed => "merged in part",
                 Outcome::Merged if report.values_relocated > 0 => "relocated",
                 Outcome::Merged => "merged",
+                Outcome::Sliced => "sliced",
                 Outcome::Refused(_) => "no room",
                 _ => panic!("nobody else compacts"),
             }),
