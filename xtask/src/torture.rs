@@ -8,6 +8,7 @@ mod filter;
 mod kill;
 mod nonce;
 mod oracle;
+mod tight;
 
 use crate::repo::Repo;
 use crate::trouble::Trouble;
@@ -23,6 +24,7 @@ const TORTURES: &[Torture] = &[
     ("kill", kill::run),
     ("nonce", nonce::run),
     ("oracle", oracle::run),
+    ("tight", tight::run),
 ];
 
 pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
