@@ -219,7 +219,8 @@ impl Failpoints for At {
     }
 }
 
-fn compact(tree: &Tree, failpoints: Arc<dyn Failpoints>) -> Result<CompactionReport> {
+fn compact(tree: &Tree, failpoints: impl Failpoints + 'static) -> Result<CompactionReport> {
+    let failpoints: Arc<dyn Failpoints> = Arc::new(failpoints);
     tree.compact_with(&Major { target_bytes: 8 << 20 }, &CompactOptions::default(), &failpoints)
 }
 
@@ -260,7 +261,7 @@ fn readers_from_before_and_between_slices_read_on() {
             }
         }
     };
-    let report = compact(&tree, Arc::new(Each(each))).unwrap();
+    let report = compact(&tree, Each(each)).unwrap();
     assert!(sliced(&report).slices >= 5, "{report:?}");
     let owned = |pair: (lsm_types::Slice, lsm_types::Slice)| (pair.0.to_vec(), pair.1.to_vec());
     let rest: Pairs = early.by_ref().map(|pair| owned(pair.unwrap())).collect();
@@ -319,7 +320,7 @@ fn space_that_goes_away_ends_the_job() {
             }
         }
     };
-    let report = compact(&tree, Arc::new(Each(each))).unwrap();
+    let report = compact(&tree, Each(each)).unwrap();
     let done = sliced(&report);
     assert_eq!((done.slices, done.shortage), (4, Some(Shortage::Volume)));
     assert_eq!(contents(&tree).unwrap(), expected);
@@ -351,7 +352,7 @@ fn other_work_goes_on_between_slices() {
             *rounds += 1;
         }
     };
-    let report = compact(&tree, Arc::new(Each(each))).unwrap();
+    let report = compact(&tree, Each(each)).unwrap();
     assert!(sliced(&report).slices >= 6);
     let mut all = expected;
     all.extend((0..6).map(|round| (format!("new-{round}").into_bytes(), b"value".to_vec())));
@@ -478,7 +479,7 @@ fn a_power_cut_at_every_call_of_ten_slices() {
     let (tree, next) = deleting_runs(&disk);
     let expected = contents(&tree).unwrap();
     let before = disk.len();
-    let report = compact(&tree, Arc::new(Each(|| ()))).unwrap();
+    let report = compact(&tree, Each(|| ())).unwrap();
     assert!(sliced(&report).slices >= 10, "{report:?}");
     drop(tree);
     let (mut images, mut resumed) = (0_u64, 0_u64);
@@ -495,7 +496,7 @@ fn a_power_cut_at_every_call_of_ten_slices() {
             if images.is_multiple_of(2) {
                 let limit = tree.store().space().used_bytes + (150 << 10);
                 tree.store().set_space(tight().limit_bytes(Some(limit)));
-                resumed += u64::from(compact(&tree, Arc::new(Each(|| ()))).unwrap().sliced.is_some());
+                resumed += u64::from(compact(&tree, Each(|| ())).unwrap().sliced.is_some());
                 tree.store().set_space(SpaceOptions::default());
                 assert_eq!(contents(&tree).unwrap(), expected, "{id}");
             }

@@ -28,14 +28,14 @@ fn merge_all(seed: u64, disk: Disk) -> u64 {
     let entries = world.entries();
     let budgets = Arc::new(Budgets::repeating(Dice::new(seed).below(3_000) + 200));
     let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
-    let desk = world.installer(&job, &expected);
-    let done = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap();
+    let notes = world.installer(&job, &expected);
+    let done = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap();
     let sliced = done.sliced.unwrap();
     assert_eq!((done.flavour, sliced.remaining_bytes, sliced.shortage), ("tight-space", 0, None));
-    assert_eq!(sliced.slices, desk.installs());
+    assert_eq!(sliced.slices, notes.installs());
     assert_eq!(done.entries + done.dropped.total(), entries, "seed {seed}");
     drop(job);
-    let left = desk.state();
+    let left = notes.state();
     assert!(left.iter().all(|table| table.lower.is_none()), "seed {seed}: all inputs are gone");
     assert_eq!(world.files(), left.len(), "seed {seed}");
     sliced.slices
@@ -70,15 +70,15 @@ fn slices_write_what_one_merge_writes() {
             let mut world = World::random(seed, Disk::Punching);
             let expected = world.reads();
             let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
-            let desk = world.installer(&job, &expected);
+            let notes = world.installer(&job, &expected);
             let budgets = Arc::new(Budgets::repeating(700));
             let done = if tight_space {
-                run_job(&job, &[&tight(&budgets, 0)], &desk)
+                run_job(&job, &[&tight(&budgets, 0)], &notes)
             } else {
-                run_job(&job, &[&Standard], &desk)
+                run_job(&job, &[&Standard], &notes)
             };
             let done = done.unwrap();
-            (done.entries, done.dropped, desk.entries_left())
+            (done.entries, done.dropped, notes.entries_left())
         };
         assert_eq!(entries(true), entries(false), "seed {seed}");
     }
@@ -90,9 +90,9 @@ fn slices_that_drop_much_go_on() {
     let mut world = World::shadowed(4_000);
     let expected = world.reads();
     let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
-    let desk = world.installer(&job, &expected);
+    let notes = world.installer(&job, &expected);
     let budgets = Arc::new(Budgets::repeating(4_000));
-    let done = run_job(&job, &[&tight(&budgets, 2_000)], &desk).unwrap();
+    let done = run_job(&job, &[&tight(&budgets, 2_000)], &notes).unwrap();
     let (slices, tables) = (done.sliced.unwrap().slices, done.tables);
     assert!(tables as u64 <= slices && slices >= 3, "{slices} slices, {tables} tables");
     assert!(done.bytes / slices >= 2_000, "{} bytes in {slices}", done.bytes);
@@ -106,11 +106,11 @@ fn a_job_ends_where_room_ends() {
         let mut world = World::shadowed(2_000);
         let expected = world.reads();
         let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
-        let desk = world.installer(&job, &expected);
+        let notes = world.installer(&job, &expected);
         let budgets = Arc::new(Budgets::limited(2_000, allowed));
-        let sliced = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap().sliced.unwrap();
+        let sliced = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap().sliced.unwrap();
         assert_eq!((sliced.slices, sliced.shortage), (allowed, Some(Shortage::Reserve)));
-        assert_eq!(desk.installs(), allowed);
+        assert_eq!(notes.installs(), allowed);
         assert!(sliced.remaining_bytes > 0 && (sliced.released_bytes > 0) == (allowed > 0));
         assert_eq!(budgets.asked(), vec![SliceEnds::Blocks; allowed as usize + 1]);
     }
@@ -154,17 +154,17 @@ fn a_stop_leaves_whole_slices() {
                 let cancel = Cancel::new();
                 let at = At { point, left: Mutex::new(pass), cancel: stops.then(|| cancel.clone()) };
                 let job = world.job(cancel, Arc::new(at));
-                let desk = world.installer(&job, &expected);
+                let notes = world.installer(&job, &expected);
                 let budgets = Arc::new(Budgets::repeating(2_000));
-                let error = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap_err();
+                let error = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap_err();
                 let kind = if stops { ErrorKind::Cancelled } else { ErrorKind::Bug };
                 assert_eq!(error.kind(), kind, "{point} {pass}: {error}");
                 // A stop that comes after the last look is heard after the install.
                 let is_late = point == "install.after" || (point == "install.before" && stops);
                 let whole = if is_late { pass } else { pass - 1 };
-                assert_eq!(desk.installs(), whole, "{point} {pass}");
+                assert_eq!(notes.installs(), whole, "{point} {pass}");
                 drop(job);
-                assert_eq!(world.files(), desk.state().len(), "{point} {pass}");
+                assert_eq!(world.files(), notes.state().len(), "{point} {pass}");
             }
         }
     }
@@ -177,9 +177,9 @@ fn slices_follow_the_order_of_keys() {
         let mut world = World::ordered(40 + number as u64, KeyOrder::new(comparator));
         let expected = world.reads();
         let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
-        let desk = world.installer(&job, &expected);
+        let notes = world.installer(&job, &expected);
         let budgets = Arc::new(Budgets::repeating(900));
-        let done = run_job(&job, &[&tight(&budgets, 0)], &desk).unwrap();
+        let done = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap();
         assert!(done.sliced.unwrap().slices > 2);
     }
 }

@@ -109,7 +109,7 @@ impl World {
     fn new(disk: Disk, order: KeyOrder) -> Self {
         let fs = MemFs::new();
         fs.create_dir_all(Path::new(FOLDER)).unwrap();
-        let desk = Arc::new(Desk { fs: fs.clone(), ..Desk::default() });
+        let ports = Arc::new(Desk { fs: fs.clone(), ..Desk::default() });
         let mut policy = TablePolicy::default().data_block_bytes(128);
         policy.index_spill_bytes = 256;
         policy.index_partition_bytes = 256;
@@ -129,8 +129,8 @@ impl World {
             order,
             database: FileUuid::from_bytes([3; 16]),
             tree: TreeId::new(0),
-            ids: desk.clone(),
-            reclaim: desk,
+            ids: ports.clone(),
+            reclaim: ports,
             clock: Arc::new(TestClock::new()),
             random: Arc::new(SeededRandom::new(7)),
             encryption: None,
@@ -165,7 +165,7 @@ impl World {
         let mut runs = Vec::new();
         for run in 0..run_count + usize::from(has_outside) {
             let mut rows = Vec::new();
-            for _ in 0..dice.below(250) + 1 {
+            for _ in 0..=dice.below(250) {
                 let (key, seqno) = (dice.below(keys), world.end);
                 world.end += 1;
                 let kind = match dice.below(10) {
@@ -214,7 +214,7 @@ impl World {
         let mut runs = Vec::new();
         for newer in [false, true] {
             let row = |key: u64| {
-                let kind = if newer && key % 10 > 0 { Kind::Tombstone } else { Kind::Put };
+                let kind = if newer && !key.is_multiple_of(10) { Kind::Tombstone } else { Kind::Put };
                 let value = if kind == Kind::Put { vec![key as u8; 20] } else { Vec::new() };
                 (format!("key-{key:06}").into_bytes(), key + if newer { keys } else { 0 }, kind, value)
             };
@@ -278,7 +278,7 @@ impl World {
             max_seqno: table.descriptor().seqnos.max,
         };
         let outside: Vec<OutsideContainer> = self.outside.iter().map(container).collect();
-        let tombstones = self.outside.iter().flat_map(|table| table.tombstones().unwrap());
+        let tombstones = self.outside.iter().filter_map(|table| table.tombstones().unwrap());
         Arc::new(Job {
             output: OutputSpec::sized(Level::new(6), self.target_bytes),
             level_count: 7,
@@ -405,11 +405,11 @@ impl Installer for Notes {
         let order = &self.env.order;
         let mut live = self.live.lock();
         for id in &request.remove {
-            let at = live.iter().position(|live| live.table.id() == *id).expect("it is there");
+            let at = live.iter().position(|live| live.table.id() == *id).unwrap();
             live.remove(at).table.mark_obsolete();
         }
         for (id, lower) in &request.restrict {
-            let live = live.iter_mut().find(|live| live.table.id() == *id).expect("it is there");
+            let live = live.iter_mut().find(|live| live.table.id() == *id).unwrap();
             let descriptor = live.table.descriptor();
             let border = Cut::Before(lower.clone());
             assert!(
