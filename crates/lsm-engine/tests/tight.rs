@@ -8,13 +8,20 @@ mod mount;
 #[path = "common/wrap.rs"]
 mod wrap;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use common::{Pairs, at, contents, flush, small_tables};
 use lsm_compaction_planner::{Leveled, Major, Shortage};
 use lsm_engine::{
     BlockCache, Cancel, CheckpointOptions, CompactOptions, CompactionReport, ExecutorError, Failpoints,
-    Outcome, Reader, ReclaimOptions, Sliced, SpaceOptions, SpaceStatus, Tree, TreeOptions,
+    Outcome, Reader, ReclaimOptions, Sliced, SpaceOptions, SpaceStatus, Tree, TreeOptions, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::{
@@ -409,6 +416,100 @@ fn any_job_goes_on_with_what_a_job_has_left() {
             }
         }
     }
+}
+
+/// Proves C-121, C-125, C-133: slices of tables whose values are separated, before or by the slices themselves, leave every
+/// value where a read finds it. After each slice the files agree with what is noted of them; a job that is stopped is gone
+/// on with by slices or by an ordinary merge, after opening again. Values are not moved, and value logs of which nothing is
+/// left go.
+#[test]
+fn separated_values_stay() {
+    for (thresholds, stops_after) in
+        [(vec![300], 0), (vec![300], 5), (vec![10_000, 300], 0), (vec![10_000, 300], 6)]
+    {
+        // Slices that separate values write two files each.
+        let files = thresholds.len() as u64;
+        let space = tight().slice_max_bytes(Some(files * SLICE));
+        let policy = VlogPolicy { thresholds, ..VlogPolicy::default() };
+        let ample = MemFs::with_capacity(1 << 30);
+        fill_with_long_values(&(Arc::new(ample.clone()) as _), &policy);
+        let capacity = used(&ample, 1 << 30) + files * (2 * SLICE + SLACK);
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::with_capacity(capacity));
+        let tree = fill_with_long_values(&fs, &policy);
+        tree.store().set_space(space);
+        let expected = contents(&tree).unwrap();
+        let cancel = Cancel::new();
+        let slices = Arc::new(AtomicU64::new(0));
+        let each = Each({
+            let (tree, expected, cancel, slices) =
+                (tree.clone(), expected.clone(), cancel.clone(), slices.clone());
+            move || {
+                let slice = slices.fetch_add(1, Relaxed) + 1;
+                if slice % 10 == 1 {
+                    assert_eq!(contents(&tree).unwrap(), expected);
+                    assert!(tree.verify().unwrap().is_clean());
+                }
+                if slice == stops_after {
+                    cancel.cancel();
+                }
+            }
+        });
+        let each: Arc<dyn Failpoints> = Arc::new(each);
+        let outcome = tree.compact_with(&Whole, &CompactOptions::default().cancel(cancel), &each);
+        drop(each);
+        assert!(slices.load(Relaxed) >= 5);
+        let (tree, fs) = match outcome {
+            Ok(report) => {
+                let done = sliced(&report);
+                assert_eq!((stops_after, done.remaining_bytes, report.values_relocated), (0, 0, 0));
+                (tree, fs)
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+                drop(tree);
+                let tree = Tree::open(options(fs.clone(), tight()).separation(policy.clone())).unwrap();
+                assert_eq!(contents(&tree).unwrap(), expected);
+                if stops_after == 5 {
+                    let report = tree.compact(&Whole, &CompactOptions::default()).unwrap();
+                    assert_eq!(sliced(&report).remaining_bytes, 0);
+                    (tree, fs)
+                } else {
+                    // On a disk without bounds any merge runs.
+                    let ample: Arc<dyn Fs> = Arc::new(MemFs::new());
+                    copy(&fs, &ample, Path::new("/db"));
+                    let unbounded = options(ample.clone(), SpaceOptions::default());
+                    let tree = Tree::open(unbounded.separation(policy.clone())).unwrap();
+                    let report = tree.compact(&Whole, &CompactOptions::default()).unwrap();
+                    assert_eq!(report.outcome, Outcome::Merged, "{report:?}");
+                    (tree, ample)
+                }
+            }
+        };
+        assert_eq!(contents(&tree).unwrap(), expected);
+        assert!(tree.verify().unwrap().is_clean());
+        drop(tree);
+        let tree = Tree::open(options(fs.clone(), tight()).separation(policy)).unwrap();
+        assert_eq!(contents(&tree).unwrap(), expected);
+        assert!(tree.verify().unwrap().is_clean());
+        assert_eq!(fs.read_dir(Path::new("/db/tables")).unwrap().len(), tree.stats().tables());
+    }
+}
+
+/// Two runs over each other, of which every fourth value is long.
+fn fill_with_long_values(fs: &Arc<dyn Fs>, policy: &VlogPolicy) -> Tree {
+    let tree = Tree::open(options(fs.clone(), tight()).separation(policy.clone())).unwrap();
+    let (mut dice, mut next) = (Dice::new(5), 1);
+    for run in [2, 3] {
+        for entry in 0..5_500_u64 {
+            let words = if entry % 4 == run { 50 } else { 16 };
+            let value: Vec<u8> = (0..words).flat_map(|_| dice.roll().to_le_bytes()).collect();
+            tree.insert(format!("key-{:06}", entry * run), value, at(next)).unwrap();
+            next += 1;
+        }
+        flush(&tree);
+    }
+    tree.set_gc_watermark(at(next));
+    tree
 }
 
 /// Compacts until nothing is left to do, in parts where these fit.
