@@ -56,9 +56,9 @@ impl Background {
 
     /// The life of the thread.
     pub(crate) fn run(&self, engine: &impl Engine) -> Outcome<()> {
+        let mut fate = Fate { of: self, failed: true };
         let outcome = self.work(engine);
-        self.lock().failed = outcome.is_err();
-        self.changed.notify_all();
+        fate.failed = outcome.is_err();
         outcome
     }
 
@@ -85,5 +85,18 @@ impl Background {
             self.lock().working = false;
             self.changed.notify_all();
         }
+    }
+}
+
+/// Tells the front how the thread ended, even when an engine panics in it: the front would wait for ever.
+struct Fate<'a> {
+    of: &'a Background,
+    failed: bool,
+}
+
+impl Drop for Fate<'_> {
+    fn drop(&mut self) {
+        self.of.lock().failed = self.failed;
+        self.of.changed.notify_all();
     }
 }
