@@ -98,14 +98,19 @@ impl Values {
         Self { pool, value: vec![0; len] }
     }
 
+    /// What the value of write number `version` of key `number` begins with, as far as it is long enough.
+    pub(crate) fn name(number: u64, version: u64) -> [u8; 8] {
+        mix(number ^ (version << 40)).to_be_bytes()
+    }
+
     /// The value that write number `version` of key `number` stores; it begins with bytes no other value begins with.
     pub(crate) fn value(&mut self, number: u64, version: u64) -> &[u8] {
-        let name = mix(number ^ (version << 40));
-        let at = (name % POOL_BYTES as u64) as usize;
+        let name = Self::name(number, version);
+        let at = (u64::from_be_bytes(name) % POOL_BYTES as u64) as usize;
         let len = self.value.len();
         self.value.copy_from_slice(&self.pool[at..at + len]);
         let head = len.min(8);
-        self.value[..head].copy_from_slice(&name.to_be_bytes()[..head]);
+        self.value[..head].copy_from_slice(&name[..head]);
         &self.value
     }
 }

@@ -10,7 +10,10 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Result of a call into an engine.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// Compression of data blocks.
+/// Length from which on values are kept apart from their keys, where they are; every engine's own default.
+pub(crate) const APART_FROM_BYTES: u32 = 1 << 10;
+
+/// Compression of data blocks, and of values apart from their keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Codec {
     /// Stored as they are.
@@ -37,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) l0_runs: u8,
     /// Bits per key of membership filters, the same at all levels; 0 for no filters.
     pub(crate) filter_bits: u8,
+    /// Whether long values are kept apart from their keys.
+    pub(crate) apart: bool,
 }
 
 /// Which way a scan goes.
@@ -62,6 +67,9 @@ pub(crate) trait Engine: Sized + Sync {
 
     /// Opens the directory, creating it when it is empty.
     fn open(dir: &Path, settings: &Settings) -> Outcome<Self>;
+
+    /// How long values are kept apart from their keys, in the engine's own words.
+    fn separation(settings: &Settings) -> Outcome<String>;
 
     /// Puts `value` under `key`.
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()>;

@@ -4,10 +4,12 @@
 //! engine alone and a disturbance hits all of them. Answers are summed up and compared: a difference ends the run
 //! with an error.
 
+mod apart;
 mod background;
 mod data;
 mod engine;
 mod engines;
+mod fill;
 mod machine;
 mod measure;
 mod plan;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let plan = Plan::parse();
     let outcome = match &plan.child {
         Some(name) => measure_here(&plan, name),
+        None if plan.values_apart => apart::compare(&plan),
         None => compare(&plan),
     };
     match outcome {
@@ -47,7 +50,11 @@ fn main() -> ExitCode {
 fn measure_here(plan: &Plan, name: &str) -> Outcome<()> {
     let engine = engines::all().into_iter().find(|engine| engine.name == name);
     let engine = engine.ok_or_else(|| format!("no engine is called {name} in this build"))?;
-    let dir = tempfile::Builder::new().prefix("peers-").tempdir_in(&plan.dir)?;
+    let dir =
+        tempfile::Builder::new().prefix("peers-").tempdir_in(plan.child_dir.as_ref().unwrap_or(&plan.dir))?;
+    if plan.values_apart {
+        return (engine.run_apart)(plan, dir.path());
+    }
     let measured = (engine.run)(plan, dir.path())?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
@@ -56,22 +63,7 @@ fn measure_here(plan: &Plan, name: &str) -> Outcome<()> {
 /// The parent: all engines in turn, as often as asked for.
 fn compare(plan: &Plan) -> Outcome<()> {
     let engines = chosen(plan)?;
-    let settings = plan.settings();
-    println!("{}", machine::describe(&plan.dir));
-    println!(
-        "{} keys of 16 + {} bytes ({:?} keys), blocks of {} bytes, codec {:?}, cache {} MiB, memtable {} MiB, tables of \
-         {} MiB, filters of {} bits per key at all levels, no log, seed {}\n",
-        plan.key_count(),
-        plan.value_bytes,
-        plan.key_shape,
-        settings.block_bytes,
-        settings.codec,
-        settings.cache_bytes >> 20,
-        plan.memtable_mib,
-        settings.table_bytes >> 20,
-        settings.filter_bits,
-        plan.seed,
-    );
+    introduce(plan);
     let started = measure::now();
     let mut all = Vec::new();
     for repetition in 0..plan.repeat.max(1) {
@@ -99,26 +91,52 @@ fn compare(plan: &Plan) -> Outcome<()> {
     Ok(())
 }
 
-fn chosen(plan: &Plan) -> Outcome<Vec<Entry>> {
+/// The machine, and what is equal for all engines.
+fn introduce(plan: &Plan) {
+    let settings = plan.settings();
+    println!("{}", machine::describe(&plan.dir));
+    println!(
+        "{} keys of 16 + {} bytes ({:?} keys), blocks of {} bytes, codec {:?}, cache {} MiB, memtable {} MiB, tables of \
+         {} MiB, filters of {} bits per key at all levels, no log, seed {}\n",
+        plan.key_count(),
+        plan.value_bytes,
+        plan.key_shape,
+        settings.block_bytes,
+        settings.codec,
+        settings.cache_bytes >> 20,
+        plan.memtable_mib,
+        settings.table_bytes >> 20,
+        settings.filter_bits,
+        plan.seed,
+    );
+}
+
+/// The engines asked for; all that are built in when none is.
+fn named(plan: &Plan) -> Outcome<Vec<Entry>> {
     let all = engines::all();
-    let names: Vec<&str> = all.iter().map(|engine| engine.name).collect();
-    if let Some(unknown) = plan.engines.iter().find(|wanted| !names.contains(&wanted.as_str())) {
+    let known: Vec<&str> = all.iter().map(|engine| engine.name).collect();
+    if let Some(unknown) = plan.engines.iter().find(|wanted| !known.contains(&wanted.as_str())) {
         return Err(
-            format!("no engine is called {unknown} in this build; there are: {}", names.join(", ")).into()
+            format!("no engine is called {unknown} in this build; there are: {}", known.join(", ")).into()
         );
     }
     let wanted =
         |engine: &Entry| plan.engines.is_empty() || plan.engines.iter().any(|name| name == engine.name);
+    let named: Vec<Entry> = all.into_iter().filter(wanted).collect();
+    if named.is_empty() {
+        Err("this build holds no engine; see the cargo features".into())
+    } else {
+        Ok(named)
+    }
+}
+
+fn chosen(plan: &Plan) -> Outcome<Vec<Entry>> {
     let (chosen, without): (Vec<Entry>, Vec<Entry>) =
-        all.into_iter().filter(wanted).partition(|engine| plan.codec != Codec::Zstd1 || engine.has_zstd);
+        named(plan)?.into_iter().partition(|engine| plan.codec != Codec::Zstd1 || engine.has_zstd);
     for engine in without {
         println!("peers: {} has no Zstandard and is left out", engine.name);
     }
-    if chosen.is_empty() {
-        Err("this build holds no engine; see the cargo features".into())
-    } else {
-        Ok(chosen)
-    }
+    if chosen.is_empty() { Err("no engine is left".into()) } else { Ok(chosen) }
 }
 
 fn measure_in_child(engine: &Entry) -> Outcome<Measured> {

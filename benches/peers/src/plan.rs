@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::{
+    apart::Place,
     data::{KEY_BYTES, KeyShape},
     engine::{Codec, Settings},
 };
@@ -13,14 +14,18 @@ use crate::{
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
 pub(crate) struct Plan {
-    /// Number of keys.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Measures long values beside their keys and apart from them, instead of everything else: a fill, one overwrite of
+    /// all keys, what is left on disk, reads. Sets smaller defaults, given behind each option.
+    #[arg(long)]
+    pub(crate) values_apart: bool,
+    /// Number of keys. 100,000 with `--values-apart`.
+    #[arg(long, default_value_t = 1_000_000, default_value_if("values_apart", "true", "100000"))]
     pub(crate) keys: u32,
     /// Two million keys.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "values_apart")]
     pub(crate) full: bool,
-    /// Bytes of a value.
-    #[arg(long, default_value_t = 100)]
+    /// Bytes of a value. 4096 with `--values-apart`.
+    #[arg(long, default_value_t = 100, default_value_if("values_apart", "true", "4096"))]
     pub(crate) value_bytes: u32,
     /// How keys look.
     #[arg(long, value_enum, default_value_t = KeyShape::Binary)]
@@ -34,24 +39,31 @@ pub(crate) struct Plan {
     /// Bits per key of membership filters, the same at all levels of all engines; 0 for no filters.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) filter_bits: u8,
-    /// Bytes of keys and values, in MiB, after which a memtable is sealed.
-    #[arg(long, default_value_t = 64)]
+    /// Bytes of keys and values, in MiB, after which a memtable is sealed. 16 with `--values-apart`.
+    #[arg(long, default_value_t = 64, default_value_if("values_apart", "true", "16"))]
     pub(crate) memtable_mib: u64,
     /// Bytes of a table, in MiB.
     #[arg(long, default_value_t = 64)]
     pub(crate) table_mib: u64,
     /// How many times as many writes as there are keys go over the first ones.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, conflicts_with = "values_apart")]
     pub(crate) overwrites: u32,
     /// Lets compaction come to rest after each memtable, so that write amplification does not hang on who is faster.
     #[arg(long)]
     pub(crate) settle: bool,
-    /// Repetitions of each engine.
-    #[arg(long, default_value_t = 3)]
+    /// Repetitions of each engine. 1 with `--values-apart`.
+    #[arg(long, default_value_t = 3, default_value_if("values_apart", "true", "1"))]
     pub(crate) repeat: u32,
     /// No repetition begins after this many minutes.
     #[arg(long, default_value_t = 15)]
     pub(crate) minutes: u64,
+    /// With `--values-apart`: an engine that takes longer than so many minutes is ended, and its row says so.
+    #[arg(long, default_value_t = 5, requires = "values_apart")]
+    pub(crate) row_minutes: u64,
+    /// With `--values-apart`: seconds of rest after all is settled, before compaction is asked once more. Some garbage is
+    /// only collected in trees that nobody writes to for a while.
+    #[arg(long, default_value_t = 0, requires = "values_apart")]
+    pub(crate) rest: u64,
     /// What decides keys, values and their order.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -67,6 +79,12 @@ pub(crate) struct Plan {
     /// Measures one engine once and prints the figures for the parent process.
     #[arg(long, hide = true, value_name = "NAME")]
     pub(crate) child: Option<String>,
+    /// Where the child keeps long values.
+    #[arg(long, hide = true, value_enum, requires = "child")]
+    pub(crate) child_values: Option<Place>,
+    /// Where the child makes its database; `dir` when not given.
+    #[arg(long, hide = true, requires = "child", value_name = "DIR")]
+    pub(crate) child_dir: Option<PathBuf>,
 }
 
 /// How much the block cache holds.
@@ -110,6 +128,7 @@ impl Plan {
             table_bytes: self.table_mib << 20,
             l0_runs: 4,
             filter_bits: self.filter_bits,
+            apart: self.child_values == Some(Place::Apart),
         }
     }
 }

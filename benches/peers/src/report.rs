@@ -57,13 +57,14 @@ pub(crate) fn disagreement(all: &[Measured]) -> Option<String> {
 
 /// Median and half the distance between the extremes.
 #[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
     half_range: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    /// `None` when there are no values.
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_unstable_by(f64::total_cmp);
         let (first, last) = (*values.first()?, *values.last()?);
         let upper = *values.get(values.len() / 2)?;
@@ -150,7 +151,8 @@ fn cell(spread: Spread) -> String {
     format!("{} ±{percent:.0}%", human(spread.median))
 }
 
-fn human(value: f64) -> String {
+/// With about three digits.
+pub(crate) fn human(value: f64) -> String {
     match value {
         v if v >= 1e6 => format!("{:.2}M", v / 1e6),
         v if v >= 1e4 => format!("{:.0}k", v / 1e3),
@@ -159,7 +161,8 @@ fn human(value: f64) -> String {
     }
 }
 
-fn markdown(rows: &[Vec<String>]) -> String {
+/// A table whose first row is its head.
+pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -1,13 +1,13 @@
 //! The workloads, the same for every engine. What they see is summed up, so that answers can be compared.
 
-use std::{path::Path, thread};
+use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    background::Background,
     data::{Dice, Values},
-    engine::{Direction, Engine, Failure, Outcome, Settings},
+    engine::{Direction, Engine, Outcome, Settings},
+    fill::{Filled, fill},
     measure::{Stretch, disk_bytes, peak_resident},
     plan::{Plan, RUNS},
     report::Measured,
@@ -82,42 +82,10 @@ impl Bench<'_> {
         numbers: impl ExactSizeIterator<Item = u64>,
     ) -> Outcome<()> {
         let ops = numbers.len() as u64;
-        let seal_at = self.plan.memtable_mib << 20;
-        let (entry_bytes, shape) = (self.plan.entry_bytes(), self.plan.key_shape);
-        let mut values = Values::new(self.plan.value_bytes as usize, self.plan.seed);
-        let background = Background::default();
-        let stretch = Stretch::begin();
-        let (front, quiet) = thread::scope(|scope| {
-            let worker = scope.spawn(|| background.run(engine));
-            let written = (|| {
-                let mut unsealed = 0;
-                for number in numbers {
-                    engine.insert(&shape.key(number), values.value(number, version))?;
-                    unsealed += entry_bytes;
-                    if unsealed >= seal_at {
-                        engine.seal()?;
-                        background.sealed();
-                        if self.plan.settle {
-                            background.wait_until_quiet();
-                        }
-                        unsealed = 0;
-                    }
-                }
-                let front = stretch.taken();
-                if unsealed > 0 {
-                    engine.seal()?;
-                    background.sealed();
-                }
-                background.wait_until_quiet();
-                Ok::<_, Failure>((front, stretch.taken()))
-            })();
-            background.end();
-            worker.join().map_err(|_| "the background thread panicked")??;
-            written
-        })?;
+        let Filled { front, quiet } = fill(engine, self.plan, version, numbers)?;
         self.measured.row(&format!("{name}, in front"), ops, front);
         self.measured.row(&format!("{name}, until quiet"), ops, quiet);
-        let user_bytes = ops * entry_bytes;
+        let user_bytes = ops * self.plan.entry_bytes();
         self.measured.fact(&format!("write amplification, {name}"), quiet.written as f64 / user_bytes as f64);
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use ::coordinode::{
-    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter, Slice,
+    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, KvSeparationOptions, SequenceNumberCounter,
+    Slice,
     compaction::Leveled,
     config::{
         BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
@@ -11,7 +12,7 @@ use ::coordinode::{
     },
 };
 
-use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
+use crate::engine::{APART_FROM_BYTES, Codec, Direction, Engine, Outcome, Settings};
 
 /// Number under which reads see everything.
 const LATEST: u64 = ::coordinode::MAX_SEQNO;
@@ -33,6 +34,20 @@ impl Coordinode {
     }
 }
 
+fn compression(codec: Codec) -> CompressionType {
+    match codec {
+        Codec::None => CompressionType::None,
+        Codec::Lz4 => CompressionType::Lz4,
+        Codec::Zstd1 => CompressionType::Zstd(1),
+    }
+}
+
+/// Its own defaults, but for what is equal for all engines.
+fn separation(settings: &Settings) -> KvSeparationOptions {
+    let options = KvSeparationOptions::default().separation_threshold(APART_FROM_BYTES);
+    options.compression(compression(settings.codec))
+}
+
 impl Engine for Coordinode {
     const NAME: &'static str = "coordinode";
     const HAS_ZSTD: bool = true;
@@ -48,17 +63,15 @@ impl Engine for Coordinode {
                 FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into())))
             }
         };
-        let codec = match settings.codec {
-            Codec::None => CompressionType::None,
-            Codec::Lz4 => CompressionType::Lz4,
-            Codec::Zstd1 => CompressionType::Zstd(1),
-        };
+        let codec = compression(settings.codec);
+        let separation = settings.apart.then(|| separation(settings));
         let tree = Config::new(dir, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(settings.cache_bytes)))
             .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes))
             .data_block_compression_policy(CompressionPolicy::all(codec))
             .index_block_compression_policy(CompressionPolicy::all(CompressionType::None))
             .filter_policy(filters)
+            .with_kv_separation(separation)
             .locator_policy(LocatorPolicy::disabled())
             .compaction_threads(1)
             .open()?;
@@ -69,6 +82,10 @@ impl Engine for Coordinode {
             .with_l0_threshold(settings.l0_runs)
             .with_table_target_size(settings.table_bytes);
         Ok(Self { tree, seqno, visible, leveled: Arc::new(leveled), table_bytes: settings.table_bytes })
+    }
+
+    fn separation(settings: &Settings) -> Outcome<String> {
+        Ok(format!("{:?}", separation(settings)))
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {

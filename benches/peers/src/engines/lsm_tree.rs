@@ -3,12 +3,13 @@
 use std::{path::Path, sync::Arc};
 
 use ::lsm_tree::{
-    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter, Slice,
+    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, KvSeparationOptions, SequenceNumberCounter,
+    Slice,
     compaction::Leveled,
     config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry},
 };
 
-use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
+use crate::engine::{APART_FROM_BYTES, Codec, Direction, Engine, Outcome, Settings};
 
 /// Number under which reads see everything.
 const LATEST: u64 = u64::MAX;
@@ -30,6 +31,20 @@ impl LsmTree {
     }
 }
 
+fn compression(codec: Codec) -> Outcome<CompressionType> {
+    match codec {
+        Codec::None => Ok(CompressionType::None),
+        Codec::Lz4 => Ok(CompressionType::Lz4),
+        Codec::Zstd1 => Err("this engine has no Zstandard".into()),
+    }
+}
+
+/// Its own defaults, but for what is equal for all engines.
+fn separation(settings: &Settings) -> Outcome<KvSeparationOptions> {
+    let options = KvSeparationOptions::default().separation_threshold(APART_FROM_BYTES);
+    Ok(options.compression(compression(settings.codec)?))
+}
+
 impl Engine for LsmTree {
     const NAME: &'static str = "lsm-tree";
     const HAS_ZSTD: bool = false;
@@ -45,17 +60,15 @@ impl Engine for LsmTree {
                 FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits.into())))
             }
         };
-        let codec = match settings.codec {
-            Codec::None => CompressionType::None,
-            Codec::Lz4 => CompressionType::Lz4,
-            Codec::Zstd1 => return Err("this engine has no Zstandard".into()),
-        };
+        let codec = compression(settings.codec)?;
+        let separation = settings.apart.then(|| separation(settings)).transpose()?;
         let tree = Config::new(dir, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(settings.cache_bytes)))
             .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes))
             .data_block_compression_policy(CompressionPolicy::all(codec))
             .index_block_compression_policy(CompressionPolicy::all(CompressionType::None))
             .filter_policy(filters)
+            .with_kv_separation(separation)
             .open()?;
         let next = tree.get_highest_seqno().map_or(0, |highest| highest + 1);
         seqno.fetch_max(next);
@@ -64,6 +77,10 @@ impl Engine for LsmTree {
             .with_l0_threshold(settings.l0_runs)
             .with_table_target_size(settings.table_bytes);
         Ok(Self { tree, seqno, visible, leveled: Arc::new(leveled), table_bytes: settings.table_bytes })
+    }
+
+    fn separation(settings: &Settings) -> Outcome<String> {
+        Ok(format!("{:?}", separation(settings)?))
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {

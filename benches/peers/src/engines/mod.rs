@@ -9,7 +9,13 @@ mod ours;
 
 use std::path::Path;
 
-use crate::{engine::Outcome, plan::Plan, report::Measured, workload};
+use crate::{
+    apart,
+    engine::{Outcome, Settings},
+    plan::Plan,
+    report::Measured,
+    workload,
+};
 
 /// An engine that can be measured.
 pub(crate) struct Entry {
@@ -19,6 +25,10 @@ pub(crate) struct Entry {
     pub(crate) has_zstd: bool,
     /// Runs all workloads in an empty directory.
     pub(crate) run: fn(&Plan, &Path) -> Outcome<Measured>,
+    /// Lives through long values in an empty directory.
+    pub(crate) run_apart: fn(&Plan, &Path) -> Outcome<()>,
+    /// How it keeps values apart from their keys, in its own words.
+    pub(crate) separation: fn(&Settings) -> Outcome<String>,
 }
 
 /// The engines built in, ours first.
@@ -35,5 +45,11 @@ pub(crate) fn all() -> Vec<Entry> {
 
 #[allow(dead_code, reason = "a build without any engine has no use for it")]
 fn entry<E: crate::engine::Engine>() -> Entry {
-    Entry { name: E::NAME, has_zstd: E::HAS_ZSTD, run: workload::run::<E> }
+    Entry {
+        name: E::NAME,
+        has_zstd: E::HAS_ZSTD,
+        run: workload::run::<E>,
+        run_apart: apart::life::run::<E>,
+        separation: E::separation,
+    }
 }

@@ -8,12 +8,12 @@ use std::{
 use lsm_codec::Compression;
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    BlockCache, CompactOptions, FlushOptions, LevelFilter, Outcome as Done, Reader, TablePolicy, Tree,
-    TreeOptions,
+    BlockCache, CompactOptions, FlushOptions, LevelFilter, Outcome as Done, Reader, RelocationOptions,
+    TablePolicy, Tree, TreeOptions, VlogPolicy,
 };
 use lsm_types::{SeqNo, Slice};
 
-use crate::engine::{Codec, Direction, Engine, Outcome, Settings};
+use crate::engine::{APART_FROM_BYTES, Codec, Direction, Engine, Outcome, Settings};
 
 /// A tree with the two counters that its users keep.
 pub(crate) struct Ours {
@@ -36,6 +36,20 @@ impl Ours {
 
 const NO_NUMBERS: &str = "no sequence numbers are left";
 
+fn compression(codec: Codec) -> Compression {
+    match codec {
+        Codec::None => Compression::None,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd1 => Compression::Zstd { level: 1 },
+    }
+}
+
+/// The defaults, but for what is equal for all engines.
+fn separation(settings: &Settings) -> VlogPolicy {
+    let (thresholds, compression) = (vec![APART_FROM_BYTES], compression(settings.codec));
+    VlogPolicy { thresholds, compression, ..VlogPolicy::default() }
+}
+
 impl Engine for Ours {
     const NAME: &'static str = "ours";
     const HAS_ZSTD: bool = true;
@@ -43,22 +57,20 @@ impl Engine for Ours {
     type Value = Slice;
 
     fn open(dir: &Path, settings: &Settings) -> Outcome<Self> {
-        let compression = match settings.codec {
-            Codec::None => Compression::None,
-            Codec::Lz4 => Compression::Lz4,
-            Codec::Zstd1 => Compression::Zstd { level: 1 },
-        };
         let tables = TablePolicy { index_compression: vec![Compression::None], ..TablePolicy::default() }
-            .compression(compression)
+            .compression(compression(settings.codec))
             .filter(match settings.filter_bits {
                 0 => LevelFilter::Off,
                 bits => LevelFilter::bits(bits.into())?,
             })
             .data_block_bytes(settings.block_bytes);
-        let options = TreeOptions::new(dir)
+        let mut options = TreeOptions::new(dir)
             .store(|store| store.cache(BlockCache::new(settings.cache_bytes)))
             .table_target_bytes(settings.table_bytes)
             .tables(tables);
+        if settings.apart {
+            options = options.separation(separation(settings));
+        }
         let tree = Tree::open(options)?;
         let next = tree.persisted().highest.map_or(0, |highest| highest.next().get());
         let leveled = Leveled {
@@ -69,6 +81,10 @@ impl Engine for Ours {
             ..Leveled::default()
         };
         Ok(Self { tree, next: AtomicU64::new(next), visible: AtomicU64::new(next), leveled })
+    }
+
+    fn separation(settings: &Settings) -> Outcome<String> {
+        Ok(format!("{:?}, {:?}", separation(settings), RelocationOptions::default()))
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
