@@ -110,7 +110,7 @@ fn check_whole(tree: &Tree, fs: &Arc<dyn Fs>, expected: &Pairs) {
     assert_eq!(fs.read_dir(Path::new("/db/tables")).unwrap().len(), stats.tables());
 }
 
-/// Proves C-121, C-130, C-136, D-125, T-70, T-75: one large table, and several with versions over each other, are
+/// Proves C-121, C-130, C-136, D-125: one large table, and several with versions over each other, are
 /// rewritten as a whole on a disk that holds two slices more than they take. It opens as it was left.
 /// Fault: compaction W-19. Fault: durability W-33.
 #[test]
@@ -130,7 +130,7 @@ fn a_full_compaction_needs_two_slices() {
     }
 }
 
-/// Proves C-121, T-70: without punching a single table is left alone, and of several those that are through are given
+/// Proves C-121: without punching a single table is left alone, and of several those that are through are given
 /// back whole. Fault: compaction W-19.
 #[test]
 fn without_punching_whole_files_are_given_back() {
@@ -242,7 +242,7 @@ fn readers_world() -> (Arc<dyn Fs>, Tree, Pairs) {
     (fs, tree, expected)
 }
 
-/// Proves C-132, C-128, I-1, I-7, T-73, F-139: iterators, views at a number, a registered hold and a checkpoint from
+/// Proves C-132, C-128, I-1, I-7, F-139: iterators, views at a number, a registered hold and a checkpoint from
 /// before the first slice and from between slices read what was there, past the block cache; what they held is given back when
 /// they go. Fault: compaction W-4, W-9.
 #[test]
@@ -309,7 +309,7 @@ fn a_reader_that_holds_everything_stops_the_job_in_time() {
     check_whole(&tree, &fs, &expected);
 }
 
-/// Proves C-123, C-165, T-75: free space that shrinks while the job runs makes it end with a reason, not with an error; it
+/// Proves C-123, C-165: free space that shrinks while the job runs makes it end with a reason, not with an error; it
 /// goes on when there is space again.
 #[test]
 fn space_that_goes_away_ends_the_job() {
@@ -336,7 +336,7 @@ fn space_that_goes_away_ends_the_job() {
     check_whole(&tree, &fs, &expected);
 }
 
-/// Proves C-134, C-161, T-76: while slices are installed, the tree is flushed, written to, compacted elsewhere and asked
+/// Proves C-134, C-161: while slices are installed, the tree is flushed, written to, compacted elsewhere and asked
 /// how it stands. Fault: compaction W-20.
 #[test]
 fn other_work_goes_on_between_slices() {
@@ -366,7 +366,7 @@ fn other_work_goes_on_between_slices() {
     assert_eq!(contents(&tree).unwrap(), all);
 }
 
-/// Proves C-133, C-159, C-164, T-72, T-75: failing or stopped at any place of any slice, the tree reads as before and has no
+/// Proves C-133, C-159, C-164: failing or stopped at any place of any slice, the tree reads as before and has no
 /// file too many; ordinary compaction, more slices, and both after opening again, go on with what is left.
 /// Fault: compaction W-2, W-10, W-12.
 #[test]
@@ -567,7 +567,7 @@ fn deleting_runs(disk: &SimFs) -> (Tree, u64) {
     (tree, next)
 }
 
-/// Proves C-133, C-167, C-168, C-169, I-2, D-125, F-139, T-71, T-72, T-75: the power is cut at every call of a run of ten
+/// Proves C-133, C-167, C-169, I-2, D-125, F-139: the power is cut at every call of a run of ten
 /// slices. Whatever the disk kept opens with all keys; another run, sliced or ordinary, goes on from there.
 /// Fault: compaction W-4, W-10.
 #[test]
@@ -608,7 +608,7 @@ fn a_power_cut_at_every_call_of_ten_slices() {
     assert!(images > 200 && resumed > 3, "{images} images, {resumed} resumed");
 }
 
-/// Proves C-101, C-135, T-74: slices of a few dozen keys, with filters and every other section.
+/// Proves C-101, C-135: slices of a few dozen keys, with filters and every other section.
 /// Fault: compaction W-14.
 #[test]
 fn slices_of_a_few_keys() {

@@ -41,7 +41,7 @@ fn merge_all(seed: u64, disk: Disk) -> u64 {
     sliced.slices
 }
 
-/// Proves C-124, C-125, C-130, C-131, C-97, I-1, T-75: versions, deletes of all kinds and range deletes over the borders;
+/// Proves C-124, C-125, C-130, C-131, C-97, I-1: versions, deletes of all kinds and range deletes over the borders;
 /// all reads the watermark allows, after every slice. Fault: compaction W-1, W-14.
 #[test]
 fn reads_are_the_same_after_every_slice() {
@@ -141,7 +141,7 @@ impl Failpoints for At {
     }
 }
 
-/// Proves C-133, C-159, I-2, T-75: stopped or failing between slices and inside them, the job leaves whole slices and no
+/// Proves C-133, C-159, I-2: stopped or failing between slices and inside them, the job leaves whole slices and no
 /// files besides. Fault: compaction W-2, W-38.
 #[test]
 fn a_stop_leaves_whole_slices() {
