@@ -45,6 +45,12 @@ impl Bitmap {
         &self.words
     }
 
+    /// The words by value.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn into_words(self) -> Vec<u64> {
+        self.words
+    }
+
     /// Whether `row` is in the set; a row that is not there is not.
     #[inline]
     pub fn contains(&self, row: usize) -> bool {

@@ -40,7 +40,11 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "arrow")]
+extern crate std;
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod bitmap;
 mod cursor;
 mod delete_set;
@@ -58,6 +62,8 @@ mod types;
 mod vector;
 mod zone;
 
+#[cfg(feature = "arrow")]
+pub use arrow::{COLUMN_ID_KEY, array, arrow_schema, arrow_type, record_batch};
 pub use bitmap::Bitmap;
 pub use delete_set::DeleteSet;
 pub use encode::{EncodingSet, PageEncoder, PageInfo};

@@ -45,6 +45,12 @@ impl ByteStrings {
         self.heap.get(start..end).unwrap_or_default()
     }
 
+    /// Ends and heap by value.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn into_parts(self) -> (Vec<u32>, Vec<u8>) {
+        (self.ends, self.heap)
+    }
+
     /// Adds a string; refused where the heap would pass 4 GiB.
     #[inline]
     pub(crate) fn push(&mut self, string: &[u8]) -> Result<()> {
@@ -200,6 +206,12 @@ impl ColumnVector {
     /// Which rows have a value; `None` when all have.
     pub const fn validity(&self) -> Option<&Bitmap> {
         self.validity.as_ref()
+    }
+
+    /// Values and validity by value.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn into_parts(self) -> (Values, Option<Bitmap>) {
+        (self.values, self.validity)
     }
 
     /// Whether `row` has a value.
