@@ -1,10 +1,15 @@
 //! Where the slices of a merge end: at ends of data blocks of its inputs, weighed by what is stored up to there.
 
+mod weight;
+
 use std::collections::VecDeque;
 
 use lsm_compaction_planner::SliceBudget;
 use lsm_table::{BlockEnd, BlockEnds, Table};
 use lsm_types::{KeyOrder, Result, Slice};
+
+pub(crate) use self::weight::MovedValues;
+use self::weight::{Handles, Weight};
 
 /// The block ends of one run.
 pub(crate) trait Ends: Send {
@@ -15,21 +20,36 @@ pub(crate) trait Ends: Send {
 /// The block ends of the tables of a run, one table after another.
 pub(crate) struct RunEnds {
     tables: VecDeque<Table>,
-    open: Option<(BlockEnds, Option<BlockEnd>)>,
+    moved: MovedValues,
+    order: KeyOrder,
+    open: Option<OpenEnds>,
+}
+
+struct OpenEnds {
+    ends: BlockEnds,
+    ahead: Option<BlockEnd>,
+    /// Weighs values of the table, where it leads to any that are moved.
+    handles: Option<Handles>,
 }
 
 impl RunEnds {
-    pub(crate) fn new(tables: Vec<Table>) -> Self {
-        Self { tables: tables.into(), open: None }
+    pub(crate) fn new(tables: Vec<Table>, moved: MovedValues, order: KeyOrder) -> Self {
+        Self { tables: tables.into(), moved, order, open: None }
     }
 }
 
 impl Ends for RunEnds {
     fn next_end(&mut self) -> Result<Option<(BlockEnd, bool)>> {
         loop {
-            if let Some((ends, ahead)) = &mut self.open
-                && let Some(end) = ahead.take()
+            if let Some(OpenEnds { ends, ahead, handles }) = &mut self.open
+                && let Some(mut end) = ahead.take()
             {
+                let weight = handles.as_mut().map_or(Ok(Weight::default()), |handles| handles.up_to(&end))?;
+                if let Some(key) = weight.stops_after {
+                    *ahead = Some(end);
+                    return Ok(Some((BlockEnd { key, stored_bytes: weight.bytes }, false)));
+                }
+                end.stored_bytes = end.stored_bytes.saturating_add(weight.bytes);
                 *ahead = ends.next_end()?;
                 let is_last = ahead.is_none();
                 return Ok(Some((end, is_last)));
@@ -38,8 +58,9 @@ impl Ends for RunEnds {
             self.open = None;
             let Some(table) = self.tables.pop_front() else { return Ok(None) };
             let mut ends = table.block_ends()?;
-            let first = ends.next_end()?;
-            self.open = Some((ends, first));
+            let ahead = ends.next_end()?;
+            let handles = self.moved.handles(&table, &self.order)?;
+            self.open = Some(OpenEnds { ends, ahead, handles });
         }
     }
 }
@@ -67,6 +88,8 @@ pub(crate) struct Boundaries<E> {
     runs: Vec<(E, Option<(BlockEnd, bool)>)>,
     order: KeyOrder,
     ends: SliceEnds,
+    /// No slice passes what there is room for, wherever it ends.
+    is_bounded: bool,
     /// Places passed where a slice may end and none has, each with the bytes stored between it and the one before.
     passed: VecDeque<(Slice, u64)>,
     passed_bytes: u64,
@@ -81,7 +104,13 @@ impl<E: Ends> Boundaries<E> {
         let with_head = |mut run: E| run.next_end().map(|head| (run, head));
         let runs = runs.into_iter().map(with_head).collect::<Result<_>>()?;
         let passed = VecDeque::new();
-        Ok(Self { runs, order, ends, passed, passed_bytes: 0, open_bytes: 0, cut_bytes: 0 })
+        let is_bounded = ends == SliceEnds::Tables;
+        Ok(Self { runs, order, ends, is_bounded, passed, passed_bytes: 0, open_bytes: 0, cut_bytes: 0 })
+    }
+
+    /// The same; with `is_bounded`, what lies between two ends may be more than there is room for.
+    pub(crate) fn bounded(self, is_bounded: bool) -> Self {
+        Self { is_bounded: self.is_bounded || is_bounded, ..self }
     }
 
     /// Bytes stored in what all slices so far have taken.
@@ -92,7 +121,8 @@ impl<E: Ends> Boundaries<E> {
     /// The end of the next slice: the last place up to which at most the target is stored, or else the first one there
     /// is. Versions of a key are never parted, and the place where the last block ends is the end of everything.
     ///
-    /// `None` when slices end with tables, and more is stored up to the first place than there is room for.
+    /// `None` when slices end with tables or values are moved, and more is stored up to the first place than there is room
+    /// for.
     pub(crate) fn next_slice(&mut self, budget: SliceBudget) -> Result<Option<SliceEnd>> {
         let target = budget.target_bytes;
         let mut is_more = true;
@@ -111,7 +141,7 @@ impl<E: Ends> Boundaries<E> {
         if takes_all {
             (bytes, count) = (all_bytes, self.passed.len());
         }
-        if bytes > budget.most_bytes && self.ends == SliceEnds::Tables {
+        if bytes > budget.most_bytes && self.is_bounded {
             return Ok(None);
         }
         self.cut_bytes += bytes;

@@ -93,6 +93,7 @@ pub fn run_job(
             let request = InstallRequest {
                 remove: extras.remove.clone(),
                 restrict: extras.restrictions.clone(),
+                rest: extras.rest.clone(),
                 add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
                 vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
                 relocate: Vec::new(),

@@ -23,6 +23,8 @@ pub struct EditExtras {
     pub remove: Vec<TableId>,
     /// Tables of which a part stays: the keys from here on.
     pub restrictions: Vec<(TableId, Slice)>,
+    /// Inputs that stay, these among them, in a job that goes on: none has an entry below where it stands.
+    pub rest: Vec<TableId>,
 }
 
 /// What a checkpoint of a job changes, all at once.
@@ -32,6 +34,8 @@ pub struct InstallRequest {
     pub remove: Vec<TableId>,
     /// Tables of which a part stays: the keys from here on.
     pub restrict: Vec<(TableId, Slice)>,
+    /// All inputs that stay, in a job that goes on: the keys of all their entries lie behind those of all entries that went.
+    pub rest: Vec<TableId>,
     /// Tables that come, disjoint and in key order.
     pub add: Vec<Arc<TableDescriptor>>,
     /// Value logs that come, and that some of these refer to.

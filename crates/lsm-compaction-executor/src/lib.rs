@@ -58,7 +58,7 @@ pub use merging::OpenMerge;
 pub use outside::{Outside, OutsideContainer};
 pub use pool::{CompactionPool, Parallelism};
 pub use relocating::Relocating;
-pub use relocation::{OnCorruption, Relocated, Relocation};
+pub use relocation::{OnCorruption, PickedLogs, Relocated, Relocation};
 pub use report::{CompactionReport, Outcome, StageNanos};
 pub use staging::StagingArea;
 pub use standard::Standard;

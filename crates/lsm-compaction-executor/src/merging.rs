@@ -74,8 +74,8 @@ pub(crate) struct Merging {
     replaced: Vec<TableId>,
     /// Lends its writers a thread.
     share: Option<Share>,
-    /// Whether what is written is installed before the rest is.
-    is_sliced: bool,
+    /// What becomes of values where what is written is installed before the rest is; `None` where all is at once.
+    sliced: Option<Values>,
     /// `None` after an error.
     stream: Option<Stream>,
 }
@@ -127,7 +127,7 @@ impl Merging {
         }
         let stream = Some(Until::new(merge, end, order.clone()));
         let (job, cover) = (job.clone(), tombstones.cover.clone());
-        Ok(Self { job, cover, deletes, unread, replaced, share: None, is_sliced: false, stream })
+        Ok(Self { job, cover, deletes, unread, replaced, share: None, sliced: None, stream })
     }
 
     /// The same merge; its writers ask `share` for a thread, which is let go of with the merge.
@@ -137,8 +137,8 @@ impl Merging {
     }
 
     /// The same merge, to be installed part by part.
-    pub(crate) fn sliced(mut self) -> Self {
-        self.is_sliced = true;
+    pub(crate) fn sliced(mut self, values: Values) -> Self {
+        self.sliced = Some(values);
         self
     }
 
@@ -193,7 +193,13 @@ impl Merging {
             (Some(relocation), Some(env)) if values == Values::Move => {
                 let copier = Copier::new(relocation, env, job.throttle(), job.failpoints.as_ref());
                 let mut ahead = Ahead::new(&mut survivors, copier);
-                let entries = write_entries(&mut ahead, &mut writer, &mut cutter, deletes, control)?;
+                let mut entries = 0;
+                loop {
+                    entries += write_entries(&mut ahead, &mut writer, &mut cutter, deletes, control)?;
+                    let written = writer.written_len()? + ahead.copied_len();
+                    let Some(end) = more(written)? else { break };
+                    ahead.go_on().cursor_mut().cursor_mut().extend(end);
+                }
                 (entries, Some(ahead.into_copier()))
             }
             _ => {
@@ -209,7 +215,7 @@ impl Merging {
         let rest = survivors.cursor_mut().cursor_mut().rest();
         let border = rest.map_or(Cut::End, |key| Cut::Before(key.into()));
         deletes.hand_over(&border, |piece| writer.add_tombstone(piece))?;
-        if self.is_sliced {
+        if self.sliced.is_some() {
             carry(job, &border, &mut writer)?;
         }
         job.failpoints.hit("segment.seal")?;
@@ -248,7 +254,7 @@ impl OpenMerge for Merging {
         end: Cut,
         more: &mut dyn FnMut(u64) -> Result<Option<Cut>>,
     ) -> Result<SegmentOutput> {
-        self.write(Some(end), Values::Stay, more)
+        self.write(Some(end), self.sliced.unwrap_or(Values::Stay), more)
     }
 
     fn rest(&self) -> Option<Slice> {

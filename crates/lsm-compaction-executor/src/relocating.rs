@@ -5,11 +5,15 @@
 //! value logs are installed with the tables; an old one leaves in the same edit when nothing else refers to it. A crash
 //! before that leaves files that no version names, which the next open removes, and the old ones as they were.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use lsm_types::Result;
+use lsm_types::{Result, VlogId};
 
-use crate::{Checkpoint, CompactionFlavour, FlavourRun, Job, merging::Values, standard::begin};
+use crate::{
+    Checkpoint, CompactionFlavour, FlavourRun, Job, OpenMerge, Sliceable,
+    merging::Values,
+    standard::{begin, open_sliced},
+};
 
 /// Writes entries through, and copies values out of picked value logs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,5 +35,15 @@ impl CompactionFlavour for Relocating {
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
         begin(job, Values::Move)
+    }
+}
+
+impl Sliceable for Relocating {
+    fn open(&self, job: &Arc<Job>) -> Result<Box<dyn OpenMerge>> {
+        open_sliced(job, Values::Move)
+    }
+
+    fn moves(&self, job: &Job) -> BTreeSet<VlogId> {
+        job.relocation.as_ref().map(|relocation| relocation.logs.ids()).unwrap_or_default()
     }
 }

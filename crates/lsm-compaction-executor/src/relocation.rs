@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsm_table::ValueLog;
 use lsm_types::VlogId;
+use parking_lot::RwLock;
 
 pub(crate) use batch::Ahead;
 pub(crate) use copier::Copier;
@@ -28,14 +29,57 @@ pub enum OnCorruption {
 }
 
 /// The value logs that a job rewrites as far as its entries lead there.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Relocation {
     /// The value logs.
-    pub logs: BTreeMap<VlogId, ValueLog>,
+    pub logs: PickedLogs,
     /// Bytes of values that are read before they are written, and most bytes of a read.
     pub readahead_bytes: u32,
     /// What becomes of the job when a value cannot be copied.
     pub on_corruption: OnCorruption,
+}
+
+/// Value logs, for as long as a job wants them.
+///
+/// A job that installs what it has made part by part lets go of them on the way: their files go when the last handle does,
+/// and the job's is one of them.
+#[derive(Debug, Default)]
+pub struct PickedLogs {
+    logs: RwLock<BTreeMap<VlogId, ValueLog>>,
+}
+
+impl From<BTreeMap<VlogId, ValueLog>> for PickedLogs {
+    fn from(logs: BTreeMap<VlogId, ValueLog>) -> Self {
+        Self { logs: RwLock::new(logs) }
+    }
+}
+
+impl PickedLogs {
+    /// Numbers of those that are left.
+    pub fn ids(&self) -> BTreeSet<VlogId> {
+        self.logs.read().keys().copied().collect()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.logs.read().is_empty()
+    }
+
+    /// Those that are left.
+    pub(crate) fn open(&self) -> BTreeMap<VlogId, ValueLog> {
+        self.logs.read().clone()
+    }
+
+    /// Lets go of those that are not to be kept.
+    pub fn keep(&self, mut is_kept: impl FnMut(VlogId) -> bool) {
+        // Dropped without the lock: the last handle of a file removes it.
+        let gone: Vec<ValueLog> = {
+            let mut logs = self.logs.write();
+            let ids: Vec<VlogId> = logs.keys().copied().filter(|id| !is_kept(*id)).collect();
+            ids.iter().filter_map(|id| logs.remove(id)).collect()
+        };
+        drop(gone);
+    }
 }
 
 /// What was copied.

@@ -39,11 +39,16 @@ impl CompactionFlavour for Standard {
 
 impl Sliceable for Standard {
     fn open(&self, job: &Arc<Job>) -> Result<Box<dyn OpenMerge>> {
-        // A slice replaces nothing as a whole, so nobody may take it for what its inputs were merged into.
-        let merge = Merging::open(job, &KeyStretch::default(), &Tombstones::of(job)?, Vec::new())?;
-        let lender = job.parallelism.lender(1);
-        Ok(Box::new(merge.sliced().helped_by(lender.as_ref().map(Share::new))))
+        open_sliced(job, Values::Stay)
     }
+}
+
+/// A merge to be installed slice by slice.
+pub(crate) fn open_sliced(job: &Arc<Job>, values: Values) -> Result<Box<dyn OpenMerge>> {
+    // A slice replaces nothing as a whole, so nobody may take it for what its inputs were merged into.
+    let merge = Merging::open(job, &KeyStretch::default(), &Tombstones::of(job)?, Vec::new())?;
+    let lender = job.parallelism.lender(1);
+    Ok(Box::new(merge.sliced(values).helped_by(lender.as_ref().map(Share::new))))
 }
 
 /// Cuts the job into segments.

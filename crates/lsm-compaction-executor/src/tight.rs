@@ -16,18 +16,21 @@
 //! names, which the next open removes.
 //!
 //! Where a file system gives back nothing but whole files, slices end where inputs do.
+//!
+//! A merge that moves values closes its value logs with each slice: what a slice moved is behind the entries of the inputs
+//! from then on, and goes from the front of the old value logs as blocks go from the front of the inputs.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use lsm_compaction_planner::{Shortage, SliceBudget};
 use lsm_fs::Capability;
 use lsm_table::Table;
-use lsm_types::{Cut, Result, Slice};
+use lsm_types::{Cut, Result, Slice, VlogId};
 use parking_lot::Mutex;
 
 use crate::{
     Checkpoint, CompactionFlavour, EditExtras, FlavourRun, Job, OpenMerge, SegmentOutput, SegmentTask,
-    boundary::{Boundaries, RunEnds, SliceEnd, SliceEnds},
+    boundary::{Boundaries, MovedValues, RunEnds, SliceEnd, SliceEnds},
 };
 
 /// A flavour whose merge can be carried on part by part.
@@ -37,6 +40,12 @@ pub trait Sliceable: CompactionFlavour {
     /// # Errors
     /// What opening the inputs finds.
     fn open(&self, job: &Arc<Job>) -> Result<Box<dyn OpenMerge>>;
+
+    /// Value logs whose values it writes anew, so that they weigh in a slice. Default: none.
+    fn moves(&self, job: &Job) -> BTreeSet<VlogId> {
+        let _ = job;
+        BTreeSet::new()
+    }
 }
 
 /// Says, before each slice, how much there is room for.
@@ -63,9 +72,9 @@ pub struct TightSpace<B> {
 pub struct Sliced {
     /// Slices installed.
     pub slices: u64,
-    /// Bytes of blocks of the inputs that they took the place of.
+    /// Bytes of blocks of the inputs, and of values moved with them, that they took the place of.
     pub released_bytes: u64,
-    /// Bytes of blocks of the inputs that are left; 0 at the end.
+    /// The same of what is left; 0 at the end.
     pub remaining_bytes: u64,
     /// Why it stopped before the end, if it did. What is left any later merge takes up.
     pub shortage: Option<Shortage>,
@@ -102,17 +111,20 @@ impl<B: Sliceable> CompactionFlavour for TightSpace<B> {
         } else {
             SliceEnds::Tables
         };
+        let moved = MovedValues::new(self.base.moves(job), job.throttle());
         let data_bytes = |table: &Table| {
             let descriptor = table.descriptor();
-            descriptor.sizes.data.saturating_sub(descriptor.consumed_bytes())
+            let data = descriptor.sizes.data.saturating_sub(descriptor.consumed_bytes());
+            data.saturating_add(moved.bytes_of(&descriptor.references))
         };
         let total_bytes = runs.iter().flatten().map(data_bytes).sum();
         let with_entries =
             |run: Vec<Table>| run.into_iter().filter(|table| table.min_key().is_some()).collect();
-        let runs = runs.into_iter().map(|run| RunEnds::new(with_entries(run))).collect();
+        let ends_of = |run| RunEnds::new(with_entries(run), moved.clone(), job.order.clone());
+        let runs = runs.into_iter().map(ends_of).collect();
         let slicing = Slicing {
             merge: self.base.open(job)?,
-            boundaries: Boundaries::new(runs, ends, job.order.clone())?,
+            boundaries: Boundaries::new(runs, ends, job.order.clone())?.bounded(!moved.is_empty()),
             is_last: false,
         };
         Ok(Box::new(Run {
@@ -188,7 +200,10 @@ impl FlavourRun for Run {
             let border = Cut::Before(lower.clone());
             if !table.max_key().is_some_and(|max| border.is_left_of(max, &job.order)) {
                 extras.remove.push(table.id());
-            } else if table.descriptor().coverage_start.compare(&border, &job.order).is_lt() {
+                continue;
+            }
+            extras.rest.push(table.id());
+            if table.descriptor().coverage_start.compare(&border, &job.order).is_lt() {
                 extras.restrictions.push((table.id(), lower.clone()));
             }
         }

@@ -90,6 +90,20 @@ impl ValuesView {
         Picked { logs: held, frees }
     }
 
+    /// Of what a merge of `inputs` rewrites, the value logs that no other table refers to and that `gives_back` says give back
+    /// what was copied out of them while the merge goes on.
+    pub fn pick_alone(&self, inputs: &Inputs, gives_back: impl Fn(VlogId) -> bool) -> Picked {
+        let mut picked = self.pick(inputs);
+        let ids: BTreeSet<TableId> = inputs.tables().map(|table| table.id).collect();
+        let is_alone = |log: &&VlogFigures| log.tables.is_subset(&ids) && gives_back(log.id);
+        let logs: Vec<&VlogFigures> =
+            self.logs.iter().filter(|log| picked.logs.contains_key(&log.id)).filter(is_alone).collect();
+        picked.frees = logs.iter().any(|log| log.garbage_bytes() > 0);
+        let ids: BTreeSet<VlogId> = logs.iter().map(|log| log.id).collect();
+        picked.logs.retain(|log, _| ids.contains(log));
+        picked
+    }
+
     /// Picks, for each table that refers to too many, those of which it holds next to nothing: less than a tenth of what it
     /// holds of one on average. Reads of its keys in order then go to fewer places, and little is copied for it.
     fn gather(&self, inputs: &Inputs, picked: &mut BTreeSet<VlogId>) {

@@ -7,8 +7,8 @@ use std::{path::Path, sync::Arc};
 
 use lsm_fs::Fs;
 use lsm_journal::{FileName, Folder, Journal};
-use lsm_manifest::{Catalog, DatabaseEdit, TableDescriptor, TreeEdit, Version, VersionEdit};
-use lsm_table::{Table, ValueLog, consumed_range};
+use lsm_manifest::{Catalog, DatabaseEdit, LiveVlog, TableDescriptor, TreeEdit, Version, VersionEdit};
+use lsm_table::{Table, consumed_range, consumed_values};
 use lsm_types::{
     EntryCursor, FileUuid, KeyOrder, Level, RangeTombstone, Result, RouteId, SeqNo, Slice, TableId, TreeId,
 };
@@ -189,10 +189,11 @@ impl PinnedFiles {
         fs.sync_dir(&folder, sync.directory)?;
         let folder = Folder::Blobs.path(staging.path());
         fs.create_dir(&folder)?;
-        for log in self.pinned.vlogs.iter().map(ValueLog::descriptor) {
+        for live in self.pinned.version.vlogs.iter() {
+            let log = &live.vlog;
             let name = FileName::ValueLog(log.id);
             let to = name.path(staging.path());
-            means.transfer(&name.path(store.root()), &to, &(0..0), &options.cancel)?;
+            means.transfer(&name.path(store.root()), &to, &consumed_values(live), &options.cancel)?;
             check_len(fs.as_ref(), &to, (TableId::new(log.id.get()), log.file_len))?;
         }
         fs.sync_dir(&folder, sync.directory)?;
@@ -266,6 +267,9 @@ fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catal
     edit.create_tree(tree, version.identity.clone());
     edit.trees.extend(version.separates.then_some((tree, TreeEdit::Separate)));
     edit.trees.extend(version.vlogs.iter().map(|log| (tree, TreeEdit::AddVlog { vlog: log.vlog.clone() })));
+    let advanced = version.vlogs.iter().filter(|log| log.frontier > 0);
+    let advance = |log: &LiveVlog| TreeEdit::AdvanceVlog { id: log.vlog.id, frontier: log.frontier };
+    edit.trees.extend(advanced.map(|log| (tree, advance(log))));
     for (level, runs) in version.levels.iter() {
         for run in runs.runs() {
             edit.push(tree, TreeEdit::AddRun { level, run: run.id, age: run.age });

@@ -1,10 +1,11 @@
 //! Old value logs: which are rewritten, and what planning gets to see of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lsm_compaction_executor::{OnCorruption, Relocation};
 use lsm_compaction_planner::{Picked, ValuesView, VlogFigures, VlogPicker};
-use lsm_manifest::Version;
+use lsm_manifest::{LiveVlog, Version};
+use lsm_table::consumed_values;
 use lsm_types::{UnixNanos, VlogId};
 use parking_lot::Mutex;
 
@@ -41,6 +42,11 @@ impl RelocationOptions {
     }
 }
 
+fn consumed(log: &LiveVlog) -> u64 {
+    let range = consumed_values(log);
+    range.end - range.start
+}
+
 /// The value logs of a tree as those see them who rewrite them.
 pub(crate) struct Relocations {
     options: RelocationOptions,
@@ -62,7 +68,8 @@ impl Relocations {
         damaged.retain(|id| version.vlogs.get(*id).is_some());
         let logs = version.vlogs.iter().map(|log| VlogFigures {
             id: log.vlog.id,
-            total_bytes: log.vlog.total.stored_bytes,
+            // Without what was given back from its front.
+            total_bytes: log.vlog.total.stored_bytes.saturating_sub(consumed(log)),
             live_bytes: log.live.stored_bytes,
             tables: log.tables.clone(),
             is_damaged: damaged.contains(&log.vlog.id),
@@ -75,9 +82,9 @@ impl Relocations {
     /// What a job is told; `None` when nothing was picked for it.
     pub(crate) fn order(&self, picked: &Picked, logs: &ValueLogs) -> Option<Relocation> {
         let open = picked.logs.keys().filter_map(|id| Some((*id, logs.get(*id)?.clone())));
-        let logs: std::collections::BTreeMap<_, _> = open.collect();
+        let logs: BTreeMap<_, _> = open.collect();
         let RelocationOptions { readahead_bytes, on_corruption, .. } = self.options;
-        (!logs.is_empty()).then_some(Relocation { logs, readahead_bytes, on_corruption })
+        (!logs.is_empty()).then(|| Relocation { logs: logs.into(), readahead_bytes, on_corruption })
     }
 
     /// Value logs that a job could not copy everything from: they are left alone until the tree is opened again.

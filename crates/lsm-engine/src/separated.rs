@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lsm_table::{CacheUse, ValueLog};
 use lsm_types::{Kind, Result, SeparatedValues, Slice, ValueHandle, VlogId};
+use parking_lot::RwLock;
 
 use crate::EngineError;
 
@@ -22,6 +23,11 @@ impl ValueLogs {
         self.logs.get(&id)
     }
 
+    /// The same for a job that lets go of values as it goes on.
+    pub(crate) fn passing(&self) -> Self {
+        Self::new(self.logs.iter().map(|(id, log)| (*id, log.passing())).collect())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.logs.is_empty()
     }
@@ -30,9 +36,9 @@ impl ValueLogs {
         self.logs.values()
     }
 
-    /// Bytes of their files.
+    /// Bytes of their files that it keeps.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.iter().map(|log| log.descriptor().file_len).sum()
+        self.iter().map(|log| log.descriptor().file_len.saturating_sub(log.frontier())).sum()
     }
 
     /// The value of `key` behind `stored`, the payload of an indirection.
@@ -98,12 +104,32 @@ impl SeparatedValues for ValueLogs {
     }
 }
 
-/// The same for compactions, which leave the cache to readers.
-pub(crate) struct PastCache(pub(crate) ValueLogs);
+/// The same for compactions, which leave the cache to readers, and let go of value logs that are gone.
+pub(crate) struct PastCache(RwLock<ValueLogs>);
+
+impl PastCache {
+    pub(crate) fn new(logs: ValueLogs) -> Self {
+        Self(RwLock::new(logs))
+    }
+
+    /// Lets go of value logs that are not to be kept.
+    pub(crate) fn keep(&self, is_kept: impl Fn(VlogId) -> bool) {
+        let logs = self.0.read().clone();
+        if logs.iter().all(|log| is_kept(log.id())) {
+            return;
+        }
+        let kept = logs.logs.iter().filter(|(id, _)| is_kept(**id));
+        let kept = ValueLogs::new(kept.map(|(id, log)| (*id, log.clone())).collect());
+        let before = std::mem::replace(&mut *self.0.write(), kept);
+        // Dropped without the lock: the last handle of a file removes it.
+        drop((before, logs));
+    }
+}
 
 impl SeparatedValues for PastCache {
     fn fetch(&self, key: &[u8], handle: &[u8]) -> Result<Slice> {
-        self.0.value(key, handle, CacheUse::Look)
+        let logs = self.0.read().clone();
+        logs.value(key, handle, CacheUse::Look)
     }
 }
 
@@ -137,7 +163,7 @@ mod tests {
             assert!(error.to_string().contains(&format!("{:?}", Slice::copy_from(stored))), "{error}");
             check(&logs.resolve(b"key", Kind::Indirection, Slice::copy_from(stored)).unwrap_err());
             check(&logs.fetch(b"key", stored).unwrap_err());
-            check(&PastCache(logs.clone()).fetch(b"key", stored).unwrap_err());
+            check(&PastCache::new(logs.clone()).fetch(b"key", stored).unwrap_err());
             for found in logs.values(&[(b"key", stored), (b"key", &handle)], CacheUse::Look) {
                 check(&found.unwrap_err());
             }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use lsm_manifest::{Chunk, Run, TableDescriptor, Version};
-use lsm_table::{ReleaseStats, Table, TableList};
+use lsm_table::{ReleaseStats, Table, TableList, ValueLog};
 use lsm_types::{KeyOrder, Level, SeqNo};
 
 use crate::{
@@ -326,9 +326,11 @@ impl SuperVersion {
         chunks.flat_map(|chunk| chunk.restricted.iter())
     }
 
-    /// What became of the parts that are not.
+    /// What became of the parts that are not, and of the values in front of frontiers.
     pub(crate) fn release_stats(&self) -> ReleaseStats {
-        self.restricted().map(Table::release_stats).fold(ReleaseStats::default(), ReleaseStats::plus)
+        let tables = self.restricted().map(Table::release_stats);
+        let logs = self.vlogs.iter().map(ValueLog::release_stats);
+        tables.chain(logs).fold(ReleaseStats::default(), ReleaseStats::plus)
     }
 
     /// Notes that the next super version took the place of this one at `now`.

@@ -345,8 +345,8 @@ fn dangling_handles_are_found() {
         })
         .collect();
     let handles: u64 = tables.iter().map(|table| table.descriptor.counts.indirections).sum();
-    let mut logs: Vec<_> = version.vlogs.iter().map(|log| log.vlog.clone()).collect();
-    let lost = logs.pop().unwrap();
+    let mut logs: Vec<_> = version.vlogs.iter().cloned().collect();
+    let lost = logs.pop().unwrap().vlog;
     let values = vec![LiveValues { tree, logs, order: KeyOrder::bytewise(), root: "/db".into() }];
     let scope = Scope::Tables { fs: &memory, database: recovery.database(), tables, values };
     let report = verify(&scope, Depth::Structure, &VerifyOptions::default()).unwrap();

@@ -132,6 +132,7 @@ impl Draft<'_> {
             }
             TreeEdit::RemoveVlog { id } => self.version(tree)?.vlogs.remove(*id),
             TreeEdit::ExportVlog { id } => self.version(tree)?.vlogs.export(*id),
+            TreeEdit::AdvanceVlog { id, frontier } => self.version(tree)?.vlogs.advance(*id, *frontier),
             TreeEdit::MoveTable { id, level, run } => {
                 let is_exported = self.place(*id).is_some_and(|place| place.is_exported);
                 let table = self.remove(tree, *id, &order)?;

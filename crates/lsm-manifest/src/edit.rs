@@ -71,6 +71,13 @@ pub enum TreeEdit {
         /// Its number.
         id: VlogId,
     },
+    /// No entry leads to a value in front of this offset of a value log any more. It only rises.
+    AdvanceVlog {
+        /// Its number.
+        id: VlogId,
+        /// Offset of the first byte of a value that some entry may lead to.
+        frontier: u64,
+    },
     /// New reads at or below the bound are refused from now on, and changes up to it may be gone; never lowers.
     RaiseFloor(SeqNo),
     /// New reads at or below the bound are refused from now on, because some entries are not as they were written;

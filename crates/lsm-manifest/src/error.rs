@@ -93,6 +93,12 @@ pub enum ManifestError {
         /// The value log.
         vlog: VlogId,
     },
+    /// The edit says that values of a value log are behind all entries that were so before, or that are not there.
+    #[error("edit advances the frontier of value log {vlog} to where it cannot lie")]
+    VlogFrontier {
+        /// The value log.
+        vlog: VlogId,
+    },
     /// The edit leaves something of a table that cannot be left of it.
     #[error("edit restricts table {table}, but {rule}")]
     Restriction {

@@ -126,7 +126,9 @@ fn numbers(version: &Version) -> impl Iterator<Item = TreeEdit> {
 fn vlogs(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {
     let added = version.vlogs.iter().map(|log| TreeEdit::AddVlog { vlog: Arc::clone(&log.vlog) });
     let exported = version.vlogs.iter().filter(|log| log.is_exported);
-    added.chain(exported.map(|log| TreeEdit::ExportVlog { id: log.vlog.id }))
+    let consumed = version.vlogs.iter().filter(|log| log.frontier > 0);
+    let consumed = consumed.map(|log| TreeEdit::AdvanceVlog { id: log.vlog.id, frontier: log.frontier });
+    added.chain(exported.map(|log| TreeEdit::ExportVlog { id: log.vlog.id })).chain(consumed)
 }
 
 fn levels(version: &Version) -> impl Iterator<Item = TreeEdit> + '_ {

@@ -40,6 +40,8 @@ pub struct VlogDescriptor {
     pub directory: DirectoryHandle,
     /// Bytes of the file's tail that hold all it takes to open it; 0 where that is not known.
     pub tail_len: u32,
+    /// Whether its values are known to lie in the order of their keys.
+    pub is_ordered: bool,
 }
 
 /// A value log of a version.
@@ -53,12 +55,20 @@ pub struct LiveVlog {
     pub is_exported: bool,
     /// Which tables these are. Kept as tables come and go, so that nobody has to ask all of them.
     pub tables: Arc<BTreeSet<TableId>>,
+    /// Offset of the first byte of a value that some entry may lead to; 0 while that may be any. What lies between it and
+    /// the head of the file may be gone.
+    pub frontier: u64,
 }
 
 impl LiveVlog {
     /// What of it nobody refers to any more; nothing when tables refer to more than it holds, as they may after a salvage.
     pub fn garbage(&self) -> ValueUsage {
         self.vlog.total.checked_sub(self.live).unwrap_or_default()
+    }
+
+    /// Bytes of the file that somebody may still read: what the value log counts for.
+    pub fn live_bytes(&self) -> u64 {
+        self.vlog.file_len.saturating_sub(self.frontier)
     }
 }
 
@@ -92,7 +102,7 @@ impl Vlogs {
         self.logs.is_empty()
     }
 
-    /// Length of their files, in bytes.
+    /// Bytes of their files that somebody may still read.
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
     }
@@ -106,7 +116,13 @@ impl Vlogs {
         self.file_bytes = self.file_bytes.wrapping_add(vlog.file_len);
         Arc::make_mut(&mut self.logs).insert(
             id,
-            LiveVlog { vlog, live: ValueUsage::default(), is_exported: false, tables: Arc::default() },
+            LiveVlog {
+                vlog,
+                live: ValueUsage::default(),
+                is_exported: false,
+                tables: Arc::default(),
+                frontier: 0,
+            },
         );
         Ok(())
     }
@@ -117,7 +133,7 @@ impl Vlogs {
             None => Err(ManifestError::UnknownVlog { vlog: id }),
             Some(log) if log.live != ValueUsage::default() => Err(ManifestError::VlogInUse { vlog: id }),
             Some(log) => {
-                self.file_bytes = self.file_bytes.wrapping_sub(log.vlog.file_len);
+                self.file_bytes = self.file_bytes.wrapping_sub(log.live_bytes());
                 Arc::make_mut(&mut self.logs).remove(&id);
                 Ok(())
             }
@@ -131,6 +147,18 @@ impl Vlogs {
             let logs = Arc::make_mut(&mut self.logs);
             logs.get_mut(&id).into_iter().for_each(|log| log.is_exported = true);
         }
+        Ok(())
+    }
+
+    /// Notes that no entry leads to a value in front of `frontier` any more.
+    pub(crate) fn advance(&mut self, id: VlogId, frontier: u64) -> Result<(), ManifestError> {
+        let known = self.get(id).ok_or(ManifestError::UnknownVlog { vlog: id })?;
+        if frontier <= known.frontier || frontier > known.vlog.file_len {
+            return Err(ManifestError::VlogFrontier { vlog: id });
+        }
+        self.file_bytes = self.file_bytes.wrapping_sub(frontier - known.frontier);
+        let logs = Arc::make_mut(&mut self.logs);
+        logs.get_mut(&id).into_iter().for_each(|log| log.frontier = frontier);
         Ok(())
     }
 
@@ -175,7 +203,7 @@ impl Vlogs {
                 return Err("nothing refers to a value log");
             }
         }
-        let sum = self.iter().fold(0_u64, |sum, log| sum.wrapping_add(log.vlog.file_len));
+        let sum = self.iter().fold(0_u64, |sum, log| sum.wrapping_add(log.live_bytes()));
         if sum == self.file_bytes { Ok(()) } else { Err("the lengths of value logs have another sum") }
     }
 }

@@ -34,7 +34,7 @@ impl<'a> Items<'a> {
 
     /// The value logs of a tree; to be told before its tables.
     pub(crate) fn tree(&mut self, live: &LiveValues, database: FileUuid) {
-        let logs = live.logs.iter().map(|log| (log.id, log.clone())).collect();
+        let logs = live.logs.iter().map(|log| (log.vlog.id, log.clone())).collect();
         let values = Values { root: live.root.clone(), database, tree: live.tree, logs };
         self.trees.insert(live.tree, (Arc::new(values), live.order.clone()));
         let named = self.options.selection.tables.iter().flatten().map(|id| VlogId::new(id.get()));
@@ -66,7 +66,7 @@ impl<'a> Items<'a> {
         let mut items: Vec<Item> = self.tables.into_iter().map(Item::Table).collect();
         for (tree, log) in self.wanted {
             let Some((values, order)) = self.trees.get(&tree) else { continue };
-            let log = values.logs.get(&log).map(|descriptor| values.subject(descriptor, order.clone()));
+            let log = values.logs.get(&log).map(|log| values.subject(log, order.clone()));
             items.extend(log.map(Item::ValueLog));
         }
         items.retain(|item| self.options.resume.is_none_or(|cursor| item.id() >= cursor.table));

@@ -84,7 +84,7 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Values read in value logs; one that a table leads to counts once more.
     pub values: u64,
-    /// Bytes in front of restricted tables that nobody reads, so that they may be gone.
+    /// Bytes in front of restricted tables, and of value logs, that nobody reads, so that they may be gone.
     pub released_bytes: u64,
     /// Bytes read.
     pub bytes_read: u64,

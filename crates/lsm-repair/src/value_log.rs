@@ -31,6 +31,16 @@ pub(crate) struct ExpectedLog {
     pub(crate) tree: TreeId,
     pub(crate) database: FileUuid,
     pub(crate) descriptor: Arc<VlogDescriptor>,
+    /// Where the values begin that entries lead to.
+    pub(crate) frontier: u64,
+}
+
+impl ValueLog {
+    /// Bytes behind the head that may be gone.
+    fn consumed_bytes(&self) -> u64 {
+        let frontier = self.expected.as_ref().map_or(0, |expected| expected.frontier);
+        frontier.saturating_sub(Superblock::LEN as u64)
+    }
 }
 
 impl ExpectedLog {
@@ -76,7 +86,7 @@ fn contents(file: &Metered<'_>, log: &ValueLog, depth: Depth, report: &mut FileR
                 let descriptor = &expected.descriptor;
                 Superblock::new(expected.identity(), descriptor.created_at, descriptor.created_edit)
             });
-            framed::unopened(file, &error, (head, 0), depth, report);
+            framed::unopened(file, &error, (head, log.consumed_bytes()), depth, report);
         }
     }
 }
@@ -128,8 +138,10 @@ fn opened_log(opened: &Vlog<&Metered<'_>>, log: &ValueLog, depth: Depth, report:
         Depth::Digests | Depth::Frames => CheckDepth::Frames,
         Depth::Entries | Depth::Structure | Depth::Manifest => CheckDepth::Values,
     };
-    match opened.verify_to(checks, Some(&log.order), &mut found) {
+    let frontier = log.expected.as_ref().map_or(0, |expected| expected.frontier);
+    match opened.verify_rest(frontier, (checks, Some(&log.order)), &mut found) {
         Ok(verified) => {
+            report.released_bytes = log.consumed_bytes();
             report.frames += u64::from(verified.frames);
             report.values += verified.values;
         }

@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     path::PathBuf,
-    sync::Arc,
 };
 
 use lsm_fs::{Fs, OpenOptions as FileOptions};
 use lsm_journal::FileName;
-use lsm_manifest::VlogDescriptor;
+use lsm_manifest::LiveVlog;
 use lsm_sst::Table;
 use lsm_types::{
     EntryCursor, EntryRef, Error, FileUuid, KeyOrder, KeyRange, Kind, Result, Slice, TreeId, ValueHandle,
@@ -28,7 +27,7 @@ pub(crate) struct Values {
     pub(crate) root: PathBuf,
     pub(crate) database: FileUuid,
     pub(crate) tree: TreeId,
-    pub(crate) logs: BTreeMap<VlogId, Arc<VlogDescriptor>>,
+    pub(crate) logs: BTreeMap<VlogId, LiveVlog>,
 }
 
 /// A value log that some entry led to; `None` for one that was reported.
@@ -36,19 +35,20 @@ type Opened<'m> = Option<Vlog<Metered<'m>>>;
 
 impl Values {
     /// A value log as the subject of a check.
-    pub(crate) fn subject(&self, descriptor: &Arc<VlogDescriptor>, order: KeyOrder) -> ValueLog {
-        let file = FileName::ValueLog(descriptor.id);
+    pub(crate) fn subject(&self, log: &LiveVlog, order: KeyOrder) -> ValueLog {
+        let id = log.vlog.id;
         ValueLog {
-            id: descriptor.id,
-            name: name_of(descriptor.id),
-            path: file.path(&self.root),
-            expected: Some(self.expected(descriptor)),
+            id,
+            name: name_of(id),
+            path: FileName::ValueLog(id).path(&self.root),
+            expected: Some(self.expected(log)),
             order,
         }
     }
 
-    fn expected(&self, descriptor: &Arc<VlogDescriptor>) -> ExpectedLog {
-        ExpectedLog { tree: self.tree, database: self.database, descriptor: descriptor.clone() }
+    fn expected(&self, log: &LiveVlog) -> ExpectedLog {
+        let (descriptor, frontier) = (log.vlog.clone(), log.frontier);
+        ExpectedLog { tree: self.tree, database: self.database, descriptor, frontier }
     }
 
     /// V5: reads the value behind every handle of `table`. Of one in chunks the map and the first chunk tell whose it
@@ -92,13 +92,17 @@ impl Values {
     ) {
         // One that does not decode was reported with its table.
         let Ok(handle) = ValueHandle::decode(entry.value) else { return };
-        let Some(descriptor) = self.logs.get(&handle.file) else {
+        let Some(live) = self.logs.get(&handle.file) else {
             return tell(report, handle.file, Some(entry.key), RepairError::NoValueLog { vlog: handle.file });
         };
+        if handle.offset < live.frontier {
+            let error = RepairError::Disagrees { what: "frontier of the value log" };
+            return tell(report, handle.file, Some(entry.key), error);
+        }
         let log = match files.entry(handle.file) {
             Entry::Occupied(log) => log.into_mut(),
             Entry::Vacant(place) => {
-                let log = self.open(descriptor, fs, meter);
+                let log = self.open(live, fs, meter);
                 if let Err(error) = &log {
                     tell(report, handle.file, None, error.clone());
                 }
@@ -117,15 +121,10 @@ impl Values {
         }
     }
 
-    fn open<'m>(
-        &self,
-        descriptor: &Arc<VlogDescriptor>,
-        fs: &dyn Fs,
-        meter: &'m Meter<'m>,
-    ) -> Result<Vlog<Metered<'m>>> {
-        let file = fs.open(&FileName::ValueLog(descriptor.id).path(&self.root), &FileOptions::READ)?;
+    fn open<'m>(&self, live: &LiveVlog, fs: &dyn Fs, meter: &'m Meter<'m>) -> Result<Vlog<Metered<'m>>> {
+        let file = fs.open(&FileName::ValueLog(live.vlog.id).path(&self.root), &FileOptions::READ)?;
         let encryption = meter.options().encryption.clone();
-        value_log::open(Metered::new(file, meter), Some(&self.expected(descriptor)), encryption)
+        value_log::open(Metered::new(file, meter), Some(&self.expected(live)), encryption)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use lsm_block::{BlockError, Superblock};
 use lsm_fs::{Fs, OpenOptions};
 use lsm_journal::{FileName, Folder, Generation};
-use lsm_manifest::{TableDescriptor, TreeIdentity, VlogDescriptor};
+use lsm_manifest::{LiveVlog, TableDescriptor, TreeIdentity};
 use lsm_types::{
     FileKind, FileUuid, KeyOrder, Level, Location, PrefixExtractor, Result, TableId, TreeId, VlogId,
 };
@@ -75,7 +75,7 @@ pub struct LiveValues {
     /// The tree.
     pub tree: TreeId,
     /// What the manifest says about them.
-    pub logs: Vec<Arc<VlogDescriptor>>,
+    pub logs: Vec<LiveVlog>,
     /// Order of their keys.
     pub order: KeyOrder,
     /// The directory in whose folder of value logs they lie.

@@ -19,6 +19,7 @@ mod filter_policy;
 mod filter_stats;
 mod filters;
 mod foreign;
+mod front;
 mod head;
 mod helper;
 mod physical;
@@ -45,9 +46,10 @@ pub use error::TableError;
 pub use filter_policy::{ExpectHits, FilterScene, LevelFilter, LevelLoad};
 pub use filter_stats::FilterStats;
 pub use foreign::ForeignTable;
+pub use front::{ConsumedPrefix, ReleaseStats};
 pub use head::{FileHead, check_key, read_head};
 pub use lsm_sst::{FilterBits, ScanCounts, SeqNoWindow};
-pub use physical::{ConsumedPrefix, ReleaseStats, consumed_range};
+pub use physical::consumed_range;
 pub use policy::TablePolicy;
 pub use run::{RunCursor, TableList};
 pub use source::{CursorSource, ReadMode};
@@ -56,6 +58,7 @@ pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
 pub use value_log::{
-    CacheUse, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, read_vlog,
+    CacheUse, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, consumed_values,
+    read_vlog,
 };
 pub use writer::MultiWriter;

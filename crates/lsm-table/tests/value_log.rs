@@ -4,7 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -24,6 +24,7 @@ use lsm_types::{
 struct Desk {
     next: AtomicU64,
     released: AtomicU64,
+    prefixes: Mutex<Vec<ConsumedPrefix>>,
 }
 
 impl FileIds for Desk {
@@ -43,7 +44,9 @@ impl Reclaim for Desk {
         self.released.fetch_add(1, Relaxed);
     }
 
-    fn release_prefix(&self, _prefix: ConsumedPrefix) {}
+    fn release_prefix(&self, prefix: ConsumedPrefix) {
+        self.prefixes.lock().unwrap().push(prefix);
+    }
 
     fn retry(&self, file: ObsoleteFile) {
         panic!("{file:?}");
@@ -114,6 +117,63 @@ fn write(place: &Place, count: u64) -> (Vec<ValueLog>, Vec<(usize, ValueHandle)>
 
 fn files(place: &Place) -> usize {
     place.fs.read_dir(Path::new("blobs")).unwrap().len()
+}
+
+/// Proves C-126, C-128: what lies in front of the frontiers of all handles is released, whichever goes last, and never once the
+/// file is to go as a whole. A handle that passes keeps the file and none of it. Fault: compaction W-4.
+#[test]
+fn the_least_frontier_of_all_handles_decides() {
+    let place = place(1 << 20, 0);
+    let (mut logs, handles) = write(&place, 300);
+    let whole = logs.remove(0);
+    let at = |nth: usize| handles[nth].1.offset;
+    let [one, two, three] = [100, 200, 250].map(|nth| (at(nth), whole.advanced(at(nth))));
+    let released =
+        || -> Vec<_> { place.desk.prefixes.lock().unwrap().iter().map(|one| (one.from, one.to)).collect() };
+    let to = |offset: u64| offset / 4_096 * 4_096;
+    assert!(whole.descriptor().is_ordered && to(one.0) > 8_192);
+    let again = whole.clone();
+    drop((whole, two));
+    assert_eq!(released(), [], "a handle keeps the whole");
+    let consumed = three.0 - 512;
+    assert_eq!(three.1.release_stats().pinned_bytes, consumed);
+    let passing = again.passing();
+    drop(again);
+    assert_eq!(released(), [(4_096, to(one.0))]);
+    place.desk.prefixes.lock().unwrap()[0].note_released();
+    let stats = three.1.release_stats();
+    assert_eq!((stats.pinned_bytes, stats.released_bytes), (three.0 - one.0, to(one.0) - 4_096));
+    drop(one);
+    assert_eq!(released()[1..], [(4_096, to(three.0))]);
+    three.1.release_consumed();
+    assert_eq!(released()[2..], [(4_096, to(three.0))], "as it is done when a store is opened");
+    // Handles of the same file read the same.
+    let (_, last) = handles[299];
+    assert_eq!(three.1.get(&last, &key(299), CacheUse::Look).unwrap(), value(299)[..]);
+    let four = three.1.advanced(at(290));
+    four.mark_obsolete();
+    drop(three);
+    assert_eq!((released().len(), place.desk.released.load(Relaxed)), (3, 0));
+    drop(four);
+    assert_eq!(place.desk.released.load(Relaxed), 0, "a job that passes keeps the file");
+    drop(passing);
+    assert_eq!((released().len(), place.desk.released.load(Relaxed)), (3, 1));
+}
+
+/// Proves C-126: whoever writes a value log sees whether its values lie in the order of keys.
+#[test]
+fn an_order_is_noted_where_there_is_one() {
+    for (keys, expected) in
+        [(&[1, 2, 3][..], true), (&[1, 2, 2, 3], true), (&[2, 1], false), (&[1, 3, 2], false)]
+    {
+        let place = place(1 << 20, 0);
+        let mut writer = VlogWriter::new(&place.env);
+        for at in keys {
+            writer.add(&key(*at), SeqNo::ZERO, &value(*at)).unwrap();
+        }
+        let staged = writer.finish().unwrap();
+        assert_eq!(staged[0].descriptor().is_ordered, expected, "{keys:?}");
+    }
 }
 
 /// Proves D-71.

@@ -63,9 +63,25 @@ impl VlogLayout {
         file: &R,
         report: &mut dyn FnMut(CheckDepth, Error),
     ) -> Result<Verified> {
+        self.verify_rest(0, (depth, order), file, report)
+    }
+
+    /// As [`VlogLayout::verify_to`], of a file of which the values in front of `frontier` may be gone: nobody reads them, so
+    /// they are not looked at. What the file says about all of its values together cannot be held against it then.
+    ///
+    /// # Errors
+    /// Only when `file` itself cannot be read.
+    pub fn verify_rest<R: ReadAt + ?Sized>(
+        &self,
+        frontier: u64,
+        (depth, order): (CheckDepth, Option<&KeyOrder>),
+        file: &R,
+        report: &mut dyn FnMut(CheckDepth, Error),
+    ) -> Result<Verified> {
         let order = order.filter(|order| order.comparator().name() == self.properties.comparator);
         let mut check = Check {
             layout: self,
+            frontier,
             order,
             report,
             depth,
@@ -75,6 +91,7 @@ impl VlogLayout {
             decoder: Decoder::new(),
             found: Properties::default(),
             listed: None,
+            listed_met: 0,
             chunks: Vec::new(),
             is_incomplete: false,
         };
@@ -96,6 +113,8 @@ impl VlogLayout {
 
 struct Check<'c> {
     layout: &'c VlogLayout,
+    /// Where the values begin that are left; at most the length of the head for all.
+    frontier: u64,
     order: Option<&'c KeyOrder>,
     report: &'c mut dyn FnMut(CheckDepth, Error),
     depth: CheckDepth,
@@ -109,6 +128,8 @@ struct Check<'c> {
     found: Properties,
     /// The directory of frames, when it is readable.
     listed: Option<FrameDirectory>,
+    /// Values met whose places are listed.
+    listed_met: usize,
     /// The chunks met of a value whose map was not.
     chunks: Vec<Handle>,
     /// Whether some value could not be read, so that counts mean nothing.
@@ -123,6 +144,11 @@ impl Check<'_> {
             self.verified.findings += 1;
             (self.report)(self.at, error);
         }
+    }
+
+    /// Whether all values are there.
+    fn is_whole(&self) -> bool {
+        self.frontier <= Superblock::LEN as u64
     }
 
     fn disagree(&mut self, what: &'static str) {
@@ -182,7 +208,8 @@ impl Check<'_> {
         let mut digest = SectionDigest::new(0);
         let mut is_damaged = false;
         self.at = CheckDepth::Frames;
-        for step in Walk::file(file, &layout.superblock).map_err(VlogError::from)? {
+        let start = self.frontier.max(Superblock::LEN as u64);
+        for step in Walk::file_from(file, &layout.superblock, start).map_err(VlogError::from)? {
             match step.map_err(VlogError::from)? {
                 Walked::Frame { header, mark } => {
                     self.verified.frames += 1;
@@ -204,7 +231,7 @@ impl Check<'_> {
                 Walked::Zeros { .. } => {}
             }
         }
-        if !is_damaged {
+        if !is_damaged && self.is_whole() {
             if self.verified.frames != layout.directory.frames {
                 self.disagree("number of frames");
             }
@@ -297,11 +324,14 @@ impl Check<'_> {
         if let Err(error) = self.layout.check_handle(&handle) {
             self.report(error);
         }
-        let listed = self.listed.as_ref().is_none_or(|listed| {
-            let every = u64::from(listed.every());
-            let at = usize::try_from(self.verified.values / every).unwrap_or(usize::MAX);
-            !self.verified.values.is_multiple_of(every) || listed.offsets().get(at) == Some(&place.offset)
-        });
+        let is_listed = |listed: &FrameDirectory| listed.offsets().binary_search(&place.offset).is_ok();
+        self.listed_met += usize::from(self.listed.as_ref().is_some_and(is_listed));
+        let listed = !self.is_whole()
+            || self.listed.as_ref().is_none_or(|listed| {
+                let every = u64::from(listed.every());
+                let at = usize::try_from(self.verified.values / every).unwrap_or(usize::MAX);
+                !self.verified.values.is_multiple_of(every) || listed.offsets().get(at) == Some(&place.offset)
+            });
         if !listed && !self.is_incomplete {
             self.disagree("place of a value");
         }
@@ -329,6 +359,14 @@ impl Check<'_> {
             self.disagree("map of a value in chunks");
         }
         if self.is_incomplete {
+            return;
+        }
+        if !self.is_whole() {
+            let is_left = |offset: &&u64| **offset >= self.frontier;
+            let left = self.listed.as_ref().map(|listed| listed.offsets().iter().filter(is_left).count());
+            if left.is_some_and(|left| left != self.listed_met) {
+                self.disagree("place of a value");
+            }
             return;
         }
         let (stored, found) = (&self.layout.properties, &self.found);

@@ -84,6 +84,19 @@ impl<R: ReadAt> Vlog<R> {
     ) -> Result<Verified> {
         self.layout.verify_to(depth, order, &self.file, report)
     }
+
+    /// Checks what is left behind a frontier: [`VlogLayout::verify_rest`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_rest(
+        &self,
+        frontier: u64,
+        checks: (CheckDepth, Option<&KeyOrder>),
+        report: &mut dyn FnMut(CheckDepth, crate::Error),
+    ) -> Result<Verified> {
+        self.layout.verify_rest(frontier, checks, &self.file, report)
+    }
 }
 
 impl<R> core::fmt::Debug for Vlog<R> {

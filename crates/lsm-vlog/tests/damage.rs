@@ -12,8 +12,8 @@ use lsm_types::{
     CorruptionKind, Error, ErrorKind, IoError, IoKind, IoOp, KeyOrder, ReadAt, Slice, ValueHandle,
 };
 use lsm_vlog::{
-    LocatorHints, ValuePayload, Vlog, VlogOptions, chunk_map::ChunkMap, frame_directory::FrameDirectory,
-    properties::Properties,
+    CheckDepth, LocatorHints, ValuePayload, Vlog, VlogOptions, chunk_map::ChunkMap,
+    frame_directory::FrameDirectory, properties::Properties,
 };
 use proptest::prelude::*;
 
@@ -214,6 +214,38 @@ fn a_full_check_misses_no_flipped_byte() {
         damaged[at] ^= 0x10;
         let log = open(damaged, false).unwrap();
         assert!(log.verify(None, &mut |_| ()).unwrap().findings > 0);
+    }
+}
+
+/// Proves C-126, F-138: of a file whose values in front of a frontier are gone the rest is checked, and no byte of it flips
+/// unnoticed; where a frame is named as the frontier and none begins there, that is told.
+#[test]
+fn what_is_left_behind_a_frontier_is_checked() {
+    for sealed in [false, true] {
+        let built = sample(sealed);
+        let (gap, order) = (gap(&built.bytes), KeyOrder::bytewise());
+        let check = |bytes: Vec<u8>, frontier: u64| {
+            let log = open(bytes, sealed).ok()?;
+            let checks = (CheckDepth::Values, Some(&order));
+            let verified = log.verify_rest(frontier, checks, &mut |_, _| ()).unwrap();
+            Some((verified.values, verified.findings + log.meta().detours().len() as u64))
+        };
+        for (nth, handle) in built.handles.iter().enumerate() {
+            let mut bytes = built.bytes.clone();
+            let start = usize::try_from(handle.offset).unwrap();
+            bytes[512..start].fill(0);
+            assert_eq!(check(bytes.clone(), handle.offset), Some(((built.handles.len() - nth) as u64, 0)));
+            if nth > 0 {
+                assert!(check(bytes.clone(), 512).unwrap().1 > 0, "without the frontier it is damage");
+            }
+            for at in (start..gap).chain(gap + (64 << 10)..bytes.len()).step_by(5) {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0x10;
+                let found = check(damaged, handle.offset).is_none_or(|(_, findings)| findings > 0);
+                assert!(found, "byte {at} goes unnoticed");
+            }
+        }
+        assert!(check(built.bytes.clone(), built.handles[2].offset + 8).unwrap().1 > 0);
     }
 }
 

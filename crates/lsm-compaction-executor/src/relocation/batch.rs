@@ -35,6 +35,18 @@ impl<'a, 'c, I: EntryStream> Ahead<'a, 'c, I> {
         self.copier
     }
 
+    /// Bytes written for what was copied.
+    pub(crate) fn copied_len(&self) -> u64 {
+        self.copier.written_len()
+    }
+
+    /// Where all was given out: the stream, which goes on when it was moved on.
+    pub(crate) fn go_on(&mut self) -> &mut I {
+        (self.is_begun, self.is_through, self.at) = (false, false, 0);
+        self.batch.clear();
+        self.inner
+    }
+
     fn fill(&mut self) -> Result<()> {
         self.batch.clear();
         while self.batch.has_room(self.copier.readahead_bytes()) {

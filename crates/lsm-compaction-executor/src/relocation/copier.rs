@@ -1,6 +1,6 @@
 //! Copying values out of old value logs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use lsm_table::{Frames, StagedVlog, Throttle, ValueLog, VlogEnv, VlogWriter};
 use lsm_types::{Error, ErrorKind, Result, ValueHandle, VlogId};
@@ -11,6 +11,8 @@ use crate::Failpoints;
 /// Copies the values of one segment.
 pub(crate) struct Copier<'a> {
     relocation: &'a Relocation,
+    /// The value logs to copy from.
+    logs: BTreeMap<VlogId, ValueLog>,
     writer: VlogWriter,
     throttle: Arc<dyn Throttle>,
     failpoints: &'a dyn Failpoints,
@@ -34,7 +36,13 @@ impl<'a> Copier<'a> {
         failpoints: &'a dyn Failpoints,
     ) -> Self {
         let writer = VlogWriter::new(env).throttled(throttle.clone());
-        Self { relocation, writer, throttle, failpoints, done: Relocated::default() }
+        let logs = relocation.logs.open();
+        Self { relocation, logs, writer, throttle, failpoints, done: Relocated::default() }
+    }
+
+    /// Bytes of the new files so far.
+    pub(super) fn written_len(&self) -> u64 {
+        self.writer.written_len()
     }
 
     pub(super) fn readahead_bytes(&self) -> u64 {
@@ -43,7 +51,7 @@ impl<'a> Copier<'a> {
 
     /// Whether the value behind a handle is to be copied.
     pub(super) fn wants(&self, handle: &ValueHandle) -> bool {
-        self.relocation.logs.contains_key(&handle.file)
+        self.logs.contains_key(&handle.file)
     }
 
     /// Copies the values of a batch that are to be, and leads their entries to the copies.
@@ -98,7 +106,7 @@ impl<'a> Copier<'a> {
             }
         }
         for stretch in &mut stretches {
-            let Some(source) = self.relocation.logs.get(&stretch.log) else { continue };
+            let Some(source) = self.logs.get(&stretch.log) else { continue };
             self.throttle.pass(stretch.end - stretch.start)?;
             stretch.frames = source.frames(stretch.start..stretch.end).ok();
         }
@@ -107,7 +115,7 @@ impl<'a> Copier<'a> {
 
     /// Asked before memory is taken for what a handle claims.
     fn leads_into_its_file(&self, handle: &ValueHandle) -> bool {
-        let source = self.relocation.logs.get(&handle.file);
+        let source = self.logs.get(&handle.file);
         source.is_some_and(|source| source.layout().is_ok_and(|layout| layout.check_handle(handle).is_ok()))
     }
 
@@ -117,7 +125,7 @@ impl<'a> Copier<'a> {
         key: &[u8],
         frames: Option<&Frames>,
     ) -> Result<ValueHandle, Failed> {
-        let Some(source) = self.relocation.logs.get(&handle.file) else { return Ok(*handle) };
+        let Some(source) = self.logs.get(&handle.file) else { return Ok(*handle) };
         if handle.is_chunked() {
             self.look_at(source, handle, key)?;
             return self.writer.copy(source, handle, key).map_err(Failed::Other);

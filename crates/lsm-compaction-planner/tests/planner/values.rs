@@ -168,6 +168,7 @@ fn vlog(id: u64) -> VlogDescriptor {
         total: ValueUsage { entries: 1 << 20, value_bytes: 1 << 50, stored_bytes: 1 << 50 },
         directory: DirectoryHandle::default(),
         tail_len: 0,
+        is_ordered: true,
     }
 }
 
@@ -340,4 +341,23 @@ fn damaged_value_logs_are_left_where_they_are() {
     let view = scene.view().with_values(Some(&values));
     let picked = values.pick(&Inputs::select(&view, [TableId::new(12), TableId::new(11)]));
     assert_eq!(picked.logs.into_keys().map(VlogId::get).collect::<Vec<_>>(), [103]);
+}
+
+/// Proves C-126: what slices move are value logs that no other table leads to and that give back what was copied.
+#[test]
+fn slices_move_what_only_they_lead_to() {
+    let scene = scene(&[(40, 6, (0, 4), &[1, 2, 3]), (41, 6, (5, 9), &[2, 3])]);
+    let figures = [log(1, 20, &[40]), log(2, 20, &[40, 41]), log(3, 100, &[40, 41])];
+    let picked = |tables: &[u64], refused: u64| {
+        let values = ValuesView::new(figures.clone(), VlogPicker::ALWAYS);
+        let view = scene.view().with_values(Some(&values));
+        let inputs = Inputs::select(&view, tables.iter().map(|id| TableId::new(*id)).collect::<Vec<_>>());
+        let picked = values.pick_alone(&inputs, |log| log.get() != refused);
+        (picked.logs.into_keys().map(VlogId::get).collect::<Vec<_>>(), picked.frees)
+    };
+    assert_eq!(picked(&[40], 0), (vec![1], true));
+    assert_eq!(picked(&[41], 0), (vec![], false));
+    assert_eq!(picked(&[40, 41], 0), (vec![1, 2, 3], true));
+    assert_eq!(picked(&[40, 41], 2), (vec![1, 3], true));
+    assert_eq!(picked(&[40], 1), (vec![], false));
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use lsm_journal::{FileName, Folder};
 use lsm_manifest::Catalog;
-use lsm_table::consumed_range;
+use lsm_table::{consumed_range, consumed_values};
 use lsm_types::{EditIndex, FileKind, FileUuid, RouteId, TableId, TreeId};
 
 use super::{CheckpointFile, CopyMethod};
@@ -38,10 +38,11 @@ impl CutState {
                 let name = FileName::Table(id);
                 (CutFile { name, id, tree, uuid, len, digest, consumed: consumed_range(table) }, table.route)
             });
-            let logs = version.vlogs.iter().map(|log| &log.vlog).map(move |log| {
+            let logs = version.vlogs.iter().map(move |live| {
+                let (log, consumed) = (&live.vlog, consumed_values(live));
                 let (id, name) = (TableId::new(log.id.get()), FileName::ValueLog(log.id));
                 let (uuid, len, digest) = (log.uuid, log.file_len, log.digest);
-                (CutFile { name, id, tree, uuid, len, digest, consumed: 0..0 }, RouteId::PRIMARY)
+                (CutFile { name, id, tree, uuid, len, digest, consumed }, RouteId::PRIMARY)
             });
             tables.chain(logs)
         })

@@ -132,8 +132,9 @@ pub(super) fn look(
     let named = named.into_iter().chain(routes.edits());
     let separated = catalog.trees().filter(|(_, version)| version.separates).map(|(tree, _)| tree);
     let separated = separated.chain(logs.iter().map(|(tree, _)| *tree)).collect();
-    let catalog = catalog_of(options, named, &tables, &identities, (&separated, &logs))?;
-    let mut remains = remains(known, database, catalog, survey, &report);
+    let mut rebuilt = catalog_of(options, named, &tables, &identities, (&separated, &logs))?;
+    values::keep_frontiers(&mut rebuilt, &catalog)?;
+    let mut remains = remains(known, database, rebuilt, survey, &report);
     remains.routes = routes;
     Ok(Some((remains, report)))
 }

@@ -257,6 +257,11 @@ impl Reclaimer {
         self.shared.exported.lock().extend(files);
     }
 
+    /// Whether a file was given a second name by us.
+    pub(crate) fn is_exported(&self, file: TableId) -> bool {
+        self.shared.exported.lock().contains(&file)
+    }
+
     pub(crate) fn stats(&self) -> ReclaimStats {
         self.shared.state.lock().stats
     }

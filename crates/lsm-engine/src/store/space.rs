@@ -16,13 +16,17 @@ use lsm_compaction_planner::{
     Admission, Demand, Grant, Inputs, Ledger, MergePlan, Picked, PlanView, Reason, Shortage, SliceLimits,
     Space, Volume, admit,
 };
-use lsm_fs::Fs;
+use lsm_fs::{Capability, Fs};
 use lsm_journal::Folder;
-use lsm_manifest::Catalog;
-use lsm_types::Level;
+use lsm_manifest::{Catalog, Version};
+use lsm_types::{Level, TableId, VlogId};
 use parking_lot::Mutex;
 
-use super::{Store, StoreInner, install::Installs, slices::TightRoom};
+use super::{
+    Store, StoreInner,
+    install::Installs,
+    slices::{TightRoom, left_for_slices},
+};
 use crate::tree::TreeInner;
 
 /// Whether compactions ask for room, and how much there may be.
@@ -123,10 +127,13 @@ impl SpaceOptions {
     }
 
     /// The slices of a merge whose tables end at `target_bytes`.
-    pub(super) fn slices(&self, target_bytes: u64) -> SliceLimits {
+    ///
+    /// * `moves`: whether values are moved: then a slice makes a value log, too.
+    pub(super) fn slices(&self, target_bytes: u64, moves: bool) -> SliceLimits {
         let min_bytes = self.slice_min_bytes.max(SLICE_LEAST_BYTES);
         let max_bytes = self.slice_max_bytes.unwrap_or(target_bytes);
-        SliceLimits { min_bytes, max_bytes, extra_bytes: SLICE_EXTRA_BYTES + min_bytes / 16 }
+        let files = if moves { 2 } else { 1 };
+        SliceLimits { min_bytes, max_bytes, extra_bytes: files * (SLICE_EXTRA_BYTES + min_bytes / 16) }
     }
 }
 
@@ -206,10 +213,14 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// The value logs that a merge of `inputs` rewrites. One that is done slice by slice leaves values where they are.
-    pub(crate) fn picks(&self, view: &PlanView<'_>, inputs: &Inputs) -> Option<Picked> {
-        let relocates = self.relocates && self.tight.is_none();
-        view.values.filter(|_| relocates).map(|values| values.pick(inputs))
+    /// The value logs that a merge of `inputs` rewrites.
+    ///
+    /// * `version`: the one that was planned on.
+    pub(crate) fn picks(&self, view: &PlanView<'_>, inputs: &Inputs, version: &Version) -> Option<Picked> {
+        if self.tight.is_some() {
+            return self.store.sliced_picks(view, inputs, version);
+        }
+        view.values.filter(|_| self.relocates).map(|values| values.pick(inputs))
     }
 }
 
@@ -236,6 +247,7 @@ impl SpaceGate {
 impl StoreInner {
     /// Room for `plan`, or for as much of it as there is room for.
     ///
+    /// * `version`: the one that was planned on.
     /// * `tight`: whether it may be done slice by slice, if not what the store says.
     ///
     /// # Errors
@@ -243,15 +255,19 @@ impl StoreInner {
     pub(crate) fn make_room(
         self: &Arc<Self>,
         plan: MergePlan,
-        view: &PlanView<'_>,
+        (view, version): (&PlanView<'_>, &Version),
         tight: Option<bool>,
     ) -> Result<(MergePlan, Room), Shortage> {
         let gate = &self.space;
         let options = *gate.options.lock();
-        // Slices leave values where they are, and what is for nothing but them would be planned again.
         let is_asked = options.admission;
-        let is_tight = tight.unwrap_or(options.tight) && plan.reason != Reason::ValueGarbage;
-        let whole = (is_asked && is_tight).then(|| plan.clone());
+        // What is for nothing but values that slices leave where they are would be planned again.
+        let is_for_nothing = |plan: &MergePlan| {
+            let picks = || self.sliced_picks(view, &plan.inputs, version);
+            plan.reason == Reason::ValueGarbage && !picks().is_some_and(|picked| picked.frees)
+        };
+        let is_tight = is_asked && tight.unwrap_or(options.tight) && !is_for_nothing(&plan);
+        let whole = is_tight.then(|| plan.clone());
         let (mut relocates, mut tight) = (true, None);
         let (plan, grant, is_narrowed) = if is_asked {
             // Measured under the lock of the ledger: what one merge was granted, another does not find free.
@@ -262,20 +278,34 @@ impl StoreInner {
             let fallback =
                 (view.values.is_some() && plan.reason != Reason::ValueGarbage).then(|| plan.clone());
             let mut admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, view));
-            if let (Admission::Refused { .. }, Some(plan)) = (&admitted, fallback) {
-                relocates = false;
-                admitted = admit(plan, view, &space, &mut ledger, |part| Demand::of(&part.inputs, &staying));
+            let fits = |ledger: &Ledger, plan: &MergePlan, moves: bool| {
+                let reclaims = Demand::of(&plan.inputs, &staying).reclaims;
+                let limits = options.slices(plan.output.target_bytes, moves);
+                let left = left_for_slices(ledger, &space, moves);
+                left.slice(limits, reclaims).map(|_| TightRoom::new(self, reclaims))
+            };
+            let moves = |plan: &MergePlan| {
+                self.sliced_picks(view, &plan.inputs, version).is_some_and(|picked| !picked.logs.is_empty())
+            };
+            if let Admission::Refused { .. } = &admitted {
+                // Values that slices can move are worth more than the merge at once without them.
+                if let Some(plan) = whole.as_ref().filter(|plan| moves(plan)) {
+                    tight = fits(&ledger, plan, true).ok();
+                }
+                if let (None, Some(plan)) = (&tight, fallback) {
+                    relocates = false;
+                    let demand = |part: &MergePlan| Demand::of(&part.inputs, &staying);
+                    admitted = admit(plan, view, &space, &mut ledger, demand);
+                }
             }
             match admitted {
                 Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),
                 Admission::Refused { shortage } => {
-                    let fits = |plan: MergePlan| {
-                        let reclaims = Demand::of(&plan.inputs, &staying).reclaims;
-                        let limits = options.slices(plan.output.target_bytes);
-                        let first = ledger.left_of(&space).slice(limits, reclaims);
-                        first.map(|_| (plan, TightRoom::new(self, reclaims)))
+                    let room = |plan: MergePlan| match tight.take() {
+                        Some(room) => Ok((plan, room)),
+                        None => fits(&ledger, &plan, false).map(|room| (plan, room)),
                     };
-                    match whole.map_or(Err(shortage), fits) {
+                    match whole.map_or(Err(shortage), room) {
                         Ok((plan, room)) => {
                             tight = Some(room);
                             (plan, None, false)
@@ -296,6 +326,20 @@ impl StoreInner {
         gate.tight.fetch_add(u64::from(tight.is_some()), Ordering::Relaxed);
         gate.running.fetch_add(1, Ordering::Relaxed);
         Ok((plan, Room { store: self.clone(), grant, is_narrowed, relocates, tight }))
+    }
+
+    /// The value logs that a merge of `inputs` rewrites when it is done slice by slice: those that give back from their
+    /// front what a slice has copied. The others stay, as their copies would come on top of them.
+    fn sliced_picks(&self, view: &PlanView<'_>, inputs: &Inputs, version: &Version) -> Option<Picked> {
+        let folder = Folder::Blobs.path(self.root());
+        let can_punch =
+            self.fs().capabilities(&folder).is_ok_and(|promised| promised.has(Capability::PunchHole));
+        let gives_back = |id: VlogId| {
+            let is_ordered = version.vlogs.get(id).is_some_and(|log| log.vlog.is_ordered);
+            is_ordered && !self.reclaimer().is_exported(TableId::new(id.get()))
+        };
+        let values = view.values.filter(|_| can_punch)?;
+        Some(values.pick_alone(inputs, gives_back))
     }
 
     /// What is used and what is free where tables of `level` go, without what running merges were granted.
@@ -345,7 +389,7 @@ impl Store {
         let full = Demand { table_bytes: full_compaction_bytes, value_bytes, reclaims: false };
         let is_bounded =
             options.admission && (space.limit_bytes.is_some() || space.tables.free_bytes.is_some());
-        let limits = options.slices(u64::MAX);
+        let limits = options.slices(u64::MAX, false);
         let status = if self.inner.writes.is_on() && self.inner.write_room().is_full() {
             SpaceStatus::ReadOnlyOutOfSpace
         } else if gate.running.load(Ordering::Relaxed) > 0 {

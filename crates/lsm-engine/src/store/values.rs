@@ -10,7 +10,7 @@ use std::{
 };
 
 use lsm_journal::FileName;
-use lsm_manifest::{Catalog, TableDescriptor, VlogDescriptor};
+use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, VersionEdit, VlogDescriptor};
 use lsm_table::read_vlog;
 use lsm_types::{ErrorKind, FileKind, Level, Result, RouteId, TableId, TreeId, ValueUsage, VlogId};
 
@@ -74,6 +74,21 @@ fn read_stray(options: &StoreOptions, place: Place<'_>, stray: &Stray) -> Result
         return Err(EngineError::Implausible { table: stray.id, what: "number" }.into());
     }
     Ok((found.tree, found.descriptor))
+}
+
+/// The value logs of `rebuilt` begin no further in front than what is left of the manifest says.
+pub(super) fn keep_frontiers(rebuilt: &mut Catalog, known: &Catalog) -> Result<()> {
+    let mut edit = VersionEdit::default();
+    for (tree, version) in known.trees() {
+        for log in version.vlogs.iter().filter(|log| log.frontier > 0) {
+            let id = log.vlog.id;
+            let there = rebuilt.tree(tree).and_then(|version| version.vlogs.get(id));
+            if there.is_some_and(|there| there.vlog.uuid == log.vlog.uuid && there.frontier < log.frontier) {
+                edit.push(tree, TreeEdit::AdvanceVlog { id, frontier: log.frontier });
+            }
+        }
+    }
+    Ok(rebuilt.apply_in_place(&edit)?)
 }
 
 /// How much value logs hold.

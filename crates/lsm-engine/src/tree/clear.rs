@@ -224,6 +224,7 @@ impl TreeInner {
         let request = InstallRequest {
             remove: tables,
             restrict: Vec::new(),
+            rest: Vec::new(),
             add: Vec::new(),
             vlogs: Vec::new(),
             relocate: Vec::new(),

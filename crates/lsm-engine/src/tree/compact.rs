@@ -157,14 +157,16 @@ impl TreeInner {
             cancel.check()?;
             // Asked for before the lease: what is put off keeps nobody else away.
             let (plan, room) = match plan {
-                Plan::Merge(plan) => match self.store.make_room(plan, &planning, options.tight) {
-                    Ok((part, room)) => {
-                        let plan = Plan::Merge(part);
-                        debug_assert!(validate(&plan, &planning).is_ok(), "a part of a plan is a plan");
-                        (plan, Some(room))
+                Plan::Merge(plan) => {
+                    match self.store.make_room(plan, (&planning, &view.version), options.tight) {
+                        Ok((part, room)) => {
+                            let plan = Plan::Merge(part);
+                            debug_assert!(validate(&plan, &planning).is_ok(), "a part of a plan is a plan");
+                            (plan, Some(room))
+                        }
+                        Err(shortage) => return Ok(CompactionReport::nothing(Outcome::Refused(shortage))),
                     }
-                    Err(shortage) => return Ok(CompactionReport::nothing(Outcome::Refused(shortage))),
-                },
+                }
                 plan => (plan, None),
             };
             let Some(lease) = plan.inputs().and_then(|inputs| self.busy.lease(inputs)) else { continue };
@@ -172,7 +174,8 @@ impl TreeInner {
             let mut report = match plan {
                 Plan::Idle => CompactionReport::nothing(Outcome::Idle),
                 Plan::Merge(plan) => {
-                    let picked = room.as_ref().and_then(|room| room.picks(&planning, &plan.inputs));
+                    let picked =
+                        room.as_ref().and_then(|room| room.picks(&planning, &plan.inputs, &view.version));
                     let tight = room.as_ref().and_then(|room| room.tight.as_ref());
                     self.merge(view, (plan, picked), lease, tight, (options, failpoints))?
                 }
@@ -240,6 +243,9 @@ impl TreeInner {
             output.target_bytes = target;
         }
         let inputs = self.open_inputs(&plan.inputs)?;
+        // What slices take the place of goes while the job runs.
+        let vlogs = if tight.is_some() { view.vlogs.passing() } else { view.vlogs.clone() };
+        let values = self.vlogs.is_some().then(|| Arc::new(PastCache::new(vlogs.clone())));
         let job = Arc::new(Job {
             inputs: inputs.clone().into(),
             level_count: view.version.levels.count(),
@@ -255,13 +261,13 @@ impl TreeInner {
             tombstones: self.tombstones_outside(&view, &plan.inputs)?,
             env: self.env.clone(),
             vlogs: self.vlogs.clone(),
-            values: self.vlogs.is_some().then(|| Arc::new(PastCache(view.vlogs.clone())) as _),
+            values: values.clone().map(|values| values as _),
             parallelism: self.store.parallelism(
                 options.segment_min_bytes.unwrap_or(DEFAULT_SEGMENT_MIN_BYTES),
                 plan.inputs.file_bytes(),
             ),
             cancel: self.stop.either(&options.cancel).child(),
-            relocation: picked.and_then(|picked| self.relocations.order(&picked, &view.vlogs)),
+            relocation: picked.and_then(|picked| self.relocations.order(&picked, &vlogs)),
             limiter: self.store.limiter().clone(),
             failpoints: failpoints.clone(),
             output,
@@ -269,15 +275,13 @@ impl TreeInner {
         });
         self.set_filter_scene(&view, Some(&plan.inputs), job.output.dest, 0);
         let chosen = options.flavours.iter().map(|flavour| &**flavour);
-        let sliced = tight.map(|room| {
-            let (room, min_bytes) = room.slices(&job.output);
-            TightSpace::new(Standard, room, min_bytes)
-        });
+        drop(vlogs);
+        let sliced = tight.map(|room| sliced_flavour(&job, room));
         let mut flavours: Vec<&dyn CompactionFlavour> = match &sliced {
-            Some(sliced) => vec![sliced],
+            Some(sliced) => vec![sliced.as_ref()],
             None => chosen.chain([&Relocating as _, &Standard as _]).collect(),
         };
-        if plan.reason == Reason::ValueGarbage {
+        if plan.reason == Reason::ValueGarbage && sliced.is_none() {
             // Any other one would leave the garbage where it is, and the plan would be made again.
             flavours.insert(0, &Relocating);
         }
@@ -288,7 +292,7 @@ impl TreeInner {
             // What slices take the place of goes while the job runs, as soon as no reader holds it.
             self.retire_reads(&view, &plan.inputs, &inputs);
         }
-        let installer = JobInstaller { tree: self, job: &job, nanos: AtomicU64::new(0) };
+        let installer = JobInstaller { tree: self, job: &job, values, nanos: AtomicU64::new(0) };
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();
         self.counters.compacted(report.bytes_in, done.bytes);
@@ -375,6 +379,7 @@ impl TreeInner {
         let request = InstallRequest {
             remove: Vec::new(),
             restrict: Vec::new(),
+            rest: Vec::new(),
             add: Vec::new(),
             vlogs: Vec::new(),
             relocate: inputs
@@ -419,19 +424,20 @@ impl TreeInner {
         let (order, me) = (self.order.clone(), self.clone());
         let outputs = output_names(&added, &request.vlogs);
         // Looked up in their files before anybody waits for the install.
-        let restricted = self.restrictions(&request.restrict).map_err(InstallError::NotApplied)?;
+        let taken = self.taken(&request).map_err(InstallError::NotApplied)?;
         let build = Box::new(move |draft: &mut Draft<'_>| {
             let version = draft.version(tree).ok_or(EngineError::Closed)?;
             let age = age_of_inputs(&request, &version.levels);
-            if let Some(gone) = restricted.iter().find(|left| !draft.holds(left.table)) {
+            if let Some(gone) = taken.left.iter().find(|left| !draft.holds(left.table)) {
                 return Err(ExecutorError::InputVanished { table: gone.table }.into());
             }
             let mut edit = VersionEdit::default();
+            let frontiers: Vec<_> = taken.frontiers(version, &request).collect();
             // What the job has forgotten lies below it.
             if let Some(watermark) = me.raised_watermark(version) {
                 edit.push(tree, TreeEdit::Watermark(watermark));
             }
-            edit.trees.extend(restricted.into_iter().map(|left| (tree, left.edit())));
+            edit.trees.extend(taken.left.into_iter().map(|left| (tree, left.edit())));
             for id in &request.remove {
                 if !draft.holds(*id) {
                     return Err(ExecutorError::InputVanished { table: *id }.into());
@@ -453,6 +459,7 @@ impl TreeInner {
             }
             let vlogs = request.vlogs.iter().cloned();
             edit.trees.extend(vlogs.map(|vlog| (tree, TreeEdit::AddVlog { vlog })));
+            edit.trees.extend(frontiers.into_iter().map(|frontier| (tree, frontier)));
             place_tables(draft, &mut edit, tree, request.dest, age, &request.add, &order)?;
             Ok(edit)
         });
@@ -478,6 +485,8 @@ fn age_of_inputs(request: &InstallRequest, levels: &Levels) -> Option<u64> {
 struct JobInstaller<'a> {
     tree: &'a Arc<TreeInner>,
     job: &'a Job,
+    /// What the job fetches values from.
+    values: Option<Arc<PastCache>>,
     /// How long installs took.
     nanos: AtomicU64,
 }
@@ -488,8 +497,30 @@ impl Installer for JobInstaller<'_> {
         let added = request.add.iter().map(|descriptor| Table::new(env, descriptor.clone())).collect();
         let begun = self.tree.nanos();
         let outcome = self.tree.install(request, added);
+        self.let_go();
         self.nanos.fetch_add(self.tree.nanos().saturating_sub(begun), Ordering::Relaxed);
         outcome
+    }
+}
+
+impl JobInstaller<'_> {
+    /// The job keeps no value log that is not there any more.
+    fn let_go(&self) {
+        let version = self.tree.current.load().version.clone();
+        let is_there = |log| version.vlogs.get(log).is_some();
+        self.values.iter().for_each(|values| values.keep(is_there));
+        self.job.relocation.iter().for_each(|relocation| relocation.logs.keep(is_there));
+    }
+}
+
+/// The flavour that does a job slice by slice.
+fn sliced_flavour(job: &Job, room: &TightRoom) -> Box<dyn CompactionFlavour> {
+    let moves = job.relocation.is_some();
+    let (room, min_bytes) = room.slices(&job.output, moves);
+    if moves {
+        Box::new(TightSpace::new(Relocating, room, min_bytes))
+    } else {
+        Box::new(TightSpace::new(Standard, room, min_bytes))
     }
 }
 

@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
 use lsm_compaction_planner::ValuesView;
 use lsm_manifest::Version;
-use lsm_table::{Table, TableEnv, VlogEnv};
+use lsm_table::{Table, TableEnv, ValueLog, VlogEnv};
 use lsm_types::{
     CompactionFilterFactory, Comparator, KeyOrder, MergeOperator, Result, SeqNo, Slice, TableId,
     TombstoneIndex, TreeId,
@@ -163,6 +163,7 @@ impl Tree {
         let (publisher, current) = Publisher::start(version, &env, vlogs.as_ref(), &order);
         // A crash may have come before this was done.
         current.restricted().for_each(Table::release_consumed);
+        current.vlogs.iter().for_each(ValueLog::release_consumed);
         let end = version.max_seqno.map_or(SeqNo::ZERO, SeqNo::next);
         let tickets = Arc::new(Tickets::after_recovery(version.watermark.seqno, end));
         // A number below the watermark would not be replayed: none is given out again.

@@ -70,13 +70,20 @@ impl Publisher {
     fn take_vlogs(&mut self, env: Option<&Arc<VlogEnv>>, version: &Version) -> Vec<ValueLog> {
         let is_known = |log: &ValueLog| version.vlogs.get(log.id()).is_some();
         let left: Vec<_> = self.vlogs.iter().filter(|log| !is_known(log)).cloned().collect();
-        let has_new = version.vlogs.iter().any(|log| self.vlogs.get(log.vlog.id).is_none());
+        let is_same = |log: &LiveVlog| {
+            self.vlogs.get(log.vlog.id).is_some_and(|known| known.frontier() == log.frontier)
+        };
+        let has_new = !version.vlogs.iter().all(is_same);
         if let Some(env) = env
             && (has_new || !left.is_empty())
         {
             let open = |log: &LiveVlog| {
-                let known = self.vlogs.get(log.vlog.id).cloned();
-                (log.vlog.id, known.unwrap_or_else(|| ValueLog::new(env, log.vlog.clone())))
+                let open = match self.vlogs.get(log.vlog.id) {
+                    Some(known) if known.frontier() == log.frontier => known.clone(),
+                    Some(known) => known.advanced(log.frontier),
+                    None => ValueLog::new(env, log.vlog.clone(), log.frontier),
+                };
+                (log.vlog.id, open)
             };
             self.vlogs = ValueLogs::new(version.vlogs.iter().map(open).collect::<BTreeMap<_, _>>());
         }

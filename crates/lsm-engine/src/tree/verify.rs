@@ -35,7 +35,7 @@ impl Tree {
             prefix_extractor: env.prefix_extractor.clone(),
             root: self.inner.store.routes().root(self.inner.store.root(), descriptor.route).to_path_buf(),
         });
-        let logs = pinned.version.vlogs.iter().map(|log| log.vlog.clone());
+        let logs = pinned.version.vlogs.iter().cloned();
         let values = LiveValues {
             tree: env.tree,
             logs: logs.collect(),

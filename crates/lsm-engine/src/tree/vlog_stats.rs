@@ -62,6 +62,9 @@ pub struct VlogStats {
     pub live: ValueUsage,
     /// Tables with such entries.
     pub tables: usize,
+    /// Offset of the first byte of the file that such an entry may lead to; 0 while that may be any. What lies in front was
+    /// given back, or will be.
+    pub frontier: u64,
 }
 
 impl VlogStats {
@@ -81,6 +84,7 @@ impl Tree {
             total: log.vlog.total,
             live: log.live,
             tables: log.tables.len(),
+            frontier: log.frontier,
         };
         pinned.version.vlogs.iter().map(of).collect()
     }

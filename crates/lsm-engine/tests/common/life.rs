@@ -339,6 +339,7 @@ impl Subject for Living {
         "relocated",
         "merged in part",
         "sliced",
+        "sliced and relocated",
         "no room",
         "refused",
     ];
@@ -468,6 +469,7 @@ impl Subject for Living {
                 Outcome::Merged if report.narrowed => "merged in part",
                 Outcome::Merged if report.values_relocated > 0 => "relocated",
                 Outcome::Merged => "merged",
+                Outcome::Sliced if report.values_relocated > 0 => "sliced and relocated",
                 Outcome::Sliced => "sliced",
                 Outcome::Refused(_) => "no room",
                 _ => panic!("nobody else compacts"),

@@ -27,6 +27,7 @@
 //! | 0xBA | `Separate`    | tree varint                                         |
 //! | 0xBB | `RestrictTable` | tree varint, table varint, restriction, references |
 //! | 0xBC | `ExportVlog`  | tree varint, value log varint                       |
+//! | 0xBD | `AdvanceVlog` | tree varint, value log varint, offset varint        |
 //!
 //! A restriction is laid out as in a descriptor, references as in a table; no references, no bytes.
 //!
@@ -69,6 +70,7 @@ mod tag {
     pub(super) const SEPARATE: u8 = 0xBA;
     pub(super) const RESTRICT_TABLE: u8 = 0xBB;
     pub(super) const EXPORT_VLOG: u8 = 0xBC;
+    pub(super) const ADVANCE_VLOG: u8 = 0xBD;
 }
 
 impl VersionEdit {
@@ -186,6 +188,10 @@ impl TreeEdit {
                 }
                 Self::AddVlog { vlog } => vlog.encode(out),
                 Self::RemoveVlog { id } | Self::ExportVlog { id } => varint::encode(id.get(), out),
+                Self::AdvanceVlog { id, frontier } => {
+                    varint::encode(id.get(), out);
+                    varint::encode(*frontier, out);
+                }
                 Self::Separate => {}
                 Self::MergeOperator(name) => out.extend_from_slice(name.as_bytes()),
             }
@@ -209,6 +215,7 @@ impl TreeEdit {
             Self::AddVlog { .. } => tag::ADD_VLOG,
             Self::RemoveVlog { .. } => tag::REMOVE_VLOG,
             Self::ExportVlog { .. } => tag::EXPORT_VLOG,
+            Self::AdvanceVlog { .. } => tag::ADVANCE_VLOG,
             Self::RefuseReads(_) => tag::REFUSE_READS,
             Self::Separate => tag::SEPARATE,
         }
@@ -242,6 +249,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::SEPARATE,
         tag::RESTRICT_TABLE,
         tag::EXPORT_VLOG,
+        tag::ADVANCE_VLOG,
     ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
@@ -271,6 +279,9 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::ADD_VLOG => TreeEdit::AddVlog { vlog: Arc::new(VlogDescriptor::decode(payload.take_rest())?) },
         tag::REMOVE_VLOG => TreeEdit::RemoveVlog { id: VlogId::new(payload.varint()?) },
         tag::EXPORT_VLOG => TreeEdit::ExportVlog { id: VlogId::new(payload.varint()?) },
+        tag::ADVANCE_VLOG => {
+            TreeEdit::AdvanceVlog { id: VlogId::new(payload.varint()?), frontier: payload.varint()? }
+        }
         tag::RAISE_FLOOR => TreeEdit::RaiseFloor(seqno(payload)?),
         tag::LOWER_FLOOR => TreeEdit::LowerFloor(seqno(payload)?),
         tag::MAX_SEQNO => TreeEdit::MaxSeqNo(seqno(payload)?),

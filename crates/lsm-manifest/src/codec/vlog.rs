@@ -14,6 +14,7 @@
 //! | 10 | total          | three varints: entries, value bytes, stored bytes | never    |
 //! | 11 | directory      | offset varint, length varint                      | never    |
 //! | 12 | `tail_len`     | varint                                            | 0        |
+//! | 61 | `is_ordered`   | varint, 1                                         | not known to be |
 
 use alloc::vec::Vec;
 
@@ -38,6 +39,7 @@ mod id {
     pub(super) const TOTAL: u8 = 10;
     pub(super) const DIRECTORY: u8 = 11;
     pub(super) const TAIL_LEN: u8 = 12;
+    pub(super) const IS_ORDERED: u8 = 61;
 }
 
 impl VlogDescriptor {
@@ -56,6 +58,7 @@ impl VlogDescriptor {
         put(out, id::TOTAL, |out| numbers(&[total.entries, total.value_bytes, total.stored_bytes], out));
         put(out, id::DIRECTORY, |out| numbers(&[self.directory.offset, self.directory.len.into()], out));
         put_nonzero(out, id::TAIL_LEN, self.tail_len.into());
+        put_nonzero(out, id::IS_ORDERED, self.is_ordered.into());
     }
 
     /// The descriptor that is exactly `bytes`.
@@ -67,7 +70,7 @@ impl VlogDescriptor {
         let mut draft = Draft::default();
         walk(bytes, "value log field", |id, value| {
             draft.take(id, value)?;
-            Ok((id::ID..=id::TAIL_LEN).contains(&id))
+            Ok((id::ID..=id::TAIL_LEN).contains(&id) || id == id::IS_ORDERED)
         })?;
         draft.finish()
     }
@@ -88,6 +91,7 @@ struct Draft {
     total: Option<ValueUsage>,
     directory: Option<DirectoryHandle>,
     tail_len: u32,
+    is_ordered: bool,
 }
 
 impl Draft {
@@ -116,6 +120,10 @@ impl Draft {
                 self.directory = Some(DirectoryHandle { offset, len: narrow(len, "directory")? });
             }
             id::TAIL_LEN => self.tail_len = narrow(value.nonzero()?, "tail_len")?,
+            id::IS_ORDERED => {
+                self.is_ordered = value.nonzero()? == 1;
+                required(self.is_ordered.then_some(()), "is_ordered")?;
+            }
             _ => {}
         }
         Ok(())
@@ -135,6 +143,7 @@ impl Draft {
             total: required(self.total, "total")?,
             directory: required(self.directory, "directory")?,
             tail_len: self.tail_len,
+            is_ordered: self.is_ordered,
         })
     }
 }

@@ -86,6 +86,7 @@ fn vlog() -> impl Strategy<Value = VlogDescriptor> {
             total: ValueUsage { entries, value_bytes, stored_bytes },
             directory: DirectoryHandle { offset, len },
             tail_len: rare.4,
+            is_ordered: rare.1.is_multiple_of(2),
         },
     )
 }
@@ -175,6 +176,8 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         vlog().prop_map(Arc::new).prop_map(|vlog| TreeEdit::AddVlog { vlog }),
         number().prop_map(|id| TreeEdit::RemoveVlog { id: VlogId::new(id) }),
         number().prop_map(|id| TreeEdit::ExportVlog { id: VlogId::new(id) }),
+        (number(), number())
+            .prop_map(|(id, frontier)| TreeEdit::AdvanceVlog { id: VlogId::new(id), frontier }),
         (id(), level(), run()).prop_map(|(id, level, run)| TreeEdit::MoveTable { id, level, run }),
         seqno().prop_map(TreeEdit::RaiseFloor),
         seqno().prop_map(TreeEdit::ChangesFrom),

@@ -101,6 +101,7 @@ pub(crate) fn vlog(id: u64) -> VlogDescriptor {
         total: ValueUsage { entries: 10, value_bytes: 5_000, stored_bytes: 8_000 },
         directory: DirectoryHandle { offset: 8_500, len: 100 },
         tail_len: 0,
+        is_ordered: false,
     }
 }
 
@@ -197,6 +198,11 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
             let logs: Vec<VlogId> = logs.map(|log| log.vlog.id).collect();
             let id = logs.first().copied().unwrap_or(VlogId::new(dice.below(50)));
             edit.push(tree, TreeEdit::ExportVlog { id });
+        }
+        16 => {
+            let logs = catalog.tree(tree).into_iter().flat_map(|version| version.vlogs.iter());
+            let Some((id, frontier)) = logs.map(|log| (log.vlog.id, log.frontier)).last() else { return };
+            edit.push(tree, TreeEdit::AdvanceVlog { id, frontier: frontier + dice.below(3_000) });
         }
         12 if !tables.is_empty() => edit.push(tree, TreeEdit::ExportTable { id: pick(dice) }),
         18 if !tables.is_empty() => {

@@ -16,6 +16,7 @@ const EDIT: &str = include_str!("../golden/edit-v1.txt");
 const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
 const CHANGES: &str = include_str!("../golden/changes-v1.txt");
 const VLOGS: &str = include_str!("../golden/vlogs-v1.txt");
+const FRONTIER: &str = include_str!("../golden/frontier-v1.txt");
 const ROUTE: &str = include_str!("../golden/route-v1.txt");
 const FILTERED: &str = include_str!("../golden/filtered-v1.txt");
 const RESTRICT: &str = include_str!("../golden/restrict-v1.txt");
@@ -133,6 +134,22 @@ fn value_logs() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(VLOGS), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36, C-126: the step that says where the values of a value log begin, and a value log that has an order.
+#[test]
+fn frontier() {
+    let tree = TreeId::new(3);
+    let mut ordered = vlog(300);
+    ordered.is_ordered = true;
+    let mut edit = VersionEdit::default();
+    edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(ordered) });
+    edit.push(tree, TreeEdit::AdvanceVlog { id: VlogId::new(298), frontier: 5_000 });
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(FRONTIER), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 

@@ -460,6 +460,40 @@ fn an_export_is_remembered_as_long_as_its_value_log() {
     assert_eq!(catalog.apply(&export), Err(ManifestError::UnknownVlog { vlog: id }));
 }
 
+/// Proves C-126, D-35: a frontier rises within the file, counts in what the files come to, survives a snapshot and goes with
+/// its value log.
+#[test]
+fn a_frontier_rises() {
+    let (tree, id) = (TreeId::new(0), VlogId::new(50));
+    let mut edit = VersionEdit::default();
+    edit.database.push(DatabaseEdit::ReserveIds(60));
+    edit.create_tree(tree, identity(tree));
+    edit.push(tree, TreeEdit::AddVlog { vlog: Arc::new(vlog(50)) });
+    edit.push(tree, TreeEdit::AddRun { level: Level::new(0), run: RunId::new(1), age: 1 });
+    edit.push(tree, referring(1, b"a", 2));
+    let mut catalog = with_orders().apply(&edit).unwrap();
+    let whole = catalog.file_bytes();
+    let step = |step: TreeEdit| VersionEdit { trees: vec![(tree, step)], ..VersionEdit::default() };
+    let advance = |frontier| step(TreeEdit::AdvanceVlog { id, frontier });
+    let refused = Err(ManifestError::VlogFrontier { vlog: id });
+    assert_eq!(catalog.apply(&advance(0)), refused);
+    catalog.apply_in_place(&advance(1_312)).unwrap();
+    assert_eq!(catalog.apply(&advance(1_312)), refused);
+    assert_eq!(catalog.apply(&advance(1_311)), refused);
+    assert_eq!(catalog.apply(&advance(9_051)), refused);
+    catalog.apply_in_place(&advance(9_050)).unwrap();
+    let log = catalog.tree(tree).unwrap().vlogs.get(id).unwrap().clone();
+    assert_eq!((log.frontier, log.live_bytes()), (9_050, 0));
+    assert_eq!(catalog.file_bytes(), whole - 9_050);
+    catalog.check().unwrap();
+    assert_eq!(replay(&records(&catalog, 9)).unwrap().catalog, catalog);
+    let mut last = step(TreeEdit::RemoveTable { id: TableId::new(1) });
+    catalog.preview_whole(&mut last).unwrap();
+    catalog.apply_in_place(&last).unwrap();
+    assert_eq!(catalog.file_bytes(), 0);
+    assert_eq!(catalog.apply(&advance(9_050)), Err(ManifestError::UnknownVlog { vlog: id }));
+}
+
 fn referring(id: u64, key: &[u8], count: u64) -> TreeEdit {
     let mut new = table(id, key, key);
     refer(&mut new, 50, count);

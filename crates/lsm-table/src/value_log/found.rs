@@ -40,6 +40,8 @@ pub fn read_vlog(fs: &dyn Fs, path: &Path, encryption: Option<&Encryption>) -> R
         directory: Footer::decode(at, &bytes).map(|footer| footer.directory).unwrap_or_default(),
         tail_len: 0,
         properties: layout.properties().clone(),
+        // Nothing but writing it tells.
+        is_ordered: false,
     };
     let descriptor = describe(layout.superblock(), &summary);
     Ok(FoundVlog { descriptor, database: identity.database, tree: identity.tree })

@@ -8,14 +8,14 @@ use std::{
     },
 };
 
-use lsm_block::Handle;
+use lsm_block::{Handle, Superblock};
 use lsm_fs::{FsFile, OpenOptions};
-use lsm_manifest::VlogDescriptor;
+use lsm_manifest::{LiveVlog, VlogDescriptor};
 use lsm_types::{FileKind, IoError, Location, ReadAt, Result, Slice, TableId, ValueHandle, VlogId};
 use lsm_vlog::{LocatorHints, OpenVlog, Step, VlogLayout};
 
 use super::{VlogEnv, total};
-use crate::{ObsoleteFile, TableError, cache::CachedBlock};
+use crate::{ObsoleteFile, ReleaseStats, TableError, cache::CachedBlock, front::Front};
 
 /// Values that take more than this share of the cache are not put there.
 const BYPASS_SHARE: u64 = 64;
@@ -45,11 +45,40 @@ impl CachedValue {
 
 /// A value log. Handles are cheap to clone and share it; it is opened when somebody first reads it.
 ///
+/// A handle keeps the values from its frontier on: what lies in front of the frontiers of all handles is given back.
 /// When the last handle of one that was marked obsolete goes, the file is given to the environment's
 /// [`crate::Reclaim`].
 #[derive(Clone)]
 pub struct ValueLog {
     pub(super) inner: Arc<LogInner>,
+    hold: Arc<Hold>,
+}
+
+/// What handles keep of a file.
+struct Hold {
+    inner: Arc<LogInner>,
+    frontier: u64,
+    /// Keeps the file and none of its values.
+    is_passing: bool,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.is_passing {
+            self.inner.leave(consumed(self.frontier));
+        }
+    }
+}
+
+/// Bytes between the head of a file and the frontier.
+fn consumed(frontier: u64) -> u64 {
+    frontier.saturating_sub(Superblock::LEN as u64)
+}
+
+/// The bytes of a value log's file that no entry of its version leads to, and that may be gone.
+pub fn consumed_values(log: &LiveVlog) -> Range<u64> {
+    let head = Superblock::LEN as u64;
+    head..log.frontier.clamp(head, log.vlog.file_len.max(head))
 }
 
 pub(super) struct LogInner {
@@ -63,6 +92,7 @@ pub(super) struct LogInner {
     pinned_file: OnceLock<Arc<dyn FsFile>>,
     layout: OnceLock<VlogLayout>,
     is_obsolete: AtomicBool,
+    front: Front,
 }
 
 impl Drop for LogInner {
@@ -81,18 +111,51 @@ impl Drop for LogInner {
 
 impl ValueLog {
     /// A handle of the value log that `descriptor` is about. Reads nothing.
-    pub fn new(env: &Arc<VlogEnv>, descriptor: Arc<VlogDescriptor>) -> Self {
-        Self {
-            inner: Arc::new(LogInner {
-                env: env.clone(),
-                descriptor,
-                cache_file: env.tables.cache.new_file(),
-                open_file: env.tables.descriptors.new_file(),
-                pinned_file: OnceLock::new(),
-                layout: OnceLock::new(),
-                is_obsolete: AtomicBool::new(false),
-            }),
-        }
+    ///
+    /// * `frontier`: as the manifest has it.
+    pub fn new(env: &Arc<VlogEnv>, descriptor: Arc<VlogDescriptor>, frontier: u64) -> Self {
+        let inner = Arc::new(LogInner {
+            env: env.clone(),
+            descriptor,
+            cache_file: env.tables.cache.new_file(),
+            open_file: env.tables.descriptors.new_file(),
+            pinned_file: OnceLock::new(),
+            layout: OnceLock::new(),
+            is_obsolete: AtomicBool::new(false),
+            front: Front::default(),
+        });
+        inner.holding(frontier)
+    }
+
+    /// A handle of the same open file that keeps the values from `frontier` on. To be made of one that is durable.
+    #[must_use]
+    pub fn advanced(&self, frontier: u64) -> Self {
+        self.inner.clone().holding(frontier)
+    }
+
+    /// A handle for a job that installs what it has made on the way: it keeps the file, and none of the values in front
+    /// that others have done with. Whoever has it reads nothing in front of the frontier that was last installed.
+    #[must_use]
+    pub fn passing(&self) -> Self {
+        let (inner, frontier) = (self.inner.clone(), self.frontier());
+        let hold = Arc::new(Hold { inner: inner.clone(), frontier, is_passing: true });
+        Self { inner, hold }
+    }
+
+    /// Offset of the first byte that the handle keeps; at most the length of the head for all.
+    pub fn frontier(&self) -> u64 {
+        self.hold.frontier
+    }
+
+    /// Gives back what every handle has done with, as it may not have been before a crash. For the owner of the file,
+    /// when it first uses it.
+    pub fn release_consumed(&self) {
+        self.inner.release(self.inner.front.lowest().unwrap_or(0));
+    }
+
+    /// What became of the bytes in front of the frontier.
+    pub fn release_stats(&self) -> ReleaseStats {
+        self.inner.front.stats(consumed(self.frontier()))
     }
 
     /// Its number.
@@ -161,6 +224,30 @@ impl ValueLog {
 }
 
 impl LogInner {
+    fn holding(self: Arc<Self>, frontier: u64) -> ValueLog {
+        self.front.enter(consumed(frontier));
+        let hold = Arc::new(Hold { inner: self.clone(), frontier, is_passing: false });
+        ValueLog { inner: self, hold }
+    }
+
+    fn leave(&self, consumed: u64) {
+        if let Some(now) = self.front.leave(consumed) {
+            self.release(now);
+        }
+    }
+
+    /// Hands over the first `consumed` bytes behind the head, unless the file is about to go as a whole.
+    fn release(&self, consumed: u64) {
+        let (env, descriptor) = (&self.env, &self.descriptor);
+        if self.is_obsolete.load(Ordering::Acquire) {
+            return;
+        }
+        let file = (TableId::new(descriptor.id.get()), descriptor.file_len);
+        if let Some(prefix) = self.front.prefix(consumed, file, || env.path(descriptor.id)) {
+            env.tables.reclaim.release_prefix(prefix);
+        }
+    }
+
     #[inline]
     pub(super) fn layout(&self) -> Result<&VlogLayout> {
         match self.layout.get() {

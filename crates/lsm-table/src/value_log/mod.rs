@@ -12,7 +12,7 @@ mod writer;
 pub use found::{FoundVlog, read_vlog};
 pub use frames::Frames;
 pub(crate) use log::CachedValue;
-pub use log::{CacheUse, ValueLog};
+pub use log::{CacheUse, ValueLog, consumed_values};
 pub use staged::StagedVlog;
 pub use writer::VlogWriter;
 
@@ -114,6 +114,7 @@ fn describe(superblock: &Superblock, summary: &VlogSummary) -> VlogDescriptor {
         total: total(properties),
         directory: DirectoryHandle { offset: summary.directory.offset, len: summary.directory.len },
         tail_len: u32::try_from(summary.tail_len).unwrap_or(u32::MAX),
+        is_ordered: summary.is_ordered,
     }
 }
 

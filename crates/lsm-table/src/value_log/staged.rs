@@ -25,7 +25,7 @@ impl StagedVlog {
 
     /// A handle for reading it.
     pub fn open(&self, env: &Arc<VlogEnv>) -> ValueLog {
-        ValueLog::new(env, self.descriptor.clone())
+        ValueLog::new(env, self.descriptor.clone(), 0)
     }
 
     /// The file stays.

@@ -27,10 +27,13 @@ pub struct VlogSummary {
     pub tail_len: u64,
     /// What the file says about itself.
     pub properties: Properties,
+    /// Whether the values are known to lie in the order of their keys; the file does not say so itself.
+    pub is_ordered: bool,
 }
 
 pub(super) fn finish<O: Output>(mut builder: VlogBuilder<O>) -> Result<(VlogSummary, O)> {
     let properties = complete_properties(&builder);
+    let is_ordered = builder.is_ordered;
     let (mut directory, mut encoded) = (Vec::new(), Vec::new());
     builder.directory.encode(&mut directory);
     properties.encode(&mut encoded);
@@ -62,6 +65,7 @@ pub(super) fn finish<O: Output>(mut builder: VlogBuilder<O>) -> Result<(VlogSumm
         directory: tail.directory,
         tail_len: file_len - needed_at,
         properties,
+        is_ordered,
     };
     Ok((summary, output))
 }

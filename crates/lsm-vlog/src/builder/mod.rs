@@ -41,6 +41,8 @@ pub struct VlogBuilder<O> {
     payload: Vec<u8>,
     directory: FrameDirectory,
     properties: Properties,
+    /// No key so far lies in front of one before it.
+    is_ordered: bool,
     decoder: Decoder,
     failed: bool,
 }
@@ -78,6 +80,7 @@ impl<O: Output> VlogBuilder<O> {
             payload: Vec::new(),
             directory: FrameDirectory::new(options.directory_every),
             properties: Properties::default(),
+            is_ordered: true,
             decoder: Decoder::new(),
             failed: false,
             options,
@@ -202,8 +205,11 @@ impl<O: Output> VlogBuilder<O> {
         match &mut properties.keys {
             None => properties.keys = Some((Slice::copy_from(key), Slice::copy_from(key))),
             Some((_, max)) if order.compare(max, key).is_lt() => *max = Slice::copy_from(key),
-            Some((min, _)) if order.compare(key, min).is_lt() => *min = Slice::copy_from(key),
-            Some(_) => {}
+            Some((min, _)) if order.compare(key, min).is_lt() => {
+                *min = Slice::copy_from(key);
+                self.is_ordered = false;
+            }
+            Some((_, max)) => self.is_ordered &= max[..] == *key,
         }
         handle
     }

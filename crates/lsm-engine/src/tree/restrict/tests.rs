@@ -125,6 +125,7 @@ fn slice(tree: &Tree, inputs: &[TableId], lower: &[u8]) -> Result<()> {
     let request = InstallRequest {
         remove,
         restrict,
+        rest: Vec::new(),
         add: staged.iter().map(|table| table.descriptor().clone()).collect(),
         vlogs: Vec::new(),
         relocate: Vec::new(),
