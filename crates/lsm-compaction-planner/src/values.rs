@@ -18,6 +18,8 @@ pub struct ValuesView {
     logs: Vec<VlogFigures>,
     picker: VlogPicker,
     is_quiet: bool,
+    /// Those that are rewritten whatever is in them.
+    due: BTreeSet<VlogId>,
 }
 
 /// The value logs that a merge rewrites as far as its inputs refer to them.
@@ -41,7 +43,14 @@ impl ValuesView {
     pub fn new(logs: impl IntoIterator<Item = VlogFigures>, picker: VlogPicker) -> Self {
         let mut logs: Vec<_> = logs.into_iter().collect();
         logs.sort_by_key(|log| log.id);
-        Self { logs, picker, is_quiet: false }
+        Self { logs, picker, is_quiet: false, due: BTreeSet::new() }
+    }
+
+    /// The view when these are rewritten by whatever merge comes by, garbage or not; those with values that cannot be read
+    /// stay.
+    #[must_use]
+    pub fn due(self, due: BTreeSet<VlogId>) -> Self {
+        Self { due, ..self }
     }
 
     /// The view of a tree in which no table was written for a while, so that there is time for what is not urgent.
@@ -57,7 +66,12 @@ impl ValuesView {
 
     /// Those worth rewriting, best first.
     pub fn candidates(&self) -> Vec<&VlogFigures> {
-        self.picker.candidates(&self.logs, self.is_quiet)
+        let mut candidates = self.picker.candidates(&self.logs, self.is_quiet);
+        let is_due = |log: &&VlogFigures| self.due.contains(&log.id) && !log.is_damaged && log.live_bytes > 0;
+        let missing = |log: &&VlogFigures| candidates.iter().all(|known| known.id != log.id);
+        let due: Vec<_> = self.logs.iter().filter(is_due).filter(missing).collect();
+        candidates.extend(due);
+        candidates
     }
 
     /// When value logs are rewritten.
@@ -98,7 +112,7 @@ impl ValuesView {
         let is_alone = |log: &&VlogFigures| log.tables.is_subset(&ids) && gives_back(log.id);
         let logs: Vec<&VlogFigures> =
             self.logs.iter().filter(|log| picked.logs.contains_key(&log.id)).filter(is_alone).collect();
-        picked.frees = logs.iter().any(|log| log.garbage_bytes() > 0);
+        picked.frees = logs.iter().any(|log| log.garbage_bytes() > 0 || self.due.contains(&log.id));
         let ids: BTreeSet<VlogId> = logs.iter().map(|log| log.id).collect();
         picked.logs.retain(|log, _| ids.contains(log));
         picked

@@ -52,11 +52,13 @@ pub(crate) struct Relocations {
     options: RelocationOptions,
     /// Value logs with values that could not be copied.
     damaged: Mutex<BTreeSet<VlogId>>,
+    /// Value logs that are rewritten whatever is in them.
+    due: Mutex<BTreeSet<VlogId>>,
 }
 
 impl Relocations {
     pub(crate) fn new(options: RelocationOptions) -> Self {
-        Self { options, damaged: Mutex::default() }
+        Self { options, damaged: Mutex::default(), due: Mutex::default() }
     }
 
     /// What planning sees; `None` where there are no value logs.
@@ -76,7 +78,13 @@ impl Relocations {
         });
         let newest = version.levels.tables().map(|(_, table)| table.created_at).max().unwrap_or_default();
         let is_quiet = now.get().saturating_sub(newest.get()) >= QUIET_NANOS;
-        Some(ValuesView::new(logs, self.options.picker).quiet(is_quiet))
+        let due = self.due.lock().clone();
+        Some(ValuesView::new(logs, self.options.picker).quiet(is_quiet).due(due))
+    }
+
+    /// From now on these are rewritten by whatever compaction comes by, and no others but for what is in them.
+    pub(crate) fn set_due(&self, logs: BTreeSet<VlogId>) {
+        *self.due.lock() = logs;
     }
 
     /// What a job is told; `None` when nothing was picked for it.

@@ -40,7 +40,13 @@ impl Rekey {
         // Closing removes what was replaced.
         tree.close()?;
         let files = store.key_usage()?.iter().map(File::new).collect();
-        output.show(&Report { tables: rekeyed.tables, bytes: rekeyed.bytes, keys: files })?;
+        output.show(&Report {
+            tables: rekeyed.tables,
+            bytes: rekeyed.bytes,
+            values: rekeyed.values,
+            value_bytes: rekeyed.value_bytes,
+            keys: files,
+        })?;
         Ok(Ending::Clean)
     }
 }
@@ -49,6 +55,8 @@ impl Rekey {
 struct Report {
     tables: u64,
     bytes: u64,
+    values: u64,
+    value_bytes: u64,
     /// What all files of the directory are sealed under.
     keys: Vec<File>,
 }
@@ -72,6 +80,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables = text::counted(self.tables, "table", "tables");
         writeln!(f, "{tables} rewritten, {}", text::size(self.bytes))?;
+        if self.values > 0 {
+            let values = text::counted(self.values, "value", "values");
+            writeln!(f, "{values} moved, {}", text::size(self.value_bytes))?;
+        }
         for file in &self.keys {
             let key = file.key.map_or_else(|| "no key".to_owned(), |key| format!("key {key}"));
             let files = text::counted(file.files, "file", "files");

@@ -361,3 +361,21 @@ fn slices_move_what_only_they_lead_to() {
     assert_eq!(picked(&[40, 41], 2), (vec![1, 3], true));
     assert_eq!(picked(&[40], 1), (vec![], false));
 }
+
+/// Value logs that are to go, such as those under a key that was replaced, are rewritten though nothing in them is garbage,
+/// unless they cannot be read.
+#[test]
+fn what_is_due_is_rewritten_whatever_is_in_it() {
+    let scene = scene(&[(40, 6, (0, 4), &[1, 2, 3])]);
+    let mut figures = [log(1, 100, &[40]), log(2, 100, &[40]), log(3, 100, &[40])];
+    figures[2].is_damaged = true;
+    let due = |ids: &[u64]| {
+        let due = ids.iter().map(|id| VlogId::new(*id)).collect();
+        let values = ValuesView::new(figures.clone(), VlogPicker::NEVER).due(due);
+        let view = scene.view().with_values(Some(&values));
+        let picked = values.pick_alone(&Inputs::select(&view, [TableId::new(40)]), |_| true);
+        (picked.logs.into_keys().map(VlogId::get).collect::<Vec<_>>(), picked.frees)
+    };
+    assert_eq!(due(&[]), (vec![], false));
+    assert_eq!(due(&[2, 3]), (vec![2], true));
+}

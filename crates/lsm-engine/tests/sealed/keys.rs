@@ -10,8 +10,8 @@ use std::{
 };
 
 use lsm_engine::{
-    CheckpointOptions, CompactOptions, Encryption, KeyChain, KeyId, Keyring, PlainFiles, RecoveryMode, Store,
-    Suite, Tree, TreeOptions,
+    CheckpointOptions, CompactOptions, Encryption, KeyChain, KeyId, Keyring, PlainFiles, RecoveryMode,
+    RelocationOptions, Store, Suite, Tree, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_types::{Error, ErrorKind, TreeId};
@@ -153,6 +153,45 @@ fn keys_change_while_the_store_runs_and_old_ones_can_be_dropped() {
     let tree = Tree::open(options(&fs, Some(&encryption))).unwrap();
     assert_eq!(used(&tree.store()), [Some(2)]);
     assert_eq!(contents(&tree).unwrap().len(), held.len() + 1);
+    assert!(tree.verify().unwrap().is_clean());
+}
+
+/// Values go under the new key as well, though nothing of them is garbage and the tree moves none by itself; readers read on.
+///
+/// Proves F-58, D-77.
+#[test]
+fn separated_values_go_under_the_new_key() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let (ring, encryption) = ring();
+    let relocation = RelocationOptions { picker: VlogPicker::NEVER, ..RelocationOptions::default() };
+    let separating = || {
+        let policy = VlogPolicy { thresholds: vec![20], ..VlogPolicy::default() };
+        options(&fs, Some(&encryption)).separation(policy).relocation(relocation)
+    };
+    let tree = Tree::open(separating()).unwrap();
+    for round in [0, 100, 200] {
+        fill(&tree, round);
+        flush(&tree);
+    }
+    let held = contents(&tree).unwrap();
+    let view = tree.view();
+    ring.change(|chain| {
+        chain.insert(key(2), secret(2));
+        chain.make_current(key(2)).unwrap();
+    });
+    let rekeyed = tree.rekey(&CompactOptions::default()).unwrap();
+    // Nothing is dropped: reads at old numbers are allowed.
+    assert_eq!((rekeyed.values, rekeyed.value_logs), (120, 3), "{rekeyed:?}");
+    assert_eq!(contents(&view).unwrap(), held);
+    drop(view);
+    let again = tree.rekey(&CompactOptions::default()).unwrap();
+    assert_eq!((again.tables, again.values), (0, 0), "nothing is left to do");
+    tree.store().renew_manifest().unwrap();
+    tree.close().unwrap();
+    ring.change(|chain| chain.remove(key(1))).unwrap();
+    let tree = Tree::open(separating()).unwrap();
+    assert_eq!(used(&tree.store()), [Some(2)]);
+    assert_eq!(contents(&tree).unwrap(), held);
     assert!(tree.verify().unwrap().is_clean());
 }
 
