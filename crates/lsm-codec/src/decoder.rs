@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::{Codec, CodecError, lz4, zstd};
+use crate::{Codec, CodecError, Dictionary, lz4, zstd};
 
 /// Bytes of working memory that a decoder keeps at most.
 const ROOM_MAX: usize = 128 << 10;
@@ -35,8 +35,23 @@ impl Decoder {
         out: &mut Vec<u8>,
         logical_len: usize,
     ) -> Result<(), CodecError> {
+        self.decompress_with(codec, None, stored, out, logical_len)
+    }
+
+    /// The same for a block that was compressed with `dictionary`, if that is given. Only [`Codec::Zstd`] has any.
+    ///
+    /// # Errors
+    /// As [`Decoder::decompress`]. Another dictionary than that of the block gives an error or other bytes.
+    pub fn decompress_with(
+        &mut self,
+        codec: Codec,
+        dictionary: Option<&Dictionary>,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+        logical_len: usize,
+    ) -> Result<(), CodecError> {
         out.clear();
-        let result = self.fill(codec, stored, out, logical_len);
+        let result = self.fill(codec, dictionary, stored, out, logical_len);
         if result.is_err() {
             out.clear();
         }
@@ -60,6 +75,7 @@ impl Decoder {
     fn fill(
         &mut self,
         codec: Codec,
+        dictionary: Option<&Dictionary>,
         stored: &[u8],
         out: &mut Vec<u8>,
         logical_len: usize,
@@ -72,7 +88,7 @@ impl Decoder {
                 stored.len()
             }
             Codec::Lz4 => lz4::decompress(stored, out, logical_len)?,
-            Codec::Zstd => self.zstd.decompress(stored, out, logical_len)?,
+            Codec::Zstd => self.zstd.decompress(stored, dictionary, out, logical_len)?,
         };
         if got == logical_len {
             Ok(())

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{Codec, CodecError, Compression, lz4, zstd};
+use crate::{Codec, CodecError, Compression, Dictionary, lz4, zstd};
 
 /// A block is stored raw unless compression saves at least this part of it.
 const MIN_GAIN_PERCENT: usize = 3;
@@ -60,6 +60,34 @@ impl Encoder {
         self.compress_tried(compression, block, Trial::NotMade, out)
     }
 
+    /// As [`Encoder::compress`] by Zstandard with a dictionary.
+    ///
+    /// # Errors
+    /// As [`Encoder::compress`].
+    pub fn compress_with(
+        &mut self,
+        level: i32,
+        dictionary: &Dictionary,
+        block: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Codec, CodecError> {
+        let codec = Codec::Zstd;
+        if !codec.is_built() {
+            return Err(CodecError::NotBuilt { codec });
+        }
+        if !block.is_empty() && self.worth_a_try() {
+            let try_it = |zstd: &mut zstd::Compressor, scratch: &mut Vec<u8>| {
+                zstd.compress_with(level, dictionary, block, scratch)
+            };
+            if self.append_if_smaller(block.len(), out, try_it)? {
+                self.raw_streak = 0;
+                return Ok(codec);
+            }
+        }
+        out.extend_from_slice(block);
+        Ok(Codec::None)
+    }
+
     /// As [`Encoder::compress`], given what an encoder made of the block before its turn came: the result is the same,
     /// whether a trial was made or not.
     ///
@@ -81,7 +109,13 @@ impl Encoder {
             return Ok(Codec::None);
         }
         let smaller = match trial {
-            Trial::NotMade => self.compress_here(compression, block, out)?,
+            Trial::NotMade => {
+                self.append_if_smaller(block.len(), out, |zstd, scratch| match compression {
+                    Compression::Zstd { level } => zstd.compress(level, block, scratch),
+                    // That nothing is done to a block was seen above.
+                    Compression::None | Compression::Lz4 => lz4::compress(block, scratch),
+                })?
+            }
             Trial::Smaller(stored) => {
                 out.extend_from_slice(stored);
                 true
@@ -96,22 +130,22 @@ impl Encoder {
         Ok(Codec::None)
     }
 
-    /// Appends the compressed block to `out`, if that saves enough.
-    fn compress_here(
+    /// Appends to `out` what `compress` makes of a block of `block_len` bytes, if that saves enough.
+    fn append_if_smaller(
         &mut self,
-        compression: Compression,
-        block: &[u8],
+        block_len: usize,
         out: &mut Vec<u8>,
+        compress: impl FnOnce(&mut zstd::Compressor, &mut Vec<u8>) -> Result<usize, CodecError>,
     ) -> Result<bool, CodecError> {
         let mut scratch = core::mem::take(&mut self.scratch);
-        let len = self.try_on(compression, block, &mut scratch)?;
-        if let Some(stored) = len.and_then(|len| scratch.get(..len)) {
-            out.extend_from_slice(stored);
-        }
+        let len = compress(&mut self.zstd, &mut scratch)?;
+        let stored = scratch.get(..len).filter(|_| saves_enough(len, block_len));
+        let is_smaller = stored.is_some();
+        out.extend_from_slice(stored.unwrap_or_default());
         if scratch.capacity() <= SCRATCH_KEPT_MAX {
             self.scratch = scratch;
         }
-        Ok(len.is_some())
+        Ok(is_smaller)
     }
 
     /// Compresses a block for [`Encoder::compress_tried`] of another encoder, whatever the blocks before came to. What

@@ -30,6 +30,9 @@ pub enum CodecError {
         /// Bytes found.
         got: usize,
     },
+    /// Bytes that are no dictionary.
+    #[error("these bytes are no dictionary")]
+    Dictionary,
     /// The library has no memory for its context.
     #[error("no memory for a context of codec {}", codec.name())]
     NoMemory {
@@ -48,7 +51,9 @@ impl Fault for CodecError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotBuilt { .. } => ErrorKind::NotBuilt,
-            Self::Malformed { .. } | Self::Length { .. } => ErrorKind::Corruption(CorruptionKind::Decompress),
+            Self::Malformed { .. } | Self::Length { .. } | Self::Dictionary => {
+                ErrorKind::Corruption(CorruptionKind::Decompress)
+            }
             Self::NoMemory { .. } | Self::Encode { .. } => ErrorKind::Bug,
         }
     }

@@ -21,6 +21,7 @@ extern crate alloc;
 
 mod codec;
 mod decoder;
+mod dictionary;
 mod encoder;
 mod error;
 
@@ -31,5 +32,6 @@ mod zstd;
 
 pub use codec::{Codec, Compression};
 pub use decoder::Decoder;
+pub use dictionary::Dictionary;
 pub use encoder::{Encoder, Trial};
 pub use error::CodecError;

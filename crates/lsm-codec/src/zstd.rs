@@ -2,17 +2,21 @@
 
 use alloc::vec::Vec;
 
-use ::zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, FrameFormat, compress_bound};
+use ::zstd::zstd_safe::{
+    CCtx, CParameter, DCtx, DDict, DParameter, FrameFormat, compress_bound, train_from_buffer,
+};
 
-use crate::{Codec, CodecError};
+use crate::{Codec, CodecError, Dictionary};
 
 /// The codec is compiled in.
 pub(crate) const BUILT: bool = true;
 
-/// Keeps the compression context, and the level it is set to, between blocks.
+/// Keeps the compression contexts, and what they are set to, between blocks.
 #[derive(Default)]
 pub(crate) struct Compressor {
     context: Option<(CCtx<'static>, i32)>,
+    /// Another one for blocks with a dictionary, which is loaded for one level.
+    with_dictionary: Option<(CCtx<'static>, i32, Dictionary)>,
 }
 
 impl Compressor {
@@ -38,6 +42,48 @@ impl Compressor {
         self.context = Some((context, level));
         Ok(len)
     }
+
+    /// The same with a dictionary. Costs a context and its tables when level or dictionary are others than last time.
+    pub(crate) fn compress_with(
+        &mut self,
+        level: i32,
+        dictionary: &Dictionary,
+        block: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Result<usize, CodecError> {
+        let encode = |_| CodecError::Encode { codec: Codec::Zstd };
+        let kept = self.with_dictionary.take().filter(|(_, set, known)| *set == level && known == dictionary);
+        let (mut context, level, dictionary) = if let Some(kept) = kept {
+            kept
+        } else {
+            let mut context = new_context()?;
+            // The level comes first: the tables of a dictionary are made for it.
+            context.set_parameter(CParameter::CompressionLevel(level)).map_err(encode)?;
+            context.load_dictionary(dictionary.content()).map_err(encode)?;
+            (context, level, dictionary.clone())
+        };
+        scratch.clear();
+        scratch.reserve(compress_bound(block.len()));
+        let len = context.compress2(scratch, block).map_err(encode)?;
+        self.with_dictionary = Some((context, level, dictionary));
+        Ok(len)
+    }
+}
+
+/// A dictionary as decompression wants it.
+pub(crate) struct Prepared(DDict<'static>);
+
+impl Prepared {
+    pub(crate) fn new(content: &[u8]) -> Result<Self, CodecError> {
+        DDict::try_create(content).map(Self).ok_or(CodecError::Dictionary)
+    }
+}
+
+/// Trains a dictionary of at most `len_max` bytes.
+pub(crate) fn train(samples: &[u8], lens: &[usize], len_max: usize) -> Option<Vec<u8>> {
+    let mut content = Vec::with_capacity(len_max);
+    train_from_buffer(&mut content, samples, lens).ok()?;
+    Some(content)
 }
 
 /// A context set to level 0, which is the library's default, and to bare frames: the block's own header has
@@ -67,6 +113,7 @@ impl Decompressor {
     pub(crate) fn decompress(
         &mut self,
         stored: &[u8],
+        dictionary: Option<&Dictionary>,
         out: &mut Vec<u8>,
         logical_len: usize,
     ) -> Result<usize, CodecError> {
@@ -83,7 +130,11 @@ impl Decompressor {
         let Some(context) = &mut self.context else { return Err(malformed) };
         out.reserve_exact(logical_len);
         // Single-shot into the buffer, whose capacity bounds the output: the window a frame asks for costs nothing.
-        context.decompress(out, stored).map_err(|_| malformed)
+        let filled = match dictionary {
+            None => context.decompress(out, stored),
+            Some(dictionary) => context.decompress_using_ddict(out, stored, &dictionary.prepared().0),
+        };
+        filled.map_err(|_| malformed)
     }
 }
 

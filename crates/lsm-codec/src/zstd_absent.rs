@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{Codec, CodecError};
+use crate::{Codec, CodecError, Dictionary};
 
 /// The codec is not compiled in.
 pub(crate) const BUILT: bool = false;
@@ -20,6 +20,31 @@ impl Compressor {
     ) -> Result<usize, CodecError> {
         Err(CodecError::NotBuilt { codec: Codec::Zstd })
     }
+
+    #[expect(clippy::unused_self, reason = "same signature as the twin")]
+    pub(crate) fn compress_with(
+        &mut self,
+        _level: i32,
+        _dictionary: &Dictionary,
+        _block: &[u8],
+        _scratch: &mut Vec<u8>,
+    ) -> Result<usize, CodecError> {
+        Err(CodecError::NotBuilt { codec: Codec::Zstd })
+    }
+}
+
+/// A dictionary that nothing is read with.
+pub(crate) struct Prepared;
+
+impl Prepared {
+    #[expect(clippy::unnecessary_wraps, reason = "same signature as the twin")]
+    pub(crate) fn new(_content: &[u8]) -> Result<Self, CodecError> {
+        Ok(Self)
+    }
+}
+
+pub(crate) fn train(_samples: &[u8], _lens: &[usize], _len_max: usize) -> Option<Vec<u8>> {
+    None
 }
 
 #[derive(Default)]
@@ -30,6 +55,7 @@ impl Decompressor {
     pub(crate) fn decompress(
         &mut self,
         _stored: &[u8],
+        _dictionary: Option<&Dictionary>,
         _out: &mut Vec<u8>,
         _logical_len: usize,
     ) -> Result<usize, CodecError> {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper's panic fails the test")]
 
-use lsm_codec::{Codec, CodecError, Compression, Decoder, Encoder, Trial};
+use lsm_codec::{Codec, CodecError, Compression, Decoder, Dictionary, Encoder, Trial};
 use proptest::prelude::*;
 
 const ALL: [Compression; 6] = [
@@ -230,6 +230,105 @@ proptest! {
             prop_assert_eq!(helped.compress_tried(compression, &block, trial, &mut tried).unwrap(), codec);
             prop_assert!(plain == tried);
             prop_assert_eq!(alone.is_idle(), helped.is_idle());
+        }
+    }
+}
+
+#[cfg(feature = "zstd")]
+mod dictionaries {
+    use super::*;
+
+    /// Records with words in common.
+    fn samples(count: usize) -> (Vec<u8>, Vec<usize>) {
+        let sample = |number: usize| {
+            format!("{{\"number\": {number}, \"state\": \"open\", \"sum\": {}}}", number * 7919)
+        };
+        let samples: Vec<String> = (0..count).map(sample).collect();
+        (samples.concat().into_bytes(), samples.iter().map(String::len).collect())
+    }
+
+    fn trained() -> Dictionary {
+        let (bytes, lens) = samples(500);
+        Dictionary::new(1, Dictionary::train(&bytes, &lens, 1024).unwrap()).unwrap()
+    }
+
+    /// Proves F-50 for what is too little.
+    #[test]
+    fn training_is_repeatable_and_asks_for_samples() {
+        let (bytes, lens) = samples(500);
+        let first = Dictionary::train(&bytes, &lens, 1024).unwrap();
+        assert_eq!(Dictionary::train(&bytes, &lens, 1024).unwrap(), first);
+        assert!((Dictionary::MIN_LEN..=1024).contains(&first.len()));
+        let few: usize = lens[..7].iter().sum();
+        assert_eq!(Dictionary::train(&bytes[..few], &lens[..7], 1024), None);
+        assert_eq!(Dictionary::train(&bytes[1..], &lens, 1024), None, "lengths of other samples");
+        assert_eq!(Dictionary::train(&bytes, &[usize::MAX; 9], 1024), None);
+        assert_eq!(Dictionary::train(&[], &[0; 9], 1024), None);
+    }
+
+    #[test]
+    fn other_lengths_are_no_dictionary() {
+        for len in [0, 1, Dictionary::MIN_LEN - 1, Dictionary::MAX_LEN + 1] {
+            assert_eq!(Dictionary::new(1, noise(len, 3)).unwrap_err(), CodecError::Dictionary);
+        }
+        assert!(Dictionary::new(1, noise(Dictionary::MAX_LEN, 3)).is_ok());
+        // It begins like a trained one and is none.
+        let mut forged = noise(400, 5);
+        forged[..4].copy_from_slice(&0xEC30_A437_u32.to_le_bytes());
+        assert_eq!(Dictionary::new(1, forged).unwrap_err(), CodecError::Dictionary);
+    }
+
+    /// One encoder and one decoder take turns between dictionaries, levels and none; a small block gets smaller.
+    #[test]
+    fn blocks_round_trip_with_dictionaries_in_turn() {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+        let dictionaries = [trained(), Dictionary::new(2, text(300)).unwrap()];
+        let block = b"{\"number\": 123456, \"state\": \"open\", \"sum\": 42}";
+        for round in 0..3 {
+            for (dictionary, level) in dictionaries.iter().zip([1, 3, 19].into_iter().cycle().skip(round)) {
+                for block in [&block[..], &text(5_000), &noise(500, 1), b""] {
+                    let (mut stored, mut back) = (Vec::new(), Vec::new());
+                    let codec = encoder.compress_with(level, dictionary, block, &mut stored).unwrap();
+                    let with = (codec == Codec::Zstd).then_some(dictionary);
+                    decoder.decompress_with(codec, with, &stored, &mut back, block.len()).unwrap();
+                    assert_eq!(back, block);
+                    check_round_trip(&mut encoder, &mut decoder, Compression::Zstd { level }, block);
+                }
+            }
+        }
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        assert_eq!(encoder.compress_with(3, &trained(), block, &mut with).unwrap(), Codec::Zstd);
+        Encoder::new().compress(Compression::Zstd { level: 3 }, block, &mut without).unwrap();
+        assert!(with.len() * 10 < without.len() * 7, "{} and {}", with.len(), without.len());
+    }
+
+    /// Proves F-45 with dictionaries: another length, another dictionary or none gives an error or other bytes, in bounded
+    /// memory.
+    #[test]
+    fn what_was_not_written_with_it_is_refused_or_bounded() {
+        let block = text(3_000);
+        let mut stored = Vec::new();
+        Encoder::new().compress_with(3, &trained(), &block, &mut stored).unwrap();
+        let (mut decoder, mut back) = (Decoder::new(), Vec::new());
+        for len in [0, 1, block.len() - 1, block.len() + 1] {
+            decoder.decompress_with(Codec::Zstd, Some(&trained()), &stored, &mut back, len).unwrap_err();
+            assert!(back.is_empty());
+        }
+        stored.push(0);
+        decoder.decompress_with(Codec::Zstd, Some(&trained()), &stored, &mut back, block.len()).unwrap_err();
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_neither_panic_nor_grow(
+            stored in prop::collection::vec(any::<u8>(), 0..300), content in prop::collection::vec(any::<u8>(), 256..600),
+        ) {
+            let mut back = Vec::new();
+            if let Ok(dictionary) = Dictionary::new(9, content) {
+                let stored = [&[0, 0x58][..], &stored].concat();
+                let _ = Decoder::new().decompress_with(Codec::Zstd, Some(&dictionary), &stored, &mut back, 1_000);
+                prop_assert!(back.capacity() <= 2_000);
+            }
         }
     }
 }
