@@ -131,6 +131,27 @@ pub enum BlockError {
         /// Why not.
         source: CryptoError,
     },
+    /// A frame names a dictionary that its file does not have.
+    #[error("{} {} at {}: the file has no dictionary {slot}", at.kind.name(), at.id, at.offset)]
+    DictionaryMissing {
+        /// The frame.
+        at: Location,
+        /// Slot of the dictionary, from 1.
+        slot: u16,
+    },
+    /// A dictionary is not the one that it says it is.
+    #[error(
+        "{} {} at {}: the dictionary there has hash {found:#x}, not {expected:#x}",
+        at.kind.name(), at.id, at.offset
+    )]
+    DictionaryMismatch {
+        /// The dictionary.
+        at: Location,
+        /// The hash that it is known by.
+        expected: u64,
+        /// The hash that its content has.
+        found: u64,
+    },
     /// The bytes could not be read.
     #[error("{} {} at {}: reading {len} bytes failed", at.kind.name(), at.id, at.offset)]
     Read {
@@ -194,6 +215,8 @@ impl Fault for BlockError {
             Self::Sealed { .. } | Self::KeyRequired { .. } => ErrorKind::KeyRequired,
             Self::PlaintextRejected { .. } => ErrorKind::PlaintextRejected,
             Self::Key { source, .. } => source.kind(),
+            Self::DictionaryMissing { .. } => ErrorKind::DictionaryMissing,
+            Self::DictionaryMismatch { .. } => ErrorKind::DictionaryMismatch,
             Self::Read { source, .. } => source.kind(),
         }
     }
@@ -212,6 +235,8 @@ impl Fault for BlockError {
             | Self::KeyRequired { at, .. }
             | Self::PlaintextRejected { at }
             | Self::Key { at, .. }
+            | Self::DictionaryMissing { at, .. }
+            | Self::DictionaryMismatch { at, .. }
             | Self::Read { at, .. } => Some(*at),
             Self::TooLarge { .. } => None,
         }

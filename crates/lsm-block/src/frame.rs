@@ -32,6 +32,8 @@ pub(crate) const MAGIC: [u8; 2] = [0xF7, 0x4C];
 pub(crate) const COMPRESSED: u8 = 1 << 0;
 /// The payload is sealed, its tag behind it.
 pub(crate) const SEALED: u8 = 1 << 1;
+/// The payload is compressed with a dictionary; set exactly when a slot is named.
+pub(crate) const DICTIONARY: u8 = 1 << 4;
 /// Bytes a seal adds.
 pub(crate) const TAG_LEN: u32 = 16;
 const _: () = assert!(TAG_LEN as usize == lsm_crypto::TAG_LEN);
@@ -225,11 +227,12 @@ impl FrameHeader {
     pub fn codec(&self, identity: &FileIdentity, offset: u64) -> Result<Codec, BlockError> {
         let at = identity.at(offset);
         let unsupported = |part| Err(BlockError::Unsupported { at, part });
-        let unknown = self.flags & !(COMPRESSED | SEALED);
+        let takes_dictionary = self.kind.takes_dictionary();
+        let unknown = self.flags & !(COMPRESSED | SEALED | if takes_dictionary { DICTIONARY } else { 0 });
         if unknown != 0 {
             return unsupported(Part::FrameFlags(unknown));
         }
-        if self.dictionary != 0 {
+        if self.dictionary != 0 && !takes_dictionary {
             return unsupported(Part::Dictionary(self.dictionary));
         }
         let Some(codec) = Codec::from_tag(self.codec) else {
@@ -238,6 +241,10 @@ impl FrameHeader {
         let compressed = self.flags & COMPRESSED != 0;
         if compressed != (codec != Codec::None) || (compressed && !self.kind.is_compressible()) {
             return Err(BlockError::Decode { at, kind: self.kind, field: "codec" });
+        }
+        let with_dictionary = self.flags & DICTIONARY != 0;
+        if with_dictionary != (self.dictionary != 0) || (with_dictionary && codec != Codec::Zstd) {
+            return Err(BlockError::Decode { at, kind: self.kind, field: "dictionary" });
         }
         let (stored, logical) = (self.unsealed_len(), self.logical_len);
         // A block is compressed only to become smaller.

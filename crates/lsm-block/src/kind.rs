@@ -123,6 +123,11 @@ impl BlockKind {
         Self(code)
     }
 
+    /// Whether blocks of this kind may be compressed with a dictionary of their file.
+    pub const fn takes_dictionary(self) -> bool {
+        matches!(self, Self::VALUE)
+    }
+
     /// The number that stands in the file.
     pub const fn code(self) -> u8 {
         self.0

@@ -32,6 +32,7 @@
 extern crate alloc;
 
 mod check;
+mod dictionary;
 mod digest;
 mod directory;
 mod error;
@@ -50,6 +51,7 @@ mod walk;
 pub mod log;
 
 pub use check::Checksum;
+pub use dictionary::Dictionaries;
 pub use digest::SectionDigest;
 pub use directory::{Directory, Section, SectionFlags};
 pub use error::{BlockError, Part};

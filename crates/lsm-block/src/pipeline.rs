@@ -8,13 +8,13 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use lsm_codec::{Codec, Compression, Decoder, Encoder, Trial};
+use lsm_codec::{Codec, CodecError, Compression, Decoder, Dictionary, Encoder, Trial};
 use lsm_types::{CorruptionKind, Slice};
 
 use crate::{
-    BlockError, BlockKind, Checksum, FileIdentity, FrameHeader, Handle,
+    BlockError, BlockKind, Checksum, Dictionaries, FileIdentity, FrameHeader, Handle,
     check::{crc32c_seeded, header_seed},
-    frame::{self, COMPRESSED, SEALED},
+    frame::{self, COMPRESSED, DICTIONARY, SEALED},
     seal::{Cover, Seal},
 };
 
@@ -48,9 +48,17 @@ impl Transforms {
 
     /// Seals the payload that is in `out` from `start` on, as the header (whose flags say so) describes it, and
     /// completes the header. `false`, and nothing done, for a payload that no cipher takes.
-    pub(crate) fn finish(&self, header: &mut FrameHeader, start: usize, out: &mut Vec<u8>) -> bool {
+    ///
+    /// * `dictionary`: hash of the dictionary that the payload is compressed with; 0 without one.
+    pub(crate) fn finish(
+        &self,
+        header: &mut FrameHeader,
+        dictionary: u64,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if let Some(seal) = self.seal.as_ref().filter(|_| header.is_sealed())
-            && seal.seal(header, start, out).is_err()
+            && seal.seal(header, dictionary, start, out).is_err()
         {
             return false;
         }
@@ -145,6 +153,8 @@ pub struct FrameWriter {
     identity: FileIdentity,
     transforms: Transforms,
     encoder: Encoder,
+    /// Dictionaries that frames of the file use, in the order of their slots.
+    dictionaries: Vec<Dictionary>,
 }
 
 impl FrameWriter {
@@ -156,7 +166,7 @@ impl FrameWriter {
     /// A writer that takes over the warm contexts of an earlier one.
     pub fn with_encoder(identity: FileIdentity, transforms: Transforms, mut encoder: Encoder) -> Self {
         encoder.restart();
-        Self { identity, transforms, encoder }
+        Self { identity, transforms, encoder, dictionaries: Vec::new() }
     }
 
     /// The contexts, for the next writer.
@@ -174,9 +184,58 @@ impl FrameWriter {
         &mut self.encoder
     }
 
+    /// Dictionaries that frames of the file use, in the order of their slots: what the file has to hold.
+    pub fn dictionaries(&self) -> &[Dictionary] {
+        &self.dictionaries
+    }
+
+    /// The slot of `dictionary`, which gets one if it has none; `None` when the file has as many as it may.
+    pub fn dictionary_slot(&mut self, dictionary: &Dictionary) -> Option<u16> {
+        let known = self.dictionaries.iter().position(|known| known == dictionary);
+        let idx = known.unwrap_or(self.dictionaries.len());
+        let slot = u16::try_from(idx + 1).ok().filter(|&slot| slot <= Dictionaries::SLOTS_MAX)?;
+        if known.is_none() {
+            self.dictionaries.push(dictionary.clone());
+        }
+        Some(slot)
+    }
+
+    /// Hash of the dictionary in a slot that frames of this writer name; 0 for none.
+    fn dictionary_hash(&self, slot: u16) -> u64 {
+        let idx = slot.checked_sub(1).map(usize::from);
+        idx.and_then(|idx| self.dictionaries.get(idx)).map_or(0, Dictionary::hash)
+    }
+
     /// Bytes of a frame with a payload of this kind and length that is not compressed.
     pub fn raw_frame_len(&self, kind: BlockKind, payload_len: usize) -> u64 {
         (FrameHeader::LEN + payload_len + self.transforms.tag_len(kind)) as u64
+    }
+
+    /// As [`FrameWriter::prepare`], compressed by Zstandard with the dictionary of `slot`, which
+    /// [`FrameWriter::dictionary_slot`] gave. The kind is one that takes a dictionary.
+    ///
+    /// # Errors
+    /// As [`FrameWriter::prepare`].
+    pub fn prepare_with_dictionary(
+        &mut self,
+        spec: FrameSpec,
+        (level, slot): (i32, u16),
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Prepared, BlockError> {
+        let idx = slot.checked_sub(1).map(usize::from);
+        let dictionary = idx.and_then(|idx| self.dictionaries.get(idx)).cloned();
+        debug_assert!(
+            dictionary.is_some() && spec.kind.takes_dictionary(),
+            "a slot is given out before it is used"
+        );
+        let Some(dictionary) = dictionary.filter(|_| spec.kind.takes_dictionary()) else {
+            return self.prepare(spec, payload, out);
+        };
+        self.prepare_by(spec, payload, out, |encoder, out| {
+            let codec = encoder.compress_with(level, &dictionary, payload, out)?;
+            Ok((codec, if codec == Codec::None { 0 } else { slot }))
+        })
     }
 
     /// Appends a frame to `out` that still lacks its place. Costs one copy and one hash of the payload besides
@@ -201,7 +260,22 @@ impl FrameWriter {
         trial: Trial<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Prepared, BlockError> {
-        let FrameSpec { kind, encoding, compression, ordinal } = spec;
+        let kind = spec.kind;
+        let compression = if kind.is_compressible() { spec.compression } else { Compression::None };
+        self.prepare_by(spec, payload, out, |encoder, out| {
+            Ok((encoder.compress_tried(compression, payload, trial, out)?, 0))
+        })
+    }
+
+    /// Prepares a frame whose payload `compress` appends; it says by which codec and with which dictionary.
+    fn prepare_by(
+        &mut self,
+        spec: FrameSpec,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        compress: impl FnOnce(&mut Encoder, &mut Vec<u8>) -> Result<(Codec, u16), CodecError>,
+    ) -> Result<Prepared, BlockError> {
+        let FrameSpec { kind, encoding, ordinal, .. } = spec;
         let too_large = BlockError::TooLarge { kind, len: payload.len(), cap: kind.cap() };
         let Some(logical_len) = u32::try_from(payload.len()).ok().filter(|&len| len <= kind.cap()) else {
             return Err(too_large);
@@ -209,21 +283,21 @@ impl FrameWriter {
         let start = out.len();
         out.reserve(FrameHeader::LEN + payload.len() + TAG_LEN);
         out.extend_from_slice(&[0; FrameHeader::LEN]);
-        let compression = if kind.is_compressible() { compression } else { Compression::None };
-        let codec = self.encoder.compress_tried(compression, payload, trial, out).map_err(|source| {
+        let (codec, dictionary) = compress(&mut self.encoder, out).map_err(|source| {
             out.truncate(start);
             BlockError::Codec { at: self.identity.at(0), kind, source }
         })?;
         let compressed = if codec == Codec::None { 0 } else { COMPRESSED };
+        let with_dictionary = if dictionary == 0 { 0 } else { DICTIONARY };
         let codec = codec.tag();
         let header = FrameHeader {
             kind,
-            flags: compressed,
+            flags: compressed | with_dictionary,
             stored_len: 0,
             logical_len,
             codec,
             encoding,
-            dictionary: 0,
+            dictionary,
             ordinal,
             check: 0,
         };
@@ -239,7 +313,8 @@ impl FrameWriter {
         let tag = self.transforms.tag_len(header.kind);
         header.flags = (header.flags & !SEALED) | if tag > 0 { SEALED } else { 0 };
         header.stored_len = u32::try_from(out.len().checked_sub(payload)? + tag).ok()?;
-        if !self.transforms.finish(&mut header, payload, out) {
+        let dictionary = self.dictionary_hash(header.dictionary);
+        if !self.transforms.finish(&mut header, dictionary, payload, out) {
             return None;
         }
         // Parity belongs here: over the canonical header and the stored payload, appended behind it.
@@ -284,10 +359,12 @@ impl FrameWriter {
 
     /// Appends a copy of a frame of another file, not compressed again, with a new number and place. The frame is
     /// checked first. Between plain files its payload is not hashed again unless they use different checks; sealed
-    /// ones have keys of their own, so what comes from or goes to one is opened and sealed anew.
+    /// ones have keys of their own, so what comes from or goes to one is opened and sealed anew. A dictionary that the
+    /// frame needs gets a slot here, too.
     ///
     /// # Errors
-    /// As [`FrameReader::open`] for the source.
+    /// As [`FrameReader::open`] for the source. `DictionaryMissing` when there is no slot left: see
+    /// [`FrameWriter::can_copy`].
     pub fn append_copy(
         &mut self,
         source: &FrameReader,
@@ -300,6 +377,7 @@ impl FrameWriter {
             return self.append_resealed(source, expect, frame, (ordinal, offset), out);
         }
         let header = source.check(expect, frame, u32::MAX)?;
+        let header = self.rename_dictionary(source, expect, header)?;
         let stored = frame.get(FrameHeader::LEN..).unwrap_or_default();
         let same = source.transforms.checksum == self.transforms.checksum;
         let check = if same { header.check } else { self.transforms.checksum.of(stored) };
@@ -311,6 +389,31 @@ impl FrameWriter {
 }
 
 impl FrameWriter {
+    /// Whether a frame of `source`, which is checked later, can be copied here as it is stored: there is a slot for the
+    /// dictionary it needs.
+    pub fn can_copy(&mut self, source: &FrameReader, header: &FrameHeader) -> bool {
+        match source.dictionaries.of(source.identity.at(0), header.dictionary) {
+            Ok(Some(dictionary)) => self.dictionary_slot(dictionary).is_some(),
+            Ok(None) => true,
+            // What is wrong with it is found when the frame is read.
+            Err(_) => false,
+        }
+    }
+
+    /// The header of a frame of `source` with the slot that its dictionary has here.
+    fn rename_dictionary(
+        &mut self,
+        source: &FrameReader,
+        expect: &Expect,
+        header: FrameHeader,
+    ) -> Result<FrameHeader, BlockError> {
+        let at = source.identity.at(expect.handle.offset);
+        let Some(dictionary) = source.dictionaries.of(at, header.dictionary)? else { return Ok(header) };
+        let missing = BlockError::DictionaryMissing { at, slot: header.dictionary };
+        let dictionary = self.dictionary_slot(dictionary).ok_or(missing)?;
+        Ok(FrameHeader { dictionary, ..header })
+    }
+
     fn append_resealed(
         &mut self,
         source: &FrameReader,
@@ -328,7 +431,13 @@ impl FrameWriter {
         let start = out.len();
         out.extend_from_slice(&[0; FrameHeader::LEN]);
         out.extend_from_slice(stored);
-        let header = FrameHeader { ordinal, ..header };
+        let header = match self.rename_dictionary(source, expect, FrameHeader { ordinal, ..header }) {
+            Ok(header) => header,
+            Err(error) => {
+                out.truncate(start);
+                return Err(error);
+            }
+        };
         let Some(prepared) = self.complete(header, start, out) else {
             out.truncate(start);
             let cap = expect.kind.cap();
@@ -384,12 +493,18 @@ pub struct OpenedFrame {
 pub struct FrameReader {
     identity: FileIdentity,
     transforms: Transforms,
+    dictionaries: Dictionaries,
 }
 
 impl FrameReader {
     /// A reader for the file `identity`.
-    pub const fn new(identity: FileIdentity, transforms: Transforms) -> Self {
-        Self { identity, transforms }
+    pub fn new(identity: FileIdentity, transforms: Transforms) -> Self {
+        Self { identity, transforms, dictionaries: Dictionaries::default() }
+    }
+
+    /// The same reader, for frames that use these dictionaries of the file.
+    pub fn with_dictionaries(self, dictionaries: Dictionaries) -> Self {
+        Self { dictionaries, ..self }
     }
 
     /// The file read from.
@@ -439,8 +554,10 @@ impl FrameReader {
             let stored = if is_in_room { &room } else { in_frame };
             let (at, kind) = (self.identity.at(expect.handle.offset), expect.kind);
             let wrap = |source| BlockError::Codec { at, kind, source };
+            let dictionary = self.dictionaries.of(at, header.dictionary)?;
             // The length was held against the cap and the caller's limit when the frame was admitted.
-            decoder.decompress(codec, stored, &mut block, header.logical_len as usize).map_err(wrap)?;
+            let len = header.logical_len as usize;
+            decoder.decompress_with(codec, dictionary, stored, &mut block, len).map_err(wrap)?;
             decoder.keep_room(room);
             Slice::from(block)
         };
@@ -471,7 +588,10 @@ impl FrameReader {
         if !header.is_sealed() {
             return Err(tampered);
         }
-        if let Ok(is_out) = seal.open(header, frame.get(FrameHeader::LEN..).unwrap_or_default(), out) {
+        let dictionary = self.dictionaries.of(at, header.dictionary)?.map_or(0, Dictionary::hash);
+        if let Ok(is_out) =
+            seal.open(header, dictionary, frame.get(FrameHeader::LEN..).unwrap_or_default(), out)
+        {
             return Ok(is_out);
         }
         // The check needs no key, so it tells damage from changes by somebody who recomputed it.

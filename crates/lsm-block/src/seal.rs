@@ -99,17 +99,22 @@ impl Seal {
     }
 
     /// Seals the bytes of `out` from `start` on, as far as their kind is, and appends the tag.
+    ///
+    /// * `dictionary`: hash of the dictionary that they are compressed with; 0 without one.
     pub(crate) fn seal(
         &self,
         header: &FrameHeader,
+        dictionary: u64,
         start: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), CryptoError> {
         let Some(block) = out.get_mut(start..) else { return Ok(()) };
         let tag = match Cover::of(header.kind) {
-            Cover::Sealed => self.sealer.seal(header.ordinal, self.data(header, &[]).as_bytes(), block)?,
+            Cover::Sealed => {
+                self.sealer.seal(header.ordinal, self.data(header, dictionary, &[]).as_bytes(), block)?
+            }
             Cover::Vouched => {
-                self.sealer.seal(header.ordinal, self.data(header, block).as_bytes(), &mut [])?
+                self.sealer.seal(header.ordinal, self.data(header, dictionary, block).as_bytes(), &mut [])?
             }
             Cover::None => return Ok(()),
         };
@@ -119,28 +124,33 @@ impl Seal {
 
     /// Opens a stored payload into `out`, which then holds it without its tag, and nothing else. `false` for a payload
     /// that is only vouched for: it is compared, and `out` left alone.
+    ///
+    /// * `dictionary`: as for [`Seal::seal`].
     pub(crate) fn open(
         &self,
         header: &FrameHeader,
+        dictionary: u64,
         stored: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<bool, CryptoError> {
         let (block, tag) = stored.split_last_chunk::<TAG_LEN>().ok_or(CryptoError::BrokenSeal)?;
         if Cover::of(header.kind) == Cover::Vouched {
-            self.sealer.open(header.ordinal, self.data(header, block).as_bytes(), (&[], tag), &mut [])?;
+            let data = self.data(header, dictionary, block);
+            self.sealer.open(header.ordinal, data.as_bytes(), (&[], tag), &mut [])?;
             return Ok(false);
         }
         out.resize(block.len(), 0);
-        self.sealer.open(header.ordinal, self.data(header, &[]).as_bytes(), (block, tag), out)?;
+        self.sealer.open(header.ordinal, self.data(header, dictionary, &[]).as_bytes(), (block, tag), out)?;
         Ok(true)
     }
 
     /// What is authenticated along with a frame: its place and shape. The frame that everything else hangs from binds
     /// the superblock too, and one that is only vouched for its payload.
-    fn data(&self, header: &FrameHeader, vouched: &[u8]) -> Bound {
+    fn data(&self, header: &FrameHeader, dictionary: u64, vouched: &[u8]) -> Bound {
         let flags = u16::from_le_bytes([header.flags, header.codec]);
         let lengths = [header.logical_len, header.unsealed_len()];
         let data = self.file.for_block(header.kind.code(), header.encoding, flags, header.ordinal, lengths);
+        let data = data.with_dictionary(dictionary);
         let log = BlockKind::MANIFEST_WHOLE.code()..=BlockKind::WAL_LAST.code();
         let is_root = Cover::of(header.kind) == Cover::Vouched;
         if is_root || (header.ordinal == 0 && log.contains(&header.kind.code())) {

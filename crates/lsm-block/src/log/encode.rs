@@ -119,7 +119,7 @@ impl LogEncoder {
             ordinal: self.position.ordinal,
             check: 0,
         };
-        let finished = self.transforms.finish(&mut header, start + FrameHeader::LEN, out);
+        let finished = self.transforms.finish(&mut header, 0, start + FrameHeader::LEN, out);
         debug_assert!(finished, "a physical block is far below what a cipher takes");
         let header = header.encode(&self.identity, offset);
         if let Some(head) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {

@@ -91,7 +91,7 @@ struct Frame<'a> {
 impl<'a> LogScanner<'a> {
     /// A scanner over `bytes`, the whole file from its first byte, that accepts any index and chain in the first
     /// record at or after `offset`.
-    pub const fn new(
+    pub fn new(
         identity: FileIdentity,
         transforms: Transforms,
         format: LogFormat,
