@@ -32,6 +32,7 @@
 extern crate alloc;
 
 mod builder;
+mod dictionaries;
 mod error;
 mod layout;
 mod open;
@@ -44,7 +45,7 @@ pub mod chunk_map;
 pub mod frame_directory;
 pub mod properties;
 
-pub use builder::{VlogBuilder, VlogOptions, VlogSummary};
+pub use builder::{DictionaryOptions, VlogBuilder, VlogOptions, VlogSummary};
 pub use error::VlogError;
 pub use layout::VlogLayout;
 pub use lsm_block::{ByteRange, Encryption, FileIdentity, LocatorHints, Output, Step, Superblock};

@@ -6,17 +6,24 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use lsm_block::{
-    BlockError, BlockKind, ByteRange, Encryption, Expect, FrameReader, Located, Locator, LocatorHints,
-    Section, Step,
+    BlockError, BlockKind, ByteRange, Dictionaries, Encryption, Expect, FrameHeader, FrameReader, Located,
+    Locator, LocatorHints, Section, Step,
 };
-use lsm_codec::Decoder;
+use lsm_codec::{Decoder, Dictionary};
 use lsm_types::{FileKind, Location, Result, Slice, VlogId};
 
-use crate::{VlogError, VlogLayout, builder::VALUE_KINDS, layout::checked_encoding, properties::Properties};
+use crate::{
+    VlogError, VlogLayout, builder::VALUE_KINDS, dictionaries, layout::checked_encoding,
+    properties::Properties,
+};
 
 /// Sections besides those of values that this version can read.
-const META_KINDS: [BlockKind; 3] =
-    [BlockKind::VALUE_DIRECTORY, BlockKind::PROPERTIES, BlockKind::SUPERBLOCK_COPY];
+const META_KINDS: [BlockKind; 4] =
+    [BlockKind::VALUE_DIRECTORY, BlockKind::DICTIONARY, BlockKind::PROPERTIES, BlockKind::SUPERBLOCK_COPY];
+
+/// Bytes that a copy of all dictionaries of a file has at most.
+const DICTIONARIES_LEN_MAX: u64 =
+    Dictionaries::SLOTS_MAX as u64 * (Dictionaries::LEN_MAX + FrameHeader::LEN + 16) as u64;
 
 /// A value log being opened.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ enum Stage {
     Locating(Locator),
     /// Reading the properties.
     Reading(Box<Reading>),
+    /// Reading dictionaries.
+    Learning(Box<Learning>),
     /// Opened, or given up.
     Over,
 }
@@ -43,6 +52,17 @@ struct Reading {
     wanted: Section,
     /// What is wrong with the primary copy of the properties, when the mirror is being read.
     primary: Option<VlogError>,
+}
+
+/// A value log whose dictionaries are read, copy by copy.
+#[derive(Debug)]
+struct Learning {
+    layout: Box<VlogLayout>,
+    /// What the file ended with, when it was read.
+    located: Located,
+    wanted: Section,
+    /// The dictionaries of the primary copy, when the mirror is being read.
+    primary: Option<Vec<Result<Dictionary, BlockError>>>,
 }
 
 impl OpenVlog {
@@ -81,6 +101,7 @@ impl OpenVlog {
                 Step::Done(located) => self.begin(located),
             },
             Stage::Reading(reading) => self.take(reading, &bytes),
+            Stage::Learning(learning) => self.learn(learning, &bytes),
             Stage::Over => {
                 let at = Location { kind: FileKind::ValueLog, id: 0, offset: 0 };
                 Err(BlockError::NotOurs { at }.into())
@@ -122,22 +143,63 @@ impl OpenVlog {
         match reading.properties(bytes) {
             Err(error) => self.fall_back(reading, error),
             Ok(properties) => {
-                let Located { superblock, directory, detours, .. } = reading.located;
-                let at = superblock.identity.at(0);
-                if properties.file != VlogId::new(superblock.identity.file_id) {
+                let located = &reading.located;
+                let at = located.superblock.identity.at(0);
+                if properties.file != VlogId::new(located.superblock.identity.file_id) {
                     return Err(VlogError::Disagree { at, what: "number of the file" });
                 }
-                let detours = detours.into_iter().map(VlogError::from).chain(reading.primary.take());
-                Ok(Step::Done(Box::new(VlogLayout {
-                    superblock,
-                    directory,
+                let detours = located.detours.iter().map(|error| VlogError::from(*error));
+                let layout = Box::new(VlogLayout {
+                    superblock: located.superblock.clone(),
+                    directory: located.directory.clone(),
                     properties,
                     reader: reading.reader,
                     file_len: self.file_len,
-                    detours: detours.map(Into::into).collect::<Vec<_>>(),
-                })))
+                    detours: detours.chain(reading.primary.take()).map(Into::into).collect::<Vec<_>>(),
+                });
+                let Some(wanted) = layout.directory.primary(BlockKind::DICTIONARY).copied() else {
+                    return Ok(Step::Done(layout));
+                };
+                let located = reading.located;
+                self.want_dictionaries(Box::new(Learning { layout, located, wanted, primary: None }))
             }
         }
+    }
+
+    /// Goes on with a copy of the dictionaries, when it was read before, or asks for it.
+    fn want_dictionaries(&mut self, learning: Box<Learning>) -> Result<Step<Box<VlogLayout>>, VlogError> {
+        let Section { offset, len, .. } = learning.wanted;
+        let range = ByteRange { offset, len };
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.file_len);
+        if !is_inside || len > DICTIONARIES_LEN_MAX {
+            return self.learn(learning, &Slice::empty());
+        }
+        if let Some(bytes) = learning.located.tail_bytes(range) {
+            return self.learn(learning, &bytes);
+        }
+        self.stage = Stage::Learning(learning);
+        Ok(Step::Need(range))
+    }
+
+    /// Takes a copy of the dictionaries. What cannot be read of both is told when a value needs it.
+    fn learn(
+        &mut self,
+        mut learning: Box<Learning>,
+        bytes: &Slice,
+    ) -> Result<Step<Box<VlogLayout>>, VlogError> {
+        let slots = dictionaries::decode(&learning.layout.reader, &learning.wanted, bytes);
+        let Some(primary) = learning.primary.take() else {
+            let mirror = learning.layout.directory.mirror(BlockKind::DICTIONARY).copied();
+            return match (slots.iter().find_map(|slot| slot.as_ref().err()), mirror) {
+                (Some(error), Some(mirror)) => {
+                    learning.layout.detours.push(VlogError::from(*error).into());
+                    (learning.wanted, learning.primary) = (mirror, Some(slots));
+                    self.want_dictionaries(learning)
+                }
+                _ => Ok(Step::Done(learning.finish(slots))),
+            };
+        };
+        Ok(Step::Done(learning.finish(dictionaries::merge(primary, slots))))
     }
 
     /// One copy of the properties is damaged.
@@ -153,6 +215,14 @@ impl OpenVlog {
         reading.wanted = *mirror;
         reading.primary = Some(error);
         self.want(reading)
+    }
+}
+
+impl Learning {
+    fn finish(self, slots: Vec<Result<Dictionary, BlockError>>) -> Box<VlogLayout> {
+        let mut layout = self.layout;
+        layout.reader = layout.reader.with_dictionaries(Dictionaries::new(slots));
+        layout
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 
 use lsm_block::{BlockKind, DirectoryPointer, FrameHeader, Handle, SectionDigest, Superblock, Walk, Walked};
 use lsm_codec::{Codec, Decoder};
-use lsm_types::{Error, KeyOrder, ReadAt, Result, SeqNo, Slice, ValueHandle, VlogId};
+use lsm_types::{Error, ErrorKind, KeyOrder, ReadAt, Result, SeqNo, Slice, ValueHandle, VlogId};
 
 use crate::{
     ValuePayload, VlogError, VlogLayout,
@@ -159,7 +159,12 @@ impl Check<'_> {
     fn good<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_corruption() || error.kind().is_about_keys() => {
+            Err(error)
+                if error.is_corruption()
+                    || error.kind().is_about_keys()
+                    // Dictionaries lie in the file: one that is not there is damage to it.
+                    || matches!(error.kind(), ErrorKind::DictionaryMissing | ErrorKind::DictionaryMismatch) =>
+            {
                 self.report(error);
                 Ok(None)
             }

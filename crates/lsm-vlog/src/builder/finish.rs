@@ -1,14 +1,14 @@
 //! The end of a value log.
 //!
 //! ```text
-//! values | mirrors: properties, superblock, directory | 64 KiB of zeros
-//!        | frame directory, properties, superblock, directory | footer
+//! values | mirrors: dictionaries, properties, superblock, directory | 64 KiB of zeros
+//!        | frame directory, dictionaries, properties, superblock, directory | footer
 //! ```
 
 use alloc::{borrow::ToOwned, vec::Vec};
 
-use lsm_block::{BlockKind, Handle, Output, SectionFlags, Tail, TailPart, TailPlace};
-use lsm_codec::Compression;
+use lsm_block::{BlockKind, Dictionaries, Handle, Output, SectionFlags, Tail, TailPart, TailPlace};
+use lsm_codec::{Compression, Dictionary};
 use lsm_types::{Result, VlogId};
 
 use super::{VlogBuilder, sink::META_ORDINALS};
@@ -39,12 +39,15 @@ pub(super) fn finish<O: Output>(mut builder: VlogBuilder<O>) -> Result<(VlogSumm
     properties.encode(&mut encoded);
     let directory_len = builder.sink.frames.raw_frame_len(BlockKind::VALUE_DIRECTORY, directory.len());
     let superblock = builder.superblock.encode().to_vec();
-    let parts = [
+    let dictionaries: Vec<Vec<u8>> = builder.sink.frames.dictionaries().iter().map(payload_of).collect();
+    let mut parts = Vec::from([
         // First, so that a short read of the tail finds all but it: opening does not need it.
         TailPart { is_mirrored: false, ..part(BlockKind::VALUE_DIRECTORY, SectionFlags::NONE, directory) },
+        TailPart { payloads: dictionaries, ..part(BlockKind::DICTIONARY, SectionFlags::NONE, Vec::new()) },
         part(BlockKind::PROPERTIES, SectionFlags::CRITICAL, encoded),
         part(BlockKind::SUPERBLOCK_COPY, SectionFlags::NONE, superblock),
-    ];
+    ]);
+    parts.retain(|part| !part.payloads.is_empty());
     let sink = &mut builder.sink;
     let place = TailPlace {
         offset: sink.offset(),
@@ -68,6 +71,12 @@ pub(super) fn finish<O: Output>(mut builder: VlogBuilder<O>) -> Result<(VlogSumm
         is_ordered,
     };
     Ok((summary, output))
+}
+
+fn payload_of(dictionary: &Dictionary) -> Vec<u8> {
+    let mut payload = Vec::new();
+    Dictionaries::encode(dictionary, &mut payload);
+    payload
 }
 
 fn part(kind: BlockKind, flags: SectionFlags, payload: Vec<u8>) -> TailPart {

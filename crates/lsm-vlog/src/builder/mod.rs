@@ -7,20 +7,21 @@ mod copy;
 mod finish;
 mod options;
 mod sink;
+mod training;
 
 pub use finish::VlogSummary;
-pub use options::VlogOptions;
+pub use options::{DictionaryOptions, VlogOptions};
 pub(crate) use sink::{VALUE_KINDS, ordinal_at};
 
 use alloc::vec::Vec;
 
 use lsm_block::{BlockKind, FrameWriter, Output, Superblock, Transforms};
-use lsm_codec::Decoder;
+use lsm_codec::{Compression, Decoder};
 use lsm_types::{
     KeyHash, MAX_VALUE_LEN, Result, SeqNo, Slice, ValueHandle, VlogId, check_key, check_value_len,
 };
 
-use self::sink::FrameSink;
+use self::{sink::FrameSink, training::Training};
 use crate::{
     VlogError, chunk_map::ChunkMap, frame_directory::FrameDirectory, payload::ValuePayload,
     properties::Properties,
@@ -44,6 +45,10 @@ pub struct VlogBuilder<O> {
     /// No key so far lies in front of one before it.
     is_ordered: bool,
     decoder: Decoder,
+    /// Until there is a dictionary, where one is wanted.
+    training: Option<Training>,
+    /// Level and slot by which values are compressed with a dictionary.
+    dictionary: Option<(i32, u16)>,
     failed: bool,
 }
 
@@ -75,6 +80,10 @@ impl<O: Output> VlogBuilder<O> {
         let frames = FrameWriter::new(superblock.identity, transforms);
         let mut sink = FrameSink::new(frames, output, options.write_buffer_bytes);
         sink.write(&superblock.encode())?;
+        let training = match (options.compression, options.dictionary) {
+            (Compression::Zstd { level }, Some(wanted)) => Some(Training::new(wanted, level)),
+            _ => None,
+        };
         Ok(Self {
             sink,
             payload: Vec::new(),
@@ -82,6 +91,8 @@ impl<O: Output> VlogBuilder<O> {
             properties: Properties::default(),
             is_ordered: true,
             decoder: Decoder::new(),
+            training,
+            dictionary: None,
             failed: false,
             options,
             superblock,
@@ -119,8 +130,9 @@ impl<O: Output> VlogBuilder<O> {
     }
 
     /// Bytes of memory in use.
-    pub const fn memory_usage(&self) -> usize {
-        self.sink.memory_len() + self.payload.capacity() + self.directory.memory_len()
+    pub fn memory_usage(&self) -> usize {
+        let training = self.training.as_ref().map_or(0, Training::memory_len);
+        self.sink.memory_len() + self.payload.capacity() + self.directory.memory_len() + training
     }
 
     /// Writes the metadata and describes the file. Making it durable is the caller's business.
@@ -158,7 +170,8 @@ impl<O: Output> VlogBuilder<O> {
         ValuePayload::encode_lead(seqno, key, &mut self.payload);
         self.payload.extend_from_slice(first);
         if rest.is_empty() {
-            self.sink.append(BlockKind::VALUE, compression, &self.payload)?;
+            self.sink.append_with(BlockKind::VALUE, compression, self.dictionary, &self.payload)?;
+            self.learn();
         } else {
             let mut map = ChunkMap::new(u32::try_from(value.len()).unwrap_or(u32::MAX), KeyHash::of(key));
             self.sink.append(BlockKind::VALUE_CHUNK, compression, &self.payload)?;
@@ -170,6 +183,18 @@ impl<O: Output> VlogBuilder<O> {
             self.append_map(&map)?;
         }
         Ok(self.note(key, seqno, offset, value.len()))
+    }
+
+    /// Takes the value that was just written as a sample. A dictionary that comes of it is used from the next one on.
+    fn learn(&mut self) {
+        if self.training.as_mut().is_some_and(|training| training.take(&self.payload))
+            && let Some(training) = self.training.take()
+            && let Compression::Zstd { level } = self.options.compression
+        {
+            let dictionary = training.finish();
+            let slot = dictionary.and_then(|dictionary| self.sink.frames.dictionary_slot(&dictionary));
+            self.dictionary = slot.map(|slot| (level, slot));
+        }
     }
 
     fn append_map(&mut self, map: &ChunkMap) -> Result<()> {

@@ -98,14 +98,38 @@ impl<O: Output> FrameSink<O> {
 
     /// Appends a frame.
     pub(super) fn append(&mut self, kind: BlockKind, compression: Compression, payload: &[u8]) -> Result<()> {
+        self.append_with(kind, compression, None, payload)
+    }
+
+    /// Appends a frame, compressed with the dictionary that is given by level and slot, if one is.
+    pub(super) fn append_with(
+        &mut self,
+        kind: BlockKind,
+        compression: Compression,
+        dictionary: Option<(i32, u16)>,
+        payload: &[u8],
+    ) -> Result<()> {
         let offset = self.offset();
         let ordinal = ordinal_at(offset).ok_or(VlogError::Full)?;
         let spec = FrameSpec { kind, encoding: ENCODING, compression, ordinal };
-        let prepared = self.frames.prepare(spec, payload, &mut self.buffer).map_err(VlogError::from)?;
+        let prepared = match dictionary {
+            Some(dictionary) => {
+                self.frames.prepare_with_dictionary(spec, dictionary, payload, &mut self.buffer)
+            }
+            None => self.frames.prepare(spec, payload, &mut self.buffer),
+        };
+        let prepared = prepared.map_err(VlogError::from)?;
         let codec = prepared.codec();
         let mark = self.frames.place(prepared, offset, &mut self.buffer);
         self.count(&mark, codec);
         self.flush_if_full()
+    }
+
+    /// Whether a frame can be copied as it is stored: a dictionary that it needs has a slot here, too.
+    pub(super) fn can_copy(&mut self, source: &FrameReader, expect: &Expect, frame: &[u8]) -> Result<bool> {
+        let header = FrameHeader::decode(source.identity(), expect.handle.offset, expect.kind, frame)
+            .map_err(VlogError::from)?;
+        Ok(self.frames.can_copy(source, &header))
     }
 
     /// Appends the copy of a frame of another file. `frame` is checked first.
