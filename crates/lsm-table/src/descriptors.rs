@@ -1,7 +1,7 @@
 //! Open files, bounded and shared by trees.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -54,9 +54,15 @@ impl DescriptorCache {
         self.next_file.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The open file with this number, opened for reading at `path` when it is not there.
-    pub(crate) fn get(&self, file: u64, fs: &dyn Fs, path: &Path) -> Result<Arc<dyn FsFile>, IoError> {
-        self.open.get_or_insert_with(&file, || self.make_room_for(|| fs.open(path, &OpenOptions::READ)))
+    /// The open file with this number, opened for reading at `path` when it is not there. Only then is the path asked for:
+    /// putting it together costs as much as all else that a read does besides the system's part.
+    pub(crate) fn get(
+        &self,
+        file: u64,
+        fs: &dyn Fs,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<Arc<dyn FsFile>, IoError> {
+        self.open.get_or_insert_with(&file, || self.make_room_for(|| fs.open(&path(), &OpenOptions::READ)))
     }
 
     /// Opens a file. When the process is out of descriptors, every cached handle is let go and the open is tried once

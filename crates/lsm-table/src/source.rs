@@ -247,7 +247,7 @@ impl TableInner {
     fn open_file(&self) -> Result<Arc<dyn FsFile>, IoError> {
         let path = || self.env.path(self.descriptor.id, self.descriptor.route);
         if !self.env.descriptors.is_pinned() {
-            return self.env.descriptors.get(self.file.open_number, self.env.fs.as_ref(), &path());
+            return self.env.descriptors.get(self.file.open_number, self.env.fs.as_ref(), path);
         }
         if let Some(file) = self.file.pinned.get() {
             return Ok(file.clone());

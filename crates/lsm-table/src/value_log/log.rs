@@ -319,7 +319,7 @@ impl LogInner {
     pub(super) fn file(&self) -> Result<Arc<dyn FsFile>, IoError> {
         let (env, path) = (&self.env.tables, || self.env.path(self.descriptor.id));
         if !env.descriptors.is_pinned() {
-            return env.descriptors.get(self.open_file, env.fs.as_ref(), &path());
+            return env.descriptors.get(self.open_file, env.fs.as_ref(), path);
         }
         if let Some(file) = self.pinned_file.get() {
             return Ok(file.clone());
