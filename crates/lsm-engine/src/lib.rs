@@ -81,8 +81,8 @@ pub use lsm_crypto::{
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
 pub use lsm_repair::{Depth as VerifyDepth, VerifyOptions, VerifyReport};
 pub use lsm_table::{
-    BlockCache, BlockRead, DescriptorCache, ExpectHits, FilterBits, FilterStats, LevelFilter, TablePolicy,
-    VlogPolicy,
+    BlockCache, BlockRead, DescriptorCache, DictionaryOptions, ExpectHits, FilterBits, FilterStats,
+    LevelFilter, TablePolicy, VlogPolicy,
 };
 pub use multi_get::MultiGet;
 pub use options::{

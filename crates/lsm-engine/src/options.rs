@@ -541,6 +541,12 @@ impl TreeOptions {
             if policy.directory_every == 0 {
                 return invalid("separation.directory_every", "must be at least 1");
             }
+            if policy.dictionary.and_then(|dictionary| dictionary.problem()).is_some() {
+                return invalid(
+                    "separation.dictionary",
+                    "must be 256 bytes to 64 KiB, of at most 16 MiB of values",
+                );
+            }
         }
         if let Some((option, problem)) = self.relocation.problem() {
             return invalid(option, problem);

@@ -8,10 +8,11 @@ mod wrap;
 use std::{path::Path, sync::Arc};
 
 use common::{Reverse, at, contents, flush, small_tables};
+use lsm_codec::Compression;
 use lsm_compaction_planner::Fifo;
 use lsm_engine::{
-    BlockRead, Changed, CheckpointOptions, CompactOptions, CopyMethod, IngestOptions, Outcome, ReadAhead,
-    Reader, RelocationOptions, StoreOptions, Tree, TreeOptions, VlogPicker, VlogPolicy,
+    BlockRead, Changed, CheckpointOptions, CompactOptions, CopyMethod, DictionaryOptions, IngestOptions,
+    Outcome, ReadAhead, Reader, RelocationOptions, StoreOptions, Tree, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::{filters::Recorded, operators::Join};
@@ -577,4 +578,59 @@ fn copies_are_whole() {
         let expected = (1..=count).map(|byte| (vec![b'a' + byte - 1], long(byte)));
         assert_eq!(contents(&copy).unwrap(), expected.collect::<Vec<_>>(), "{path}");
     }
+}
+
+/// A record with words that all of them have in common.
+fn record(number: u64) -> String {
+    format!(
+        "{{\"number\": {number}, \"state\": \"open\", \"customer\": \"{:x}\", \"note\": null}}",
+        number * 0x9E37
+    )
+}
+
+/// Proves D-76: values that were compressed with the dictionary of their file are read, overwritten, copied with it into
+/// others, checkpointed and checked like all others, under whatever settings the tree is opened later.
+#[test]
+fn values_may_share_a_dictionary() {
+    let fs: Arc<MemFs> = Arc::default();
+    let dictionary = Some(DictionaryOptions { bytes: 512, sample_bytes: 4_000 });
+    let compression = Compression::Zstd { level: 3 };
+    let learning = |policy: VlogPolicy| VlogPolicy { compression, dictionary, ..policy };
+    let open = |policy: VlogPolicy| {
+        let relocation = RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() };
+        Tree::open(options(&fs, 1).separation(policy).relocation(relocation)).unwrap()
+    };
+    let fill = |tree: &Tree, keys: std::ops::Range<u64>, first: u64| {
+        for number in keys {
+            tree.insert(format!("key-{number:04}"), record(number + first), at(first + number)).unwrap();
+        }
+        flush(tree);
+    };
+    let stored = |tree: &Tree| tree.stats().value_logs.live.stored_bytes;
+
+    let tree = open(learning(policy(1)));
+    fill(&tree, 0..300, 1);
+    let with = stored(&tree);
+    tree.close().unwrap();
+    // The next values do without; the first ones are copied as they are, behind those.
+    let tree = open(policy(1));
+    fill(&tree, 300..600, 1);
+    assert!(with * 10 < (stored(&tree) - with) * 9, "{with} of {}", stored(&tree));
+    fill(&tree, 0..50, 1_001);
+    major(&tree);
+    let expected: Vec<_> = (0..600)
+        .map(|number| {
+            let first = if number < 50 { 1_001 } else { 1 };
+            (format!("key-{number:04}").into_bytes(), record(number + first).into_bytes())
+        })
+        .collect();
+    assert_eq!(contents(&tree).unwrap(), expected);
+    assert!(tree.verify().unwrap().is_clean());
+    tree.checkpoint("/copy", &CheckpointOptions::default()).unwrap();
+    tree.close().unwrap();
+    let copy = fs.clone();
+    let copy = TreeOptions::new("/copy").store(|store| store.fs(copy)).separation(policy(1));
+    let copy = Tree::open(copy).unwrap();
+    assert_eq!(contents(&copy).unwrap(), expected);
+    assert!(copy.verify().unwrap().is_clean());
 }

@@ -58,7 +58,7 @@ pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
 pub use value_log::{
-    CacheUse, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, consumed_values,
+    CacheUse, DictionaryOptions, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, consumed_values,
     read_vlog,
 };
 pub use writer::MultiWriter;

@@ -1,10 +1,11 @@
 //! The decoders of the format crates, each behind the checks that a file puts in front of it.
 
 use lsm_block::{
-    BlockKind, Directory, FileIdentity, Footer, Superblock, Transforms,
+    BlockKind, Dictionaries, Directory, FileIdentity, Footer, Superblock, Transforms,
     log::{LogEncoder, LogFormat, LogPosition, LogScanner},
 };
 use lsm_burr::{Bits, Builder, FilterRef, Retrieval, RetrievalBuilder};
+use lsm_codec::{Codec, Compression, Decoder, Dictionary, Encoder};
 use lsm_journal::Pointer;
 use lsm_manifest::{Record, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit};
 use lsm_sst::{
@@ -20,14 +21,14 @@ use lsm_types::{
     SeqNo, Slice, TreeId, UnixNanos, ValueHandle, ValueReferences, VlogId,
 };
 use lsm_vlog::{
-    LocatorHints, ValuePayload, Vlog, VlogBuilder, VlogOptions, chunk_map::ChunkMap,
+    DictionaryOptions, LocatorHints, ValuePayload, Vlog, VlogBuilder, VlogOptions, chunk_map::ChunkMap,
     frame_directory::FrameDirectory,
 };
 
 use super::targets::{Target, seen};
 
 /// Every decoder of a file's bytes.
-pub(super) const TARGETS: [Target; 21] = [
+pub(super) const TARGETS: [Target; 22] = [
     Target { name: "superblock", run: superblock, seeds: superblock_seeds },
     Target { name: "footer", run: footer, seeds: table_seeds },
     Target { name: "directory", run: directory, seeds: table_seeds },
@@ -44,6 +45,7 @@ pub(super) const TARGETS: [Target; 21] = [
     Target { name: "chunk_map", run: chunk_map, seeds: value_seeds },
     Target { name: "value_directory", run: value_directory, seeds: value_seeds },
     Target { name: "value_log", run: value_log, seeds: value_log_seeds },
+    Target { name: "dictionary", run: dictionary, seeds: dictionary_seeds },
     Target { name: "manifest_record", run: record, seeds: record_seeds },
     Target { name: "version_edit", run: edit, seeds: record_seeds },
     Target { name: "pointer", run: pointer, seeds: pointer_seeds },
@@ -278,6 +280,40 @@ fn reference_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// A dictionary, whatever its hash; blocks that are stored with it, and bytes that are none.
+fn dictionary(bytes: &[u8]) -> u64 {
+    let decoded = Dictionaries::decode(AT, bytes);
+    if let Ok(dictionary) = &decoded {
+        let mut again = Vec::new();
+        Dictionaries::encode(dictionary, &mut again);
+        assert_eq!(again, bytes, "two encodings of a dictionary");
+    }
+    let (_, content) = bytes.split_at_checked(8).unwrap_or_default();
+    let Ok(dictionary) = Dictionary::new(7, content.to_vec()) else { return seen(outcome(&decoded)) };
+    let (mut out, mut stored) = (Vec::new(), Vec::new());
+    let hostile = Decoder::new().decompress_with(Codec::Zstd, Some(&dictionary), bytes, &mut out, 4_096);
+    if let Ok(codec) = Encoder::new().compress_with(1, &dictionary, bytes, &mut stored) {
+        let with = (codec != Codec::None).then_some(&dictionary);
+        let back = Decoder::new().decompress_with(codec, with, &stored, &mut out, bytes.len());
+        assert!(back.is_ok() && out == bytes, "a block does not come back");
+    }
+    seen((outcome(&decoded), outcome(&hostile)))
+}
+
+fn dictionary_seeds() -> Vec<Vec<u8>> {
+    let samples: Vec<String> =
+        (0..400).map(|number| format!("{{\"number\": {number}, \"state\": \"open\"}}")).collect();
+    let lens: Vec<usize> = samples.iter().map(String::len).collect();
+    let text = samples.concat();
+    let trained = Dictionaries::train(text.as_bytes(), &lens, 512).map(|dictionary| {
+        let mut bytes = Vec::new();
+        Dictionaries::encode(&dictionary, &mut bytes);
+        bytes
+    });
+    // Bytes that were not trained are a dictionary, too.
+    trained.into_iter().chain([text.into_bytes().into_iter().take(300).collect()]).collect()
+}
+
 fn chunk_map(bytes: &[u8]) -> u64 {
     let decoded = ChunkMap::decode(bytes);
     if let Ok(map) = &decoded {
@@ -328,7 +364,22 @@ fn built_value_log(value_lens: &[usize]) -> lsm_types::Result<Vec<u8>> {
 /// The chunks of a large value compress well, so its file is short.
 fn value_log_seeds() -> Vec<Vec<u8>> {
     let lists: [&[usize]; 3] = [&[], &[0, 3, 200], &[5, (1 << 20) + 9, 1]];
-    lists.into_iter().filter_map(|lens| built_value_log(lens).ok()).collect()
+    let logs = lists.into_iter().map(built_value_log).chain([learnt_value_log()]);
+    logs.filter_map(Result::ok).collect()
+}
+
+/// A value log with a dictionary.
+fn learnt_value_log() -> lsm_types::Result<Vec<u8>> {
+    let head = Superblock::new(identity(FileKind::ValueLog), UnixNanos::new(3), EditIndex::new(4));
+    let mut options = VlogOptions::new(KeyOrder::bytewise());
+    options.compression = Compression::Zstd { level: 1 };
+    options.dictionary = Some(DictionaryOptions { bytes: 256, sample_bytes: 2_000 });
+    let mut builder = VlogBuilder::new(head, options, Vec::new())?;
+    for at in 0..60 {
+        let value = format!("{{\"number\": {at}, \"state\": \"open\", \"sum\": {}}}", at * 7919);
+        builder.add(format!("key-{at}").as_bytes(), SeqNo::ZERO, value.as_bytes())?;
+    }
+    Ok(builder.finish()?.1)
 }
 
 /// Payloads of real frames and a handle.

@@ -187,5 +187,9 @@ fn frames_of<'s>(stretches: &'s [Stretch], handle: &ValueHandle) -> Option<&'s F
 
 /// Whether stored bytes of a value are at fault, not those who copy it.
 fn is_about_the_value(error: &Error) -> bool {
-    error.is_corruption() || error.kind() == ErrorKind::UnsupportedFormat
+    error.is_corruption()
+        || matches!(
+            error.kind(),
+            ErrorKind::UnsupportedFormat | ErrorKind::DictionaryMissing | ErrorKind::DictionaryMismatch
+        )
 }

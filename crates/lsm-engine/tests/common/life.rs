@@ -2,15 +2,16 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
+use lsm_codec::Compression;
 use lsm_compaction_executor::{Checkpoint, CompactionFlavour, FlavourRun, Job, Standard};
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, LazyLeveling, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec,
     Plan, PlanView, PullDown, Reason, Settings, SizeTiered,
 };
 use lsm_engine::{
-    BlockCache, CheckpointOptions, CompactOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter,
-    Outcome, Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View,
-    VlogPicker, VlogPolicy, WeakDeletes,
+    BlockCache, CheckpointOptions, CompactOptions, DictionaryOptions, FlushOptions, HoldGuard, IngestOptions,
+    LevelFilter, Outcome, Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions,
+    View, VlogPicker, VlogPolicy, WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -124,11 +125,19 @@ impl Place {
     fn separation(&self) -> VlogPolicy {
         let mut dice = self.chance();
         let thresholds = [vec![1], vec![1], vec![64], vec![1024], vec![64, 1], vec![1, 1024, 1]];
+        // Values that were compressed with the dictionary of their file get to lie beside others, and are copied.
+        let (compression, dictionary) = match (self.axes.variant / 2 + self.opens) % 2 {
+            0 => (VlogPolicy::default().compression, None),
+            _ => {
+                (Compression::Zstd { level: 1 }, Some(DictionaryOptions { bytes: 256, sample_bytes: 1_000 }))
+            }
+        };
         VlogPolicy {
+            compression,
+            dictionary,
             thresholds: thresholds[dice.index(thresholds.len())].clone(),
             target_bytes: [1, 600, 4_000, 1 << 20][dice.index(4)],
             directory_every: 1 + u32::from(dice.roll().to_le_bytes()[0] % 4),
-            ..VlogPolicy::default()
         }
     }
 

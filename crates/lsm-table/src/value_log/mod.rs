@@ -22,6 +22,7 @@ use lsm_block::{FileIdentity, Superblock, Transforms};
 use lsm_codec::Compression;
 use lsm_manifest::{DirectoryHandle, VlogDescriptor};
 use lsm_types::{FileKind, FileUuid, Level, Result, ValueUsage, VlogId};
+pub use lsm_vlog::DictionaryOptions;
 use lsm_vlog::{VlogSummary, properties::Properties};
 
 use crate::TableEnv;
@@ -34,6 +35,9 @@ pub struct VlogPolicy {
     pub thresholds: Vec<u32>,
     /// Compression of new values.
     pub compression: Compression,
+    /// A dictionary for each file, learnt from its first values; `None` for none. For Zstandard alone; pays for many values
+    /// of up to a few KiB that are alike.
+    pub dictionary: Option<DictionaryOptions>,
     /// A file that has reached this length takes no further value, in bytes.
     pub target_bytes: u64,
     /// The place of every so-manieth value is recorded.
@@ -41,10 +45,10 @@ pub struct VlogPolicy {
 }
 
 impl Default for VlogPolicy {
-    /// Values of 1 KiB and more; LZ4 where it is built in, 64 MiB, every 64th value.
+    /// Values of 1 KiB and more; LZ4 where it is built in, no dictionary, 64 MiB, every 64th value.
     fn default() -> Self {
         let (compression, target_bytes) = (Compression::Lz4, 64 << 20);
-        Self { thresholds: vec![1 << 10], compression, target_bytes, directory_every: 64 }
+        Self { thresholds: vec![1 << 10], compression, dictionary: None, target_bytes, directory_every: 64 }
     }
 }
 

@@ -131,6 +131,7 @@ impl VlogWriter {
         )?;
         let options = VlogOptions {
             compression: policy.compression,
+            dictionary: policy.dictionary,
             directory_every: policy.directory_every,
             ..VlogOptions::new(env.order.clone())
         };
