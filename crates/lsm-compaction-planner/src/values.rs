@@ -53,7 +53,7 @@ impl ValuesView {
         Self { due, ..self }
     }
 
-    /// The view of a tree in which no table was written for a while, so that there is time for what is not urgent.
+    /// The view of a tree in which nothing was flushed for a while, so that there is time for what is not urgent.
     #[must_use]
     pub fn quiet(self, is_quiet: bool) -> Self {
         Self { is_quiet, ..self }

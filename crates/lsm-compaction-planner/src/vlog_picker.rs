@@ -18,7 +18,7 @@ const WORTH_IT_AT_ONCE: f64 = 0.5;
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct VlogPicker {
     /// Share of garbage from which on a value log may be rewritten, if it is old enough: at once from a half on, below it
-    /// when no table was written for a minute. Default 0.25.
+    /// when nothing was flushed or ingested for a minute, or in a merge that somebody asks for. Default 0.25.
     pub staleness_threshold: f64,
     /// The oldest share of all value logs counts as old enough; rounded up. Default 0.25.
     pub age_cutoff: f64,
@@ -84,7 +84,7 @@ impl VlogPicker {
     ///
     /// Those that are garbage as a whole are not among them: they go by themselves.
     ///
-    /// * `is_quiet`: no table was written for a while. Where many are, what is a quarter garbage now is a half soon, and
+    /// * `is_quiet`: nothing was flushed for a while. Where much is, what is a quarter garbage now is a half soon, and
     ///   costs a third to rewrite.
     pub fn candidates<'a>(&self, logs: &'a [VlogFigures], is_quiet: bool) -> Vec<&'a VlogFigures> {
         let threshold =

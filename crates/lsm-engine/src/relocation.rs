@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::separated::ValueLogs;
 
-/// Value logs with little garbage are left alone until no table was written for so long.
+/// Value logs with little garbage are left alone until nothing was flushed or ingested for so long.
 const QUIET_NANOS: u64 = 60 * 1_000_000_000;
 
 /// When and how compactions rewrite value logs that hold garbage.
@@ -54,11 +54,19 @@ pub(crate) struct Relocations {
     damaged: Mutex<BTreeSet<VlogId>>,
     /// Value logs that are rewritten whatever is in them.
     due: Mutex<BTreeSet<VlogId>>,
+    /// When something was flushed or ingested last; `None` as long as nothing was since the tree was opened. What
+    /// relocation itself writes does not count: it would keep itself waiting.
+    written: Mutex<Option<UnixNanos>>,
 }
 
 impl Relocations {
     pub(crate) fn new(options: RelocationOptions) -> Self {
-        Self { options, damaged: Mutex::default(), due: Mutex::default() }
+        Self { options, damaged: Mutex::default(), due: Mutex::default(), written: Mutex::default() }
+    }
+
+    /// Something was flushed or ingested.
+    pub(crate) fn note_write(&self, now: UnixNanos) {
+        *self.written.lock() = Some(now);
     }
 
     /// What planning sees; `None` where there are no value logs.
@@ -76,8 +84,9 @@ impl Relocations {
             tables: log.tables.clone(),
             is_damaged: damaged.contains(&log.vlog.id),
         });
-        let newest = version.levels.tables().map(|(_, table)| table.created_at).max().unwrap_or_default();
-        let is_quiet = now.get().saturating_sub(newest.get()) >= QUIET_NANOS;
+        let newest = || version.levels.tables().map(|(_, table)| table.created_at).max().unwrap_or_default();
+        let written = *self.written.lock().get_or_insert_with(newest);
+        let is_quiet = now.get().saturating_sub(written.get()) >= QUIET_NANOS;
         let due = self.due.lock().clone();
         Some(ValuesView::new(logs, self.options.picker).quiet(is_quiet).due(due))
     }

@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use common::{Rest, Reverse, at, contents, flush, sealed::encryption, small_tables};
@@ -24,7 +25,7 @@ use lsm_engine::{
     SpaceOptions, Tree, TreeOptions, ValueLogStats, VlogPicker, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
-use lsm_testkit::dice::Dice;
+use lsm_testkit::{dice::Dice, ports::TestClock};
 use lsm_types::{ErrorKind, ReadAt, SeqNo, TableId, VlogId};
 use wrap::{Control, WrapFs};
 
@@ -171,6 +172,22 @@ fn one_stale_file_is_rewritten_in_the_end() {
     world.check();
     world.tree.close().unwrap();
     assert_eq!(blobs(&fs).len(), 2);
+}
+
+/// Proves D-85: with little garbage a value log waits for a quiet moment, or for somebody who asks for a merge.
+#[test]
+fn a_merge_that_is_asked_for_collects_what_waits_elsewhere() {
+    let fs: Arc<MemFs> = Arc::default();
+    let mut world = World::open(options(&fs, VlogPicker::default()));
+    world.put(0..20);
+    world.put(0..7);
+    assert_eq!(world.major().values_relocated, 0, "what is garbage is known when this is done");
+    assert!(world.settle().iter().all(|report| report.values_relocated == 0));
+    assert!(world.stats().garbage_bytes() > 0);
+    let report = world.major();
+    assert_eq!((report.values_relocated, report.vlogs_removed), (13, 1));
+    assert_eq!(world.stats().garbage_bytes(), 0);
+    world.check();
 }
 
 /// Proves D-83, D-87, C-110, C-173: half of the tables that refer to a value log are rewritten: it stays until the others
@@ -551,4 +568,29 @@ fn options_that_cannot_hold_are_refused() {
     }
     let picker = VlogPicker { age_cutoff: 1.5, ..VlogPicker::default() };
     assert!(refused(RelocationOptions { picker, ..default }).contains("age_cutoff"));
+}
+
+/// Proves D-85: in a quiet tree one value log after the other goes that is garbage for a quarter, and what that writes does
+/// not end the quiet.
+#[test]
+fn a_quiet_tree_collects_all_that_is_due() {
+    let (fs, clock) = (Arc::<MemFs>::default(), Arc::new(TestClock::new()));
+    let ticking = clock.clone();
+    let options = options(&fs, VlogPicker::default());
+    let mut world = World::open(options.store(|store| store.clock(ticking)));
+    // Three of five values stay.
+    for first in (0..50).step_by(5) {
+        world.put(first..first + 5);
+    }
+    world.put((0..50).filter(|number| number % 5 < 2));
+    world.settle();
+    let garbage = world.stats().garbage_bytes();
+    assert!(garbage > 0);
+    clock.advance(Duration::from_secs(59));
+    assert!(world.settle().is_empty());
+    clock.advance(Duration::from_secs(2));
+    let reports = world.settle();
+    assert!(reports.len() > 1, "{} jobs", reports.len());
+    assert!(world.stats().garbage_bytes() * 2 < garbage, "{} of {garbage}", world.stats().garbage_bytes());
+    world.check();
 }

@@ -1,6 +1,9 @@
 //! Clock and chance that repeat: two runs with the same seed write the same bytes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use lsm_types::{Clock, Random, UnixNanos};
 
@@ -14,6 +17,11 @@ impl TestClock {
     /// A clock at the beginning of time.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Lets so much time pass.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn tick(&self) -> u64 {

@@ -145,6 +145,10 @@ impl TreeInner {
             let values = self.relocations.view(&view.version, planning.now);
             planning.values = values.as_ref();
             let plan = self.rewritten_between_routes(strategy.plan(&planning));
+            // Who asks for a merge wants what it can do: value logs that would wait for a quiet moment go with it.
+            let asked = matches!(&plan, Plan::Merge(plan) if plan.reason == Reason::Requested);
+            let values = values.clone().map(|values| if asked { values.quiet(true) } else { values });
+            planning.values = values.as_ref();
             if plan.inputs().is_none() {
                 let outcome = if covered > 0 { Outcome::Dropped } else { Outcome::Idle };
                 let mut report = CompactionReport::nothing(outcome);

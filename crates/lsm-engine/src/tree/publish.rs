@@ -161,6 +161,9 @@ impl TreeInner {
 
     /// Publishes a durable version: tables, and the memtables they replace, change in one step.
     pub(crate) fn publish(&self, version: &Version, change: Published) {
+        if change.is_write || change.flushed_through.is_some() {
+            self.relocations.note_write(self.store.clock().now());
+        }
         let mut publisher = self.publisher.lock();
         for table in change.added {
             publisher.tables.entry(table.id()).or_insert(table);
