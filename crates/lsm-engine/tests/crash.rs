@@ -8,6 +8,7 @@ mod subject;
 use lsm_fs::SystemClock;
 use lsm_testkit::{
     crash::{Campaign, Effort, Tally, campaign},
+    dice::Dice,
     sim::{Profile, SimConfig, Strategy},
 };
 use lsm_types::Clock as _;
@@ -31,7 +32,18 @@ const fn all_of(len: u32) -> Campaign {
 
 #[track_caller]
 fn run(name: &str, plan: &Campaign, more: impl Fn(&Tally) -> bool + Sync) -> Tally {
-    match campaign(plan, TreeSubject::new, more) {
+    run_as(name, plan, TreeSubject::new, more)
+}
+
+/// The same with trees of a certain kind.
+#[track_caller]
+fn run_as(
+    name: &str,
+    plan: &Campaign,
+    subject: impl Fn(&mut Dice) -> TreeSubject + Sync,
+    more: impl Fn(&Tally) -> bool + Sync,
+) -> Tally {
+    match campaign(plan, subject, more) {
         Ok(tally) => {
             println!("crash: {name}: {tally}");
             tally
@@ -66,10 +78,7 @@ fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
 #[test]
 fn two_directories_are_one_database() {
     let plan = Campaign { seed: 7, ops_max: 20, ..RANDOM };
-    match campaign(&plan, TreeSubject::routed, |tally| tally.workloads < 3) {
-        Ok(tally) => println!("crash: two directories: {tally}"),
-        Err(violation) => panic!("two directories: {violation}"),
-    }
+    run_as("two directories", &plan, TreeSubject::routed, |tally| tally.workloads < 3);
 }
 
 /// Values lie apart from their keys.
@@ -78,10 +87,14 @@ fn two_directories_are_one_database() {
 #[test]
 fn value_logs_and_tables_are_one_state() {
     let plan = Campaign { seed: 9, ops_max: 16, ..RANDOM };
-    match campaign(&plan, TreeSubject::separated, |tally| tally.workloads < 3) {
-        Ok(tally) => println!("crash: separated: {tally}"),
-        Err(violation) => panic!("separated: {violation}"),
-    }
+    run_as("separated", &plan, TreeSubject::separated, |tally| tally.workloads < 3);
+}
+
+/// Proves D-82.
+#[test]
+fn every_short_workload_survives_with_all_values_apart() {
+    let tally = run_as("short, apart", &all_of(1), TreeSubject::apart, |_| true);
+    assert_eq!(tally.workloads, 10);
 }
 
 #[test]
@@ -130,13 +143,16 @@ fn torture() {
     };
     let effort = Effort { strategy: Strategy::FULL, ..RANDOM.effort };
     let random = Campaign { seed, effort, ..RANDOM };
-    // Everything short first, at most a third of the time; then a tenth for each other disk; the rest on the weakest.
+    // Everything short first, at most a third of the time; then a tenth for each other disk and for values apart; the rest
+    // on the weakest.
     let mut tallies = vec![run("short", &Campaign { seed, effort, ..all_of(3) }, until(33))];
     let mut share = 33;
     for (name, config) in kinds() {
         share += 10;
         tallies.push(run(name, &Campaign { config, ..random }, until(share)));
     }
+    share += 10;
+    tallies.push(run_as("separated", &random, TreeSubject::separated, until(share)));
     tallies.push(run("random", &random, until(100)));
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
     println!(

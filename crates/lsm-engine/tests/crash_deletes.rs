@@ -7,14 +7,14 @@ mod common;
 use std::{ops::Bound, path::Path, sync::Arc};
 
 use common::{at, small_tables};
-use lsm_compaction_planner::Leveled;
-use lsm_engine::{CompactOptions, FlushOptions, Reader, Tree, TreeOptions};
+use lsm_compaction_planner::{Leveled, VlogPicker};
+use lsm_engine::{CompactOptions, FlushOptions, Reader, RelocationOptions, Tree, TreeOptions, VlogPolicy};
 use lsm_fs::Fs;
 use lsm_testkit::{
     oracle::History,
     sim::{SimConfig, SimFs, Strategy},
 };
-use lsm_types::{KeyOrder, SeqNo};
+use lsm_types::{IoKind, KeyOrder, SeqNo};
 
 /// A flush that returned: how long the trace was then, and the bound below which every write is durable.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,16 @@ struct Durable {
     bound: SeqNo,
 }
 
+/// Where values are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Values {
+    Beside,
+    /// Apart from their keys, of whatever length, and copied by every merge.
+    Apart,
+}
+
 struct Run {
+    values: Values,
     fs: SimFs,
     history: History,
     /// Ends of successful flushes; the first stands for the empty database.
@@ -32,12 +41,18 @@ struct Run {
     opened: usize,
 }
 
-fn options(fs: &SimFs) -> TreeOptions {
+fn options(values: Values, fs: &SimFs) -> TreeOptions {
     let fs: Arc<dyn Fs> = Arc::new(fs.clone());
-    TreeOptions::new("/data/db")
+    let options = TreeOptions::new("/data/db")
         .store(|store| store.fs(fs).manifest_rotate_min(600).file_id_block(4))
         .tables(small_tables())
-        .table_target_bytes(1_500)
+        .table_target_bytes(1_500);
+    match values {
+        Values::Beside => options,
+        Values::Apart => options
+            .separation(VlogPolicy { thresholds: vec![1], target_bytes: 1_500, ..VlogPolicy::default() })
+            .relocation(RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() }),
+    }
 }
 
 /// A small generator, so that a failure repeats.
@@ -50,12 +65,12 @@ fn key(number: u64) -> Vec<u8> {
     format!("key-{number:03}").into_bytes()
 }
 
-fn workload(rounds: u64, seed: u64) -> Run {
+fn workload(values: Values, rounds: u64, seed: u64) -> Run {
     let fs = SimFs::new(SimConfig::default());
     let mut dice = seed;
     let mut history = History::new();
     let mut next = 1;
-    let tree = Tree::open(options(&fs)).unwrap();
+    let tree = Tree::open(options(values, &fs)).unwrap();
     let opened = fs.len();
     let mut durable = vec![Durable { point: opened, bound: at(next) }];
     let leveled = Leveled { l0_threshold: 2, table_target_bytes: 1_500, ..Leveled::default() };
@@ -120,14 +135,14 @@ fn workload(rounds: u64, seed: u64) -> Run {
     history.delete_range((Bound::Unbounded, Bound::Unbounded), at(next), &order);
     durable.push(Durable { point: fs.len(), bound: at(next + 10) });
     tree.close().unwrap();
-    Run { fs, history, durable, opened }
+    Run { values, fs, history, durable, opened }
 }
 
 /// What an image holds has to be exactly what some flush made durable: the last one that returned before the crash,
 /// or the one that was under way.
 fn check_image(run: &Run, point: usize, image: &SimFs, go_on: bool) -> Result<(), String> {
     let order = KeyOrder::bytewise();
-    let opened = Tree::open(options(image));
+    let opened = Tree::open(options(run.values, image));
     let tree = match opened {
         Ok(tree) => tree,
         Err(error) => return Err(format!("does not open: {error} ({error:?})")),
@@ -162,7 +177,8 @@ fn check_image(run: &Run, point: usize, image: &SimFs, go_on: bool) -> Result<()
         tree.flush(&FlushOptions::default()).map_err(|error| format!("does not go on: {error}"))?;
         tree.major_compact(&CompactOptions::default()).map_err(|error| format!("does not go on: {error}"))?;
         tree.close().map_err(|error| error.to_string())?;
-        let tree = Tree::open(options(image)).map_err(|error| format!("does not open again: {error}"))?;
+        let tree = Tree::open(options(run.values, image))
+            .map_err(|error| format!("does not open again: {error}"))?;
         let count = tree.count().map_err(|error| error.to_string())?;
         if count != contents.len() as u64 + 1 {
             return Err(format!("{count} entries after going on, {} before", contents.len()));
@@ -171,16 +187,26 @@ fn check_image(run: &Run, point: usize, image: &SimFs, go_on: bool) -> Result<()
     Ok(())
 }
 
-/// Every file among the tables is one that the tree names.
+/// Every file among the tables and the value logs is one that the tree names.
 fn no_orphans(tree: &Tree, fs: &SimFs) -> Result<(), String> {
-    let files = fs.read_dir(Path::new("/data/db/tables")).map_err(|error| error.to_string())?;
-    let tables = tree.stats().tables();
-    if files.len() == tables { Ok(()) } else { Err(format!("{} files for {tables} tables", files.len())) }
+    let stats = tree.stats();
+    for (folder, known) in [("tables", stats.tables()), ("blobs", stats.value_logs.files)] {
+        let folder = Path::new("/data/db").join(folder);
+        let files = match fs.read_dir(&folder) {
+            Ok(files) => files.len(),
+            Err(error) if error.kind == IoKind::NotFound => 0,
+            Err(error) => return Err(error.to_string()),
+        };
+        if files != known {
+            return Err(format!("{files} files in {} for {known}", folder.display()));
+        }
+    }
+    Ok(())
 }
 
 #[track_caller]
-fn check_workload(rounds: u64, seed: u64, strategy: &Strategy) {
-    let run = workload(rounds, seed);
+fn check_workload(values: Values, rounds: u64, seed: u64, strategy: &Strategy) {
+    let run = workload(values, rounds, seed);
     let points: Vec<usize> = run.durable.iter().map(|flush| flush.point).collect();
     let epoch = move |point: usize| points.partition_point(|end| *end <= point) as u64;
     let mut images = 0_u64;
@@ -198,22 +224,35 @@ fn check_workload(rounds: u64, seed: u64, strategy: &Strategy) {
 /// Proves D-39, D-93, E-128, E-129, I-2.
 #[test]
 fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
-    check_workload(7, 1, &Strategy::GATE);
+    check_workload(Values::Beside, 7, 1, &Strategy::GATE);
+}
+
+/// Proves D-82, D-83.
+#[test]
+fn value_logs_are_part_of_every_image() {
+    check_workload(Values::Apart, 4, 3, &Strategy::GATE);
 }
 
 /// Proves D-47.
 #[test]
 fn a_crash_while_recovering_changes_nothing() {
-    let run = workload(3, 2);
+    for (values, rounds) in [(Values::Beside, 3), (Values::Apart, 2)] {
+        check_recoveries(values, rounds);
+    }
+}
+
+#[track_caller]
+fn check_recoveries(values: Values, rounds: u64) {
+    let run = workload(values, rounds, 2);
     let mut checked = 0;
     for (outer, image) in run.fs.sweep(&Strategy::GATE).step_by(23) {
-        drop(Tree::open(options(&image)).unwrap());
+        drop(Tree::open(options(values, &image)).unwrap());
         for (inner, nested) in image.sweep(&Strategy::GATE).step_by(3) {
             checked += 1;
             if let Err(problem) = check_image(&run, outer.point, &nested, false) {
-                panic!("image {inner} of image {outer}: {problem}");
+                panic!("{values:?}: image {inner} of image {outer}: {problem}");
             }
         }
     }
-    assert!(checked > 100, "only {checked} images");
+    assert!(checked > 100, "{values:?}: only {checked} images");
 }

@@ -113,7 +113,12 @@ impl TreeSubject {
         Self { cold_from: Some([0, 1, 4][dice.index(3)]), ..Self::new(dice) }
     }
 
-    /// The same with values of any length apart from their keys.
+    /// The same with all values apart from their keys.
+    pub(crate) fn apart(dice: &mut Dice) -> Self {
+        Self { separate_from: Some(1), ..Self::new(dice) }
+    }
+
+    /// The same with values of any length apart from their keys, or with those of some.
     pub(crate) fn separated(dice: &mut Dice) -> Self {
         Self { separate_from: Some([1, 64][dice.index(2)]), ..Self::new(dice) }
     }
