@@ -83,6 +83,11 @@ pub(crate) trait Engine: Sized + Sync {
     /// Does one step of leveled compaction; `false` when there was nothing to do.
     fn compact(&self) -> Outcome<bool>;
 
+    /// Bytes of values that compactions moved so far to get rid of garbage; `None` where the engine does not tell.
+    fn copied(&self) -> Option<u64> {
+        None
+    }
+
     /// Merges everything into the last level.
     fn major_compact(&self) -> Outcome<()>;
 

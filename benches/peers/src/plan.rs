@@ -60,6 +60,12 @@ pub(crate) struct Plan {
     /// With `--values-apart`: an engine that takes longer than so many minutes is ended, and its row says so.
     #[arg(long, default_value_t = 5, requires = "values_apart")]
     pub(crate) row_minutes: u64,
+    /// With `--values-apart`: how many keys of a hundred a round overwrites, drawn anew for each round.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100), requires = "values_apart")]
+    pub(crate) overwrite_percent: u32,
+    /// With `--values-apart`: rounds of overwriting.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=200), requires = "values_apart")]
+    pub(crate) overwrite_rounds: u32,
     /// With `--values-apart`: seconds of rest after all is settled, before compaction is asked once more. Some garbage is
     /// only collected in trees that nobody writes to for a while.
     #[arg(long, default_value_t = 0, requires = "values_apart")]

@@ -18,12 +18,9 @@ const STEPS_MAX: u32 = 1000;
 /// Most point reads.
 const GETS_MAX: u32 = 500_000;
 
-/// Version of the values that the overwrite leaves.
-const LAST: u64 = 1;
-
 /// Runs everything in `dir`, which is empty.
 pub(crate) fn run<E: Engine>(plan: &Plan, dir: &Path) -> Outcome<()> {
-    let life = Life { plan, dir };
+    let mut life = Life { plan, dir, versions: vec![0; plan.key_count() as usize] };
     let engine = life.write::<E>()?;
     let engine = life.rest(engine)?;
     life.close(engine, Figure::Settled)?;
@@ -45,6 +42,8 @@ fn say(figure: Figure, value: f64) -> Outcome<()> {
 struct Life<'a> {
     plan: &'a Plan,
     dir: &'a Path,
+    /// Which write of each key was the last.
+    versions: Vec<u8>,
 }
 
 impl Life<'_> {
@@ -56,21 +55,37 @@ impl Life<'_> {
         self.plan.user_bytes() as f64 / 1e6
     }
 
-    /// Fills, overwrites everything in another order, and lets it settle.
-    fn write<E: Engine>(&self) -> Outcome<E> {
+    /// Fills, overwrites in other orders, and lets it settle.
+    fn write<E: Engine>(&mut self) -> Outcome<E> {
         let engine = self.open::<E>()?;
         let order = |seed| Dice::new(seed).permutation(self.plan.key_count()).into_iter().map(u64::from);
         let filled = fill(&engine, self.plan, 0, order(self.plan.seed))?;
         say(Figure::Fill, self.user_megabytes() / filled.front.seconds)?;
         say(Figure::FillQuiet, filled.quiet.seconds - filled.front.seconds)?;
-        let again = fill(&engine, self.plan, LAST, order(self.plan.seed + 1))?;
-        say(Figure::Overwrite, self.user_megabytes() / again.front.seconds)?;
+        let copied_before = engine.copied();
+        let part = (u64::from(self.plan.key_count()) * u64::from(self.plan.overwrite_percent)).div_ceil(100);
+        let (mut seconds, mut quiet, mut written) = (0.0, 0.0, filled.quiet.written);
+        for round in 1..=u64::from(self.plan.overwrite_rounds) {
+            let numbers: Vec<u64> = order(self.plan.seed + round).take(part as usize).collect();
+            for number in &numbers {
+                self.versions[*number as usize] = round as u8;
+            }
+            let again = fill(&engine, self.plan, round, numbers.into_iter())?;
+            seconds += again.front.seconds;
+            quiet = again.quiet.seconds - again.front.seconds;
+            written += again.quiet.written;
+        }
+        let overwritten = part * u64::from(self.plan.overwrite_rounds) * self.plan.entry_bytes();
+        say(Figure::Overwrite, overwritten as f64 / 1e6 / seconds)?;
         let stretch = Stretch::begin();
         settle(&engine)?;
         let settled = stretch.taken();
-        say(Figure::SettleSeconds, again.quiet.seconds - again.front.seconds + settled.seconds)?;
-        let written = filled.quiet.written + again.quiet.written + settled.written;
-        say(Figure::Written, written as f64 / (2 * self.plan.user_bytes()) as f64)?;
+        say(Figure::SettleSeconds, quiet + settled.seconds)?;
+        written += settled.written;
+        say(Figure::Written, written as f64 / (self.plan.user_bytes() + overwritten) as f64)?;
+        if let (Some(before), Some(after)) = (copied_before, engine.copied()) {
+            say(Figure::Copied, (after - before) as f64 / overwritten as f64)?;
+        }
         say(Figure::Live, self.user_megabytes())?;
         Ok(engine)
     }
@@ -105,7 +120,12 @@ impl Life<'_> {
             return Err(format!("{entries} entries after reopening, not {}", self.plan.key_count()).into());
         }
         say(Figure::Count, entries as f64 / taken.seconds)?;
+        say(Figure::CountCpu, entries as f64 / taken.cpu_seconds)?;
         Ok(engine)
+    }
+
+    fn version(&self, number: u64) -> u64 {
+        self.versions.get(number as usize).copied().unwrap_or_default().into()
     }
 
     fn key(&self, number: u64) -> [u8; crate::data::KEY_BYTES] {
@@ -117,7 +137,7 @@ impl Life<'_> {
         let mut values = Values::new(self.plan.value_bytes as usize, self.plan.seed);
         let (mut number, mut wrong) = (0, 0_u64);
         engine.scan(None, Direction::Forward, usize::MAX, |key, value| {
-            wrong += u64::from(key != self.key(number) || value != values.value(number, LAST));
+            wrong += u64::from(key != self.key(number) || value != values.value(number, self.version(number)));
             number += 1;
         })?;
         if wrong > 0 || number != u64::from(self.plan.key_count()) {
@@ -135,7 +155,7 @@ impl Life<'_> {
         for _ in 0..ops {
             let number = dice.below(count);
             let value = engine.get(&self.key(number))?.ok_or("a key is gone")?;
-            let (value, name) = (value.as_ref(), Values::name(number, LAST));
+            let (value, name) = (value.as_ref(), Values::name(number, self.version(number)));
             let as_written = value.len() == self.plan.value_bytes as usize
                 && value.iter().zip(name).all(|(byte, expected)| *byte == expected);
             wrong += u64::from(!as_written);
@@ -144,7 +164,8 @@ impl Life<'_> {
         if wrong > 0 {
             return Err(format!("{wrong} of {ops} gets give another value than was written last").into());
         }
-        say(Figure::Gets, f64::from(ops) / taken.seconds)
+        say(Figure::Gets, f64::from(ops) / taken.seconds)?;
+        say(Figure::GetsCpu, f64::from(ops) / taken.cpu_seconds)
     }
 }
 

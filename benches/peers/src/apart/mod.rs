@@ -46,29 +46,35 @@ enum Figure {
     Overwrite,
     SettleSeconds,
     Written,
+    Copied,
     Live,
     BeforeRest,
     Settled,
     ReopenMillis,
     Count,
+    CountCpu,
     Gets,
+    GetsCpu,
     MajorSeconds,
     Major,
 }
 
 /// The columns and their heads.
-const COLUMNS: [(Figure, &str); 13] = [
+const COLUMNS: [(Figure, &str); 16] = [
     (Figure::Fill, "fill, MB/s"),
     (Figure::FillQuiet, "until quiet, s"),
     (Figure::Overwrite, "overwrite, MB/s"),
     (Figure::SettleSeconds, "settle, s"),
     (Figure::Written, "written / user bytes"),
+    (Figure::Copied, "copied / overwritten bytes"),
     (Figure::Live, "live, MB"),
     (Figure::BeforeRest, "disk / live, before rest"),
     (Figure::Settled, "disk / live, settled"),
     (Figure::ReopenMillis, "reopen, ms"),
-    (Figure::Count, "count, entries/s"),
+    (Figure::Count, "scan, entries/s"),
+    (Figure::CountCpu, "scan, entries/CPU s"),
     (Figure::Gets, "gets/s"),
+    (Figure::GetsCpu, "gets/CPU s"),
     (Figure::MajorSeconds, "major compaction, s"),
     (Figure::Major, "disk / live, after it"),
 ];
@@ -83,6 +89,8 @@ pub(crate) fn compare(plan: &Plan) -> Outcome<()> {
         let said = (engine.separation)(&settings).unwrap_or_else(|failure| failure.to_string());
         println!("  {}: {said}", engine.name);
     }
+    let (rounds, percent) = (plan.overwrite_rounds, plan.overwrite_percent);
+    println!("overwritten: {percent} % of the keys, {rounds} time(s)");
     println!("{LEGEND}");
     let started = measure::now();
     let mut rows = Vec::new();
@@ -111,11 +119,13 @@ pub(crate) fn compare(plan: &Plan) -> Outcome<()> {
 }
 
 const LEGEND: &str = "\
-fill and overwrite: each key once, in two orders, at the speed of the writer; until quiet: then all is flushed and
-compaction rests; settle: the same after the overwrite, then flush and compact until there is nothing to do; written:
-bytes handed to write calls up to then per byte of keys and values of both rounds; live: keys and values, not compressed;
-disk: allocated by the files after closing, per live byte; count, gets: after reopening. Garbage is collected by
-compactions, in every engine by its documentation; major compaction is the most that can be asked for.
+fill: each key once; overwrite: so many of them again as is said above, in another order; both at the speed of the writer;
+until quiet: then all is flushed and compaction rests; settle: the same after the overwrite, then flush and compact until
+there is nothing to do; written: bytes handed to write calls up to then per byte of keys and values written; copied:
+values that were moved to get rid of garbage, where an engine tells, per byte overwritten; live: keys and values, not
+compressed; disk: allocated by the files after closing, per live byte; scan: all keys with their values, after reopening;
+gets: after that. Garbage is collected by compactions, in every engine by its documentation; major compaction is the
+most that can be asked for.
 ";
 
 /// One line for each engine and place of values; medians of what did not fail.

@@ -23,6 +23,8 @@ pub(crate) struct Ours {
     /// Above all writes that have returned.
     visible: AtomicU64,
     leveled: Leveled,
+    /// Bytes of values that compactions moved.
+    copied: AtomicU64,
 }
 
 impl Ours {
@@ -80,7 +82,7 @@ impl Engine for Ours {
             dynamic_level_bytes: false,
             ..Leveled::default()
         };
-        Ok(Self { tree, next: AtomicU64::new(next), visible: AtomicU64::new(next), leveled })
+        Ok(Self { tree, next: AtomicU64::new(next), visible: AtomicU64::new(next), leveled, copied: AtomicU64::new(0) })
     }
 
     fn separation(settings: &Settings) -> Outcome<String> {
@@ -108,7 +110,12 @@ impl Engine for Ours {
     fn compact(&self) -> Outcome<bool> {
         self.forget_history()?;
         let report = self.tree.compact(&self.leveled, &CompactOptions::default())?;
+        self.copied.fetch_add(report.value_bytes_relocated, Ordering::Relaxed);
         Ok(!matches!(report.outcome, Done::Idle | Done::Busy))
+    }
+
+    fn copied(&self) -> Option<u64> {
+        Some(self.copied.load(Ordering::Relaxed))
     }
 
     fn major_compact(&self) -> Outcome<()> {
