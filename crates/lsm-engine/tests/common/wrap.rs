@@ -43,6 +43,8 @@ pub(crate) struct ReadNote {
 #[derive(Debug, Default)]
 struct Hanging {
     on: bool,
+    /// Only one sync waits; those that come while it does go on.
+    only_one: bool,
     waiting: usize,
 }
 
@@ -93,6 +95,13 @@ impl Control {
         self.changed.notify_all();
     }
 
+    /// The next sync waits; others that come meanwhile do not.
+    pub(crate) fn hang_one(&self) {
+        let mut hanging = self.hanging.lock();
+        (hanging.on, hanging.only_one) = (true, true);
+        self.changed.notify_all();
+    }
+
     /// Returns when a sync waits.
     pub(crate) fn wait_for_a_sync(&self) {
         let mut hanging = self.hanging.lock();
@@ -111,12 +120,16 @@ impl Control {
 
     /// Lets syncs go on.
     pub(crate) fn release(&self) {
-        self.hanging.lock().on = false;
+        let mut hanging = self.hanging.lock();
+        (hanging.on, hanging.only_one) = (false, false);
         self.changed.notify_all();
     }
 
     fn pass(&self) {
         let mut hanging = self.hanging.lock();
+        if hanging.only_one && hanging.waiting > 0 {
+            return;
+        }
         hanging.waiting += 1;
         self.changed.notify_all();
         while hanging.on {
