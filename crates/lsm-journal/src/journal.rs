@@ -4,8 +4,8 @@ use lsm_manifest::{Catalog, KeyOrders, Record, VersionEdit};
 use lsm_types::{EditIndex, FileUuid};
 
 use crate::{
-    AppendError, FileName, Generation, JournalEnv, JournalError, JournalOptions, Recovered, Recovery,
-    RecoveryMode, RotateError,
+    AppendError, FileName, Generation, JournalEnv, JournalError, JournalOptions, Pointer, Recovered,
+    Recovery, RecoveryMode, RotateError,
     generation::{self, Live, Statement, SwitchError},
     inspect::{Inspection, inspect, next_in},
     sweep::{Sweep, wipe_temporary},
@@ -62,6 +62,8 @@ pub struct JournalStatus {
     pub snapshot_bytes: u64,
     /// Bytes of the edits behind it.
     pub edit_bytes: u64,
+    /// Bytes of all files of the manifest: `CURRENT`, both copies of the generation in use, and the older ones that stay.
+    pub file_bytes: u64,
     /// Generations begun since the journal was opened, the first one not counted.
     pub rotations: u64,
     /// Attempts at it that failed.
@@ -209,6 +211,7 @@ impl Journal {
             generation: self.live.number,
             snapshot_bytes: self.live.snapshot_end,
             edit_bytes: self.edit_bytes(),
+            file_bytes: self.file_bytes(),
             rotations: self.counters.rotations,
             failed_rotations: self.counters.failed_rotations,
             reanchors: self.counters.reanchors,
@@ -348,6 +351,13 @@ impl Journal {
     /// Bytes of edits in the generation in use.
     fn edit_bytes(&self) -> u64 {
         self.live.encoder.position().offset - self.live.snapshot_end
+    }
+
+    /// Bytes of all files. Looks at none of them.
+    fn file_bytes(&self) -> u64 {
+        let copies = 1 + u64::from(self.live.mirror.is_some());
+        let live = self.live.encoder.position().offset.saturating_mul(copies);
+        live.saturating_add(Pointer::LEN as u64).saturating_add(self.sweep.kept_bytes())
     }
 
     /// More bytes of edits than this make a new generation due.

@@ -16,6 +16,8 @@ pub(crate) struct Sweep {
     complete: BTreeSet<Generation>,
     /// Files that nobody needs, once a newer generation is in use.
     useless: Vec<FileName>,
+    /// Bytes of all these files, when they were last looked at.
+    kept_bytes: u64,
 }
 
 impl Sweep {
@@ -66,6 +68,15 @@ impl Sweep {
                 matches!(file, FileName::Manifest(number) | FileName::Mirror(number) if *number >= in_use);
             !is_used && !env.try_remove(*file)
         });
+        let complete = self.complete.iter().flat_map(|generation| files(*generation));
+        let kept = complete.chain(self.useless.iter().copied());
+        let len = |file: FileName| env.fs.metadata(&file.path(&env.dir)).map_or(0, |found| found.len);
+        self.kept_bytes = kept.map(len).fold(0, u64::saturating_add);
+    }
+
+    /// Bytes of the older generations that stay.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
     }
 }
 
