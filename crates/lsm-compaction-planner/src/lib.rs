@@ -7,6 +7,7 @@
 //!
 //! [`Leveled`] is the strategy to start with. [`SizeTiered`] and [`LazyLeveling`] write less and read more, [`Fifo`]
 //! forgets. [`Overdue`], [`DropRange`], [`Heal`] and [`ValueGc`] are put beside one of them by [`Fallback`] and [`PriorityList`].
+//! [`relief`] lists what frees space, in the order in which to do it when the disk is short.
 //! [`Major`], [`MoveDown`] and [`PullDown`] are asked once, by hand. Writing one's own takes one impl:
 //!
 //! ```
@@ -67,6 +68,7 @@ extern crate alloc;
 mod busy;
 mod compose;
 mod cutter;
+mod dead_weight;
 mod drop_range;
 mod fifo;
 mod heal;
@@ -76,6 +78,7 @@ mod major;
 mod output;
 mod overdue;
 mod plan;
+mod relief;
 mod settings;
 mod slice;
 mod space;
@@ -107,6 +110,7 @@ pub use major::{Major, MoveDown, PullDown};
 pub use output::{BelowTable, OutputSpec};
 pub use overdue::Overdue;
 pub use plan::{DropPlan, Inputs, MergePlan, MovePlan, Plan, Reason, RunPart};
+pub use relief::{Relief, ReliefKind, ReliefLimits, Relieve, relief};
 pub use settings::{SettingValue, Settings};
 pub use slice::{SliceBudget, SliceLimits};
 pub use space::{Admission, Demand, Grant, Ledger, Shortage, Space, Volume, admit};

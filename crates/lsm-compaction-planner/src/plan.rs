@@ -116,7 +116,7 @@ pub struct MergePlan {
 }
 
 /// Why a strategy wants a plan.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Reason {
     /// The tables overlap nothing below them.
@@ -147,6 +147,8 @@ pub enum Reason {
     Damaged,
     /// The tables refer to value logs that are full of garbage.
     ValueGarbage,
+    /// The disk is short of space, and this gives some back.
+    SpaceShort,
     /// Someone asked.
     Requested,
 }

@@ -89,7 +89,8 @@ impl ValueGc {
         Some(Plan::Merge(MergePlan { inputs, output, reason: Reason::SpaceAmplification }))
     }
 
-    fn rewrite(&self, view: &PlanView<'_>, log: &VlogFigures) -> Option<Plan> {
+    /// Rewrites what of the first stretch of tables that refer to `log` lies in it.
+    pub(crate) fn rewrite(&self, view: &PlanView<'_>, log: &VlogFigures) -> Option<Plan> {
         let mut runs =
             view.levels.iter().flat_map(|(level, runs)| runs.runs().iter().map(move |run| (level, run)));
         let (level, run, tables) = runs.find_map(|(level, run)| {

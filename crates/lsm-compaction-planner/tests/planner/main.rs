@@ -11,6 +11,8 @@ mod purity;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod relief;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod scene;
