@@ -13,7 +13,8 @@ use lsm_types::Result;
 
 use crate::{
     Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, InstallError,
-    InstallRequest, Installer, Job, Relocated, SegmentFilter, SegmentOutput, Sliced, StagingArea,
+    InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput, Sliced,
+    StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
 };
@@ -77,7 +78,7 @@ pub fn run_job(
             // What a filter changed is not as it was written, whoever lists changes.
             altered = altered.max(segment.altered).max(segment.filtered);
             filtered = filtered.max(segment.filtered);
-            output.count(&segment);
+            job.watch.segment(output.count(&segment));
             staged.add(segment.tables);
             staged.add_vlogs(segment.vlogs);
             filters.extend(segment.filter);
@@ -105,6 +106,9 @@ pub fn run_job(
             };
             install(job, installer, request, &mut staged, &mut filters)?;
             run.installed(&extras);
+            if let Some(sliced) = run.sliced() {
+                job.watch.slice(sliced);
+            }
         }
         if last {
             return Ok(output);
@@ -151,12 +155,16 @@ fn install(
 }
 
 impl JobOutput {
-    fn count(&mut self, segment: &SegmentOutput) {
+    /// Adds a segment; what there is to tell about it.
+    fn count(&mut self, segment: &SegmentOutput) -> SegmentDone {
+        let tables: u64 = segment.tables.iter().map(|table| table.descriptor().file_len).sum();
+        let vlogs: u64 = segment.vlogs.iter().map(|vlog| vlog.descriptor().file_len).sum();
+        let (bytes, entries) = (tables + vlogs, segment.entries);
+        let done = SegmentDone { tables: segment.tables.len(), bytes, entries };
         self.segments += 1;
-        self.tables += segment.tables.len();
-        self.bytes += segment.tables.iter().map(|table| table.descriptor().file_len).sum::<u64>();
-        self.bytes += segment.vlogs.iter().map(|vlog| vlog.descriptor().file_len).sum::<u64>();
-        self.entries += segment.entries;
+        self.tables += done.tables;
+        self.bytes += bytes;
+        self.entries += entries;
         let tables = segment.tables.iter();
         self.range_tombstones += tables.map(|table| table.descriptor().counts.range_tombstones).sum::<u64>();
         self.dropped.add(&segment.dropped);
@@ -164,5 +172,6 @@ impl JobOutput {
         self.folds_failed += segment.folds_failed;
         self.weak_mismatches += segment.weak_mismatches;
         self.relocated.add(&segment.relocated);
+        done
     }
 }

@@ -11,8 +11,8 @@ use lsm_types::{
 };
 
 use crate::{
-    Cancel, Failpoints, JobFilter, JobInputs, Lease, OutsideContainer, Parallelism, RateLimiter, Relocation,
-    limiter::Toll, split::KeyStretch,
+    Cancel, Failpoints, JobFilter, JobInputs, JobWatch, Lease, OutsideContainer, Parallelism, RateLimiter,
+    Relocation, limiter::Toll, split::KeyStretch,
 };
 
 /// A leased and validated merge.
@@ -51,6 +51,8 @@ pub struct Job {
     pub limiter: Arc<RateLimiter>,
     /// Makes the job fail on purpose.
     pub failpoints: Arc<dyn Failpoints>,
+    /// Looks on.
+    pub watch: Arc<dyn JobWatch>,
     /// Keeps other jobs away from the inputs.
     pub lease: Lease,
 }
@@ -66,7 +68,16 @@ pub(crate) struct Unread {
 impl Job {
     /// What the readers and writers of the job ask.
     pub fn throttle(&self) -> Arc<dyn Throttle> {
-        Arc::new(Toll { limiter: self.limiter.clone(), cancel: self.cancel.clone() })
+        Arc::new(self.toll(None))
+    }
+
+    /// What those ask who read the inputs.
+    pub(crate) fn input_throttle(&self) -> Arc<dyn Throttle> {
+        Arc::new(self.toll(Some(self.watch.clone())))
+    }
+
+    fn toll(&self, watch: Option<Arc<dyn JobWatch>>) -> Toll {
+        Toll { limiter: self.limiter.clone(), cancel: self.cancel.clone(), watch }
     }
 
     /// Numbers of the inputs.

@@ -40,6 +40,7 @@ mod tight;
 mod totals;
 mod until;
 mod values;
+mod watch;
 
 pub use boundary::SliceEnds;
 pub use cancel::Cancel;
@@ -65,4 +66,5 @@ pub use standard::Standard;
 pub use stoppable::Stoppable;
 pub use stream::{DropCounts, StreamControl, write_survivors};
 pub use tight::{SliceRoom, Sliceable, Sliced, TightSpace};
-pub use totals::CompactionTotals;
+pub use totals::{CompactionTotals, JobTotals, TotalsByReason};
+pub use watch::{JobWatch, NoWatch, SegmentDone};

@@ -16,7 +16,7 @@ use lsm_table::Throttle;
 use lsm_types::{Clock, Result};
 use parking_lot::Mutex;
 
-use crate::{Cancel, ExecutorError, bucket::Bucket};
+use crate::{Cancel, ExecutorError, JobWatch, bucket::Bucket};
 
 /// Longest time between two looks at the stop flag, in nanoseconds.
 const PAUSE_MAX: u64 = 50_000_000;
@@ -110,11 +110,17 @@ impl std::fmt::Debug for RateLimiter {
 pub(crate) struct Toll {
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) cancel: Cancel,
+    /// Is told what is read.
+    pub(crate) watch: Option<Arc<dyn JobWatch>>,
 }
 
 impl Throttle for Toll {
     fn pass(&self, bytes: u64) -> Result<()> {
-        Ok(self.limiter.charge(bytes, &self.cancel)?)
+        self.limiter.charge(bytes, &self.cancel)?;
+        if let Some(watch) = &self.watch {
+            watch.read(bytes);
+        }
+        Ok(())
     }
 }
 

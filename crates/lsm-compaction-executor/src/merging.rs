@@ -116,7 +116,7 @@ impl Merging {
         let gather = job.outside.clone();
         let deletes = Deletes::collect(inputs.collect(), job.retention.watermark(), move || gather(), order);
         let (runs, unread) = job.runs_to_read(stretch, &tombstones.cover);
-        let throttle = job.throttle();
+        let throttle = job.input_throttle();
         let sources = runs.into_iter().map(|tables| {
             RunCursor::new(tables, order.clone(), ReadMode::COMPACTION).throttled(throttle.clone())
         });

@@ -1,5 +1,8 @@
-//! What all jobs of a tree did, by what came of them.
+//! What all jobs of a tree did, by what came of them, and by why and how they were done.
 
+use std::collections::BTreeMap;
+
+use lsm_compaction_planner::{Reason, Shortage};
 use lsm_types::{ErrorKind, Result};
 
 use crate::{CompactionReport, DropCounts, FilterCounts, Outcome};
@@ -14,6 +17,12 @@ pub struct CompactionTotals {
     pub busy: u64,
     /// Merges for which there was no room.
     pub refused: u64,
+    /// Of these, those that the quota stood against.
+    pub refused_by_quota: u64,
+    /// Those that the free bytes of a volume stood against.
+    pub refused_by_volume: u64,
+    /// Those that would have taken what is kept for flushes.
+    pub refused_by_reserve: u64,
     /// Jobs that moved tables as they are.
     pub moved: u64,
     /// Jobs that removed tables unread.
@@ -24,10 +33,18 @@ pub struct CompactionTotals {
     pub narrowed: u64,
     /// Merges done slice by slice, wholly or in part.
     pub sliced: u64,
+    /// Their slices.
+    pub slices: u64,
     /// Calls that were stopped, or whose inputs went away.
     pub stopped: u64,
     /// Calls that failed otherwise.
     pub failed: u64,
+    /// Of these, plans that broke a rule.
+    pub declined: u64,
+    /// Bytes of the files that jobs took.
+    pub bytes_in: u64,
+    /// Bytes of the files that merges wrote.
+    pub bytes_out: u64,
     /// Entries that merges read.
     pub entries_in: u64,
     /// Entries that merges wrote.
@@ -61,8 +78,9 @@ impl CompactionTotals {
                 self.stopped += 1;
                 return;
             }
-            Err(_) => {
+            Err(error) => {
                 self.failed += 1;
+                self.declined += u64::from(error.kind() == ErrorKind::InvalidArgument);
                 return;
             }
         };
@@ -75,7 +93,17 @@ impl CompactionTotals {
             Outcome::Merged => &mut self.merged,
             Outcome::Sliced => &mut self.sliced,
         } += 1;
+        if let Outcome::Refused(shortage) = report.outcome {
+            *match shortage {
+                Shortage::Quota => &mut self.refused_by_quota,
+                Shortage::Volume => &mut self.refused_by_volume,
+                Shortage::Reserve => &mut self.refused_by_reserve,
+            } += 1;
+        }
         self.narrowed += u64::from(report.narrowed);
+        self.slices += report.sliced.map_or(0, |sliced| sliced.slices);
+        self.bytes_in += report.bytes_in;
+        self.bytes_out += report.bytes_out;
         self.entries_in += report.entries_in;
         self.entries_out += report.entries_out;
         self.entries_dropped.add(&report.dropped);
@@ -87,5 +115,61 @@ impl CompactionTotals {
         self.values_relocated += report.values_relocated;
         self.value_bytes_relocated += report.value_bytes_relocated;
         self.vlogs_removed += report.vlogs_removed as u64;
+    }
+}
+
+/// What jobs with one reason, carried out by one flavour, did.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JobTotals {
+    /// Why they were wanted.
+    pub reason: Reason,
+    /// How merges were carried out; `None` for tables that were moved or removed.
+    pub flavour: Option<&'static str>,
+    /// How many there were that changed the tree.
+    pub jobs: u64,
+    /// Bytes of the files they took.
+    pub bytes_in: u64,
+    /// Bytes of the files they wrote.
+    pub bytes_out: u64,
+    /// Entries they read.
+    pub entries_in: u64,
+    /// Entries they wrote.
+    pub entries_out: u64,
+    /// Nanoseconds they took.
+    pub nanos: u64,
+}
+
+/// What all jobs did, by reason and flavour.
+#[derive(Clone, Debug, Default)]
+pub struct TotalsByReason(BTreeMap<(Reason, Option<&'static str>), JobTotals>);
+
+impl TotalsByReason {
+    /// Counts a job that changed the tree.
+    pub fn add(&mut self, report: &CompactionReport) {
+        let (Some(reason), true) = (report.reason, report.did_work()) else { return };
+        let flavour = report.flavour;
+        let new = || JobTotals {
+            reason,
+            flavour,
+            jobs: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            entries_in: 0,
+            entries_out: 0,
+            nanos: 0,
+        };
+        let totals = self.0.entry((reason, flavour)).or_insert_with(new);
+        totals.jobs += 1;
+        totals.bytes_in += report.bytes_in;
+        totals.bytes_out += report.bytes_out;
+        totals.entries_in += report.entries_in;
+        totals.entries_out += report.entries_out;
+        totals.nanos += report.nanos;
+    }
+
+    /// All of them, in a fixed order.
+    pub fn list(&self) -> Vec<JobTotals> {
+        self.0.values().copied().collect()
     }
 }

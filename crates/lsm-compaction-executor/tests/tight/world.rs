@@ -10,7 +10,7 @@ use std::{
 };
 
 use lsm_compaction_executor::{
-    BusyTables, Cancel, Failpoints, InstallError, InstallRequest, Installer, Job, OutsideContainer,
+    BusyTables, Cancel, Failpoints, InstallError, InstallRequest, Installer, Job, NoWatch, OutsideContainer,
     Parallelism, RateLimiter, SliceEnds, SliceRoom,
 };
 use lsm_compaction_planner::{Inputs, OutputSpec, Shortage, SliceBudget};
@@ -296,6 +296,7 @@ impl World {
             cancel,
             limiter: Arc::new(RateLimiter::new(self.env.clock.clone(), 0)),
             failpoints,
+            watch: Arc::new(NoWatch),
             lease: BusyTables::default().lease(&Inputs::default()).unwrap(),
             inputs: std::mem::take(&mut self.inputs).into(),
         })
