@@ -183,6 +183,13 @@ impl Holds {
         (state.alive().count(), state.alive().map(|(_, follower)| follower.position).min())
     }
 
+    /// The watermark of a job that starts now; starts none.
+    pub(crate) fn watermark(&self, limit: SeqNo) -> SeqNo {
+        let state = self.0.lock();
+        let alive = state.registered.keys().copied().find(|before| state.cut_off < *before);
+        state.collectable().min(limit).min(alive.unwrap_or(SeqNo::LATEST))
+    }
+
     /// What a job that starts now has to keep. Of what is numbered at or above `limit` that is everything. Followers that
     /// lag too far behind `newest`, the bound above everything written, are left behind.
     pub(crate) fn start_job(&self, limit: SeqNo, newest: SeqNo) -> JobRetention<'_> {
@@ -283,6 +290,7 @@ mod tests {
         );
         holds.release(at(5));
         assert_eq!(holds.start_job(SeqNo::LATEST, SeqNo::ZERO).retention.watermark(), at(20));
+        assert_eq!((holds.watermark(SeqNo::LATEST), holds.watermark(at(7))), (at(20), at(7)));
         holds.release(at(30));
         assert_eq!(holds.write_floor(), at(30), "one guard is left");
         holds.release(at(30));

@@ -36,8 +36,10 @@ mod cursor;
 mod deletes;
 mod entry;
 mod error;
+mod events;
 mod fold;
 mod get;
+mod holders;
 mod holds;
 mod keyring;
 mod memtables;
@@ -68,12 +70,15 @@ pub use checkpoint::{CheckpointFile, CheckpointInfo, CheckpointOptions, CopyMeth
 pub use cursor::Cursor;
 pub use entry::Entry;
 pub use error::EngineError;
+pub use events::{CompactionJob, Event, EventListener, JobProgress};
+pub use holders::SpaceHolder;
 pub use keyring::Keyring;
 pub use lsm_compaction_executor::{
     Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts,
-    OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, Sliced, StageNanos,
+    JobTotals, OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, SegmentDone, Sliced,
+    StageNanos,
 };
-pub use lsm_compaction_planner::VlogPicker;
+pub use lsm_compaction_planner::{ReliefKind, VlogPicker};
 pub use lsm_crypto::{
     CryptoError, Encryption, FileContext, FileKey, KeyChain, KeyFileError, KeyId, KeyProvider, NewFileKey,
     NonceAudit, PlainFiles, Secret, Suite, WrappedKey,
@@ -99,7 +104,8 @@ pub use reader::{Pinned, ReadPoint, Reader};
 pub use relocation::RelocationOptions;
 pub use store::{
     CloseHandle, DeletionHold, FilesReport, KeyUsage, LeftOut, LostFile, OpenReport, RebuildReport,
-    ReclaimOptions, ReclaimStats, SpaceOptions, SpaceReport, SpaceStatus, Store, TreeReport, WeakStore,
+    ReclaimOptions, ReclaimStats, RoomReport, RoomStep, SpaceOptions, SpacePlan, SpaceReport, SpaceStatus,
+    SpaceStep, StorageStats, Store, TreeReport, TreeStorage, WeakStore,
 };
 pub use tickets::WriteTicket;
 pub use tree::{

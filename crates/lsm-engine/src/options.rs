@@ -13,7 +13,7 @@ use lsm_types::{
 };
 
 use crate::{
-    EngineError, ReclaimOptions, RelocationOptions, SpaceOptions,
+    EngineError, EventListener, ReclaimOptions, RelocationOptions, SpaceOptions,
     store::{LevelRoute, validate_routes},
 };
 
@@ -80,6 +80,7 @@ pub struct StoreOptions {
     pub(crate) compaction_pool: Option<Arc<dyn Spawner>>,
     pub(crate) compaction_limiter: Option<Arc<RateLimiter>>,
     pub(crate) level_routes: Vec<LevelRoute>,
+    pub(crate) listener: Option<Arc<dyn EventListener>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) encryption: Option<Encryption>,
@@ -154,6 +155,7 @@ impl StoreOptions {
             compaction_pool: None,
             compaction_limiter: None,
             level_routes: Vec::new(),
+            listener: None,
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
             encryption: None,
@@ -319,6 +321,12 @@ impl StoreOptions {
         fs: Arc<dyn Fs>,
     ) -> Self {
         self.level_routes.push(LevelRoute { levels, path: path.into(), fs });
+        self
+    }
+
+    /// Who is told what goes on in the background. Default: nobody.
+    pub fn listener(mut self, listener: Arc<dyn EventListener>) -> Self {
+        self.listener = Some(listener);
         self
     }
 

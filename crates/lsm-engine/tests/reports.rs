@@ -104,7 +104,7 @@ fn actions() {
     assert_eq!((sums.idle, sums.moved, sums.merged, sums.dropped), (1, 1, 1, 1));
 }
 
-/// Proves C-4: what a merge read, wrote and left out, by reason, and where its time went.
+/// Proves C-4, C-177: what a merge read, wrote and left out, by reason, and where its time went.
 #[test]
 fn costs() {
     let filters =
@@ -153,6 +153,11 @@ fn costs() {
     let sums = after.compactions;
     assert_eq!((sums.entries_in, sums.entries_out, sums.entries_dropped), (11, 3, dropped));
     assert_eq!((sums.filtered, sums.range_tombstones_in), (report.filtered, 1));
+    assert_eq!((sums.bytes_in, sums.bytes_out), (report.bytes_in, report.bytes_out));
+    let [job] = tree.compactions_by_reason()[..] else { panic!("one job ran") };
+    assert_eq!((Some(job.reason), job.flavour, job.jobs), (report.reason, report.flavour, 1));
+    assert_eq!((job.bytes_in, job.bytes_out), (report.bytes_in, report.bytes_out));
+    assert_eq!((job.entries_in, job.entries_out, job.nanos), (11, 3, report.nanos));
 }
 
 /// Fails before anything is installed.

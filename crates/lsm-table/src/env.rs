@@ -65,12 +65,22 @@ pub struct ObsoleteFile {
     pub path: PathBuf,
     /// Its length.
     pub len: u64,
+    /// Bytes of it that were given back while it was in use.
+    pub given_back: u64,
+}
+
+impl ObsoleteFile {
+    /// Bytes that go with it.
+    pub fn disk_bytes(&self) -> u64 {
+        self.len.saturating_sub(self.given_back)
+    }
 }
 
 /// Who removes files, when and how fast.
 pub trait Reclaim: Send + Sync {
-    /// No version names a file of this length any more; readers may still hold it.
-    fn note_obsolete(&self, len: u64);
+    /// No version names a file any more that takes so many bytes, those that were given back not among them; readers may
+    /// still hold it.
+    fn note_obsolete(&self, bytes: u64);
 
     /// Takes over a file of which [`Reclaim::note_obsolete`] was told, once its last reader is gone.
     fn release(&self, file: ObsoleteFile);
@@ -198,7 +208,8 @@ impl TableEnv {
             Err(error) if error.kind != lsm_types::IoKind::NotFound => {
                 tracing::warn!(%error, %table, "a file could not be removed");
                 let len = self.fs.metadata(path).map_or(0, |found| found.len);
-                self.reclaim.retry(ObsoleteFile { table, path: path.to_path_buf(), len });
+                let path = path.to_path_buf();
+                self.reclaim.retry(ObsoleteFile { table, path, len, given_back: 0 });
             }
             _ => {}
         }

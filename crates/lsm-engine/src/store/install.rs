@@ -105,6 +105,11 @@ fn joined(first: &VersionEdit, second: &VersionEdit) -> VersionEdit {
     edit
 }
 
+/// Length of the files of all value logs, in bytes. Costs a look at each tree.
+pub(super) fn value_log_bytes(catalog: &Catalog) -> u64 {
+    catalog.trees().fold(0, |sum, (_, version)| sum.saturating_add(version.vlogs.file_bytes()))
+}
+
 type Outcome = Result<(), InstallError>;
 
 #[derive(Default)]
@@ -134,6 +139,10 @@ pub(crate) struct Installs {
     fenced: AtomicBool,
     /// Mirrors the catalog's, so that it can be asked without waiting.
     file_bytes: AtomicU64,
+    /// Of these, those of value logs.
+    value_log_bytes: AtomicU64,
+    /// Mirrors the journal's, so that it can be asked without waiting.
+    manifest_bytes: AtomicU64,
     /// Mirrors the journal's, so that it can be asked without waiting.
     last_edit: AtomicU64,
     fs: Arc<dyn Fs>,
@@ -155,6 +164,8 @@ impl Installs {
         let next_run = newest.map_or(0, |run| run + 1);
         Self {
             file_bytes: AtomicU64::new(catalog.file_bytes()),
+            value_log_bytes: AtomicU64::new(value_log_bytes(&catalog)),
+            manifest_bytes: AtomicU64::new(journal.status().file_bytes),
             last_edit: AtomicU64::new(journal.last_edit().get()),
             waiting: Mutex::new(Vec::new()),
             state: Mutex::new(State { catalog, journal, next_run, fence: None, doubtful: Vec::new() }),
@@ -180,6 +191,21 @@ impl Installs {
         self.file_bytes.load(Ordering::Relaxed)
     }
 
+    /// Length of the files of all value logs, in bytes.
+    pub(crate) fn value_log_bytes(&self) -> u64 {
+        self.value_log_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Length of the files of the manifest, in bytes.
+    pub(crate) fn manifest_bytes(&self) -> u64 {
+        self.manifest_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What the journal has come to.
+    fn note_journal(&self, journal: &Journal) {
+        self.manifest_bytes.store(journal.status().file_bytes, Ordering::Relaxed);
+    }
+
     /// The last durable edit.
     pub(crate) fn last_edit(&self) -> EditIndex {
         EditIndex::new(self.last_edit.load(Ordering::Acquire))
@@ -200,6 +226,7 @@ impl Installs {
         }
         let group = std::mem::take(&mut *self.waiting.lock());
         self.install_group(&mut state, group);
+        self.note_journal(&state.journal);
         drop(state);
         let outcome = ticket.0.lock().take();
         outcome.unwrap_or_else(|| {
@@ -269,6 +296,7 @@ impl Installs {
                     "what is live of value logs is what a recount finds"
                 );
                 self.file_bytes.store(state.catalog.file_bytes(), Ordering::Relaxed);
+                self.value_log_bytes.store(value_log_bytes(&state.catalog), Ordering::Relaxed);
             }
             (proposal.publish)(&state.catalog);
             ticket.settle(Ok(()));
@@ -333,7 +361,9 @@ impl Installs {
         let mut locked = self.state.lock();
         let state = &mut *locked;
         self.lift(state)?;
-        let Err(error) = state.journal.rotate(&state.catalog) else { return Ok(()) };
+        let rotated = state.journal.rotate(&state.catalog);
+        self.note_journal(&state.journal);
+        let Err(error) = rotated else { return Ok(()) };
         let is_unknown = matches!(error, RotateError::Unknown(_));
         let error = Error::from(error);
         if is_unknown && state.journal.reanchor(&state.catalog).is_err() {

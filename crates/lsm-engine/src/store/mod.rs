@@ -19,10 +19,12 @@ mod rebuild;
 mod reclaim;
 mod refresh;
 mod report;
+mod room;
 mod routed_fs;
 mod routes;
 mod slices;
 mod space;
+mod storage_stats;
 mod values;
 mod write_gate;
 
@@ -54,12 +56,15 @@ pub(crate) use place::{place_tables, relocate_tables, run_age};
 pub use rebuild::{LeftOut, RebuildReport};
 pub use reclaim::{ReclaimOptions, ReclaimStats};
 pub use report::{OpenReport, TreeReport};
+pub use room::{RoomReport, RoomStep, SpacePlan, SpaceStep};
 pub(crate) use routes::{LevelRoute, Routes, validate as validate_routes};
 pub(crate) use slices::TightRoom;
 pub use space::{SpaceOptions, SpaceReport, SpaceStatus};
+pub use storage_stats::{StorageStats, TreeStorage};
 
 use crate::{
-    EngineError, NameMismatch, StoreOptions, Tree, TreeOptions,
+    EngineError, JobProgress, NameMismatch, StoreOptions, Tree, TreeOptions,
+    events::Jobs,
     options::{DEFAULT_LEVEL_COUNT, SyncPolicy},
     tree::TreeInner,
 };
@@ -103,6 +108,7 @@ pub(crate) struct StoreInner {
     trees: Mutex<BTreeMap<TreeId, Weak<TreeInner>>>,
     is_closed: AtomicBool,
     reclaimer: Reclaimer,
+    jobs: Jobs,
     space: SpaceGate,
     writes: WriteGate,
     ballast: Arc<Ballast>,
@@ -229,6 +235,11 @@ impl Store {
     /// Limits how fast the compactions of all trees read and write, taken together; its rate may be changed at any time.
     pub fn compaction_limiter(&self) -> &Arc<RateLimiter> {
         self.inner.limiter()
+    }
+
+    /// The compactions that run now, oldest first, and how far they are.
+    pub fn running_jobs(&self) -> Vec<JobProgress> {
+        self.inner.jobs.running()
     }
 
     /// Files that are not needed any more.
@@ -384,6 +395,10 @@ impl StoreInner {
 
     pub(crate) fn close_handle(&self) -> CloseHandle {
         self.closed.handle()
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     pub(crate) fn reclaimer(&self) -> &Reclaimer {
@@ -550,8 +565,8 @@ impl lsm_table::FileIds for StoreInner {
 }
 
 impl lsm_table::Reclaim for StoreInner {
-    fn note_obsolete(&self, len: u64) {
-        self.reclaimer.note_obsolete(len);
+    fn note_obsolete(&self, bytes: u64) {
+        self.reclaimer.note_obsolete(bytes);
     }
 
     fn release(&self, file: ObsoleteFile) {

@@ -323,6 +323,7 @@ fn assemble(
         is_closed: AtomicBool::new(false),
         pool: OnceLock::new(),
         routes,
+        jobs: crate::events::Jobs::new(options.listener.clone()),
         space: SpaceGate::new(options.space),
         writes: WriteGate::new(options.space.writes),
         ballast,

@@ -89,6 +89,8 @@ struct Waiting {
     file: ObsoleteFile,
     /// Bytes left of it.
     len: u64,
+    /// Those of them that take space.
+    disk_bytes: u64,
     attempts: u32,
     /// Not to be tried before this moment of the clock.
     not_before: u64,
@@ -164,11 +166,11 @@ impl Reclaimer {
         }
     }
 
-    /// A file of so many bytes is obsolete and may still be read.
-    pub(crate) fn note_obsolete(&self, len: u64) {
+    /// A file that takes so many bytes is obsolete and may still be read.
+    pub(crate) fn note_obsolete(&self, bytes: u64) {
         let mut state = self.shared.state.lock();
         state.stats.pinned_files += 1;
-        state.stats.pinned_bytes += len;
+        state.stats.pinned_bytes += bytes;
     }
 
     /// Takes over an obsolete file that nobody reads any more.
@@ -176,7 +178,7 @@ impl Reclaimer {
         {
             let stats = &mut self.shared.state.lock().stats;
             stats.pinned_files = stats.pinned_files.saturating_sub(1);
-            stats.pinned_bytes = stats.pinned_bytes.saturating_sub(file.len);
+            stats.pinned_bytes = stats.pinned_bytes.saturating_sub(file.disk_bytes());
         }
         self.enqueue(file);
     }
@@ -205,9 +207,9 @@ impl Reclaimer {
     pub(crate) fn enqueue(&self, file: ObsoleteFile) {
         let mut state = self.shared.state.lock();
         state.stats.queued_files += 1;
-        state.stats.queued_bytes += file.len;
-        let len = file.len;
-        state.queue.push_back(Waiting { file, len, attempts: 0, not_before: 0 });
+        let (len, disk_bytes) = (file.len, file.disk_bytes());
+        state.stats.queued_bytes += disk_bytes;
+        state.queue.push_back(Waiting { file, len, disk_bytes, attempts: 0, not_before: 0 });
         let by_thread = self.wants_thread && !state.is_closing;
         drop(state);
         self.go_on(by_thread);
@@ -378,14 +380,17 @@ impl Shared {
                 self.exported.lock().remove(&waiting.file.table);
                 state.charge(now, 1, waiting.len);
                 state.stats.queued_files = state.stats.queued_files.saturating_sub(1);
-                state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(waiting.len);
+                state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(waiting.disk_bytes);
                 state.stats.removed_files += 1;
-                state.stats.removed_bytes += waiting.file.len;
+                state.stats.removed_bytes += waiting.file.disk_bytes();
             }
             Step::Shrunk(by) => {
                 state.charge(now, 0, by);
-                state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(by);
+                // From the end, where nothing was given back before.
+                let freed = by.min(waiting.disk_bytes);
+                state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(freed);
                 waiting.len -= by;
+                waiting.disk_bytes -= freed;
                 state.queue.push_front(waiting);
             }
             Step::Failed(error) => {
@@ -567,7 +572,7 @@ mod tests {
     fn file(fs: &MemFs, number: u64, len: u64) -> ObsoleteFile {
         let path = PathBuf::from(format!("/{number}"));
         fs.open(&path, &OpenOptions::CREATE_NEW).unwrap().set_len(len).unwrap();
-        ObsoleteFile { table: TableId::new(number), path, len }
+        ObsoleteFile { table: TableId::new(number), path, len, given_back: 0 }
     }
 
     /// Proves D-66: a pace set to nearly nothing holds the queue back, and can be lifted; closing does not wait for it.
@@ -609,7 +614,8 @@ mod tests {
         let options = ReclaimOptions { chunk_bytes: 300, ..ReclaimOptions::default() };
         let reclaimer = Reclaimer::new(fs.clone(), Arc::new(SystemClock::new()), options, [TableId::new(7)]);
         let steps = |file: ObsoleteFile| {
-            let mut waiting = Waiting { len: file.len, file, attempts: 0, not_before: 0 };
+            let mut waiting =
+                Waiting { len: file.len, disk_bytes: file.len, file, attempts: 0, not_before: 0 };
             let mut lens = Vec::new();
             while let Step::Shrunk(by) = reclaimer.shared.step(&waiting, 300) {
                 waiting.len -= by;

@@ -178,7 +178,7 @@ impl TreeInner {
 
     /// The range tombstones of all tables; `None` when there are none. Put together anew only when other tables than the
     /// last time hold some.
-    pub(super) fn deletes_of_tables(&self, view: &SuperVersion) -> Result<Option<Arc<TombstoneIndex>>> {
+    pub(crate) fn deletes_of_tables(&self, view: &SuperVersion) -> Result<Option<Arc<TombstoneIndex>>> {
         let tables = || view.deletes.iter().flat_map(RunDeletes::tables);
         if view.deletes.is_empty() {
             return Ok(None);

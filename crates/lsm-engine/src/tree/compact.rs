@@ -24,6 +24,7 @@ use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result, SeqNo};
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
     CompactOptions, EngineError,
+    events::JobCall,
     options::DEFAULT_SEGMENT_MIN_BYTES,
     separated::PastCache,
     store::{Draft, Proposal, TightRoom, output_names, place_tables, relocate_tables, run_age},
@@ -59,9 +60,10 @@ impl Tree {
         failpoints: &Arc<dyn Failpoints>,
     ) -> Result<CompactionReport> {
         let asked = self.inner.nanos();
+        let mut call = JobCall::new(self.inner.store.jobs());
         let _shared = self.inner.compacting.read();
         let wait = self.inner.nanos().saturating_sub(asked);
-        let mut report = self.inner.compact(strategy, options, failpoints)?;
+        let mut report = self.inner.compact(strategy, options, failpoints, &mut call)?;
         report.stages.wait = wait;
         self.inner.store.settle_ballast();
         Ok(report)
@@ -88,10 +90,12 @@ impl Tree {
     /// As [`Tree::compact`].
     pub fn major_compact(&self, options: &CompactOptions) -> Result<CompactionReport> {
         let asked = self.inner.nanos();
+        let mut call = JobCall::new(self.inner.store.jobs());
         let _alone = self.inner.compacting.write();
         let wait = self.inner.nanos().saturating_sub(asked);
         let target = options.target_bytes.unwrap_or(self.inner.table_target_bytes);
-        let mut report = self.inner.compact(&Major { target_bytes: target }, options, &no_failpoints())?;
+        let major = Major { target_bytes: target };
+        let mut report = self.inner.compact(&major, options, &no_failpoints(), &mut call)?;
         report.stages.wait = wait;
         Ok(report)
     }
@@ -106,16 +110,18 @@ impl TreeInner {
         self.store.clock().monotonic_nanos()
     }
 
-    /// Asks `strategy`, does what it wants, and counts it.
+    /// Asks `strategy`, does what it wants, counts it and tells of it.
     pub(super) fn compact(
         self: &Arc<Self>,
         strategy: &dyn CompactionStrategy,
         options: &CompactOptions,
         failpoints: &Arc<dyn Failpoints>,
+        call: &mut JobCall<'_>,
     ) -> Result<CompactionReport> {
-        let call = self.plan_and_run(strategy, options, failpoints);
-        self.counters.compaction(&call);
-        call
+        let outcome = self.plan_and_run(strategy, options, failpoints, call);
+        self.counters.compaction(&outcome);
+        call.end(&outcome);
+        outcome
     }
 
     fn plan_and_run(
@@ -123,6 +129,7 @@ impl TreeInner {
         strategy: &dyn CompactionStrategy,
         options: &CompactOptions,
         failpoints: &Arc<dyn Failpoints>,
+        call: &mut JobCall<'_>,
     ) -> Result<CompactionReport> {
         self.check_changeable()?;
         let cancel = self.stop.either(&options.cancel);
@@ -175,13 +182,14 @@ impl TreeInner {
             };
             let Some(lease) = plan.inputs().and_then(|inputs| self.busy.lease(inputs)) else { continue };
             let planned = self.nanos().saturating_sub(started);
+            call.begin(self.id, &plan, room.as_ref().is_some_and(|room| room.tight.is_some()));
             let mut report = match plan {
                 Plan::Idle => CompactionReport::nothing(Outcome::Idle),
                 Plan::Merge(plan) => {
                     let picked =
                         room.as_ref().and_then(|room| room.picks(&planning, &plan.inputs, &view.version));
                     let tight = room.as_ref().and_then(|room| room.tight.as_ref());
-                    self.merge(view, (plan, picked), lease, tight, (options, failpoints))?
+                    self.merge(view, (plan, picked), lease, tight, (options, failpoints, &*call))?
                 }
                 Plan::Move(plan) => {
                     let mut report = report_of(Outcome::Moved, &plan.inputs, plan.reason);
@@ -231,7 +239,7 @@ impl TreeInner {
         (plan, picked): (MergePlan, Option<Picked>),
         lease: Lease,
         tight: Option<&TightRoom>,
-        (options, failpoints): (&CompactOptions, &Arc<dyn Failpoints>),
+        (options, failpoints, call): (&CompactOptions, &Arc<dyn Failpoints>, &JobCall<'_>),
     ) -> Result<CompactionReport> {
         let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
         let newest = self.visible_end();
@@ -274,6 +282,7 @@ impl TreeInner {
             relocation: picked.and_then(|picked| self.relocations.order(&picked, &vlogs)),
             limiter: self.store.limiter().clone(),
             failpoints: failpoints.clone(),
+            watch: call.watch(),
             output,
             lease,
         });

@@ -164,7 +164,7 @@ impl TreeInner {
     }
 
     /// From which number on a compaction that starts now has to keep everything.
-    pub(super) fn compaction_limit(&self) -> SeqNo {
+    pub(crate) fn compaction_limit(&self) -> SeqNo {
         let pinned = self.current.load();
         let Some(highest) = pinned.version.max_seqno else { return SeqNo::LATEST };
         let durable = self.durable_after(None, highest.next());

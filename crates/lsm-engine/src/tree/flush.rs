@@ -14,7 +14,7 @@ use lsm_types::{Cut, EntryCursor, ErrorClass, Level, Result, SeqNo, TombstoneInd
 
 use super::{Tree, TreeInner, publish::Published};
 use crate::{
-    EngineError, FlushOptions, Token,
+    EngineError, Event, FlushOptions, Token,
     store::{Draft, Proposal, output_names, place_tables},
     super_version::SuperVersion,
 };
@@ -52,6 +52,11 @@ impl Tree {
     /// change may be on disk; the next call states the truth anew and writes again. `Fenced`: that is not possible.
     pub fn flush(&self, options: &FlushOptions) -> Result<FlushReport> {
         let inner = &self.inner;
+        let (tree, jobs) = (inner.id, inner.store.jobs());
+        let (memtables, bytes) = inner.sealed_bytes();
+        if memtables > 0 {
+            jobs.tell(|| Event::FlushBegun { tree, memtables, bytes });
+        }
         let outcome = match inner.flush(options, false) {
             Err(error) if error.kind().class() == ErrorClass::NoSpace && inner.store.release_ballast() => {
                 inner.flush(options, false)
@@ -60,6 +65,12 @@ impl Tree {
         };
         if outcome.is_ok() {
             inner.store.settle_ballast();
+        }
+        if memtables > 0 {
+            jobs.tell(|| match &outcome {
+                Ok(report) => Event::FlushCommitted { tree, report: report.clone() },
+                Err(error) => Event::FlushRolledBack { tree, error: error.clone() },
+            });
         }
         outcome
     }
@@ -200,6 +211,12 @@ impl TreeInner {
                 Err(error)
             }
         }
+    }
+
+    /// How many memtables wait for their flush, and what they take in memory.
+    fn sealed_bytes(&self) -> (usize, u64) {
+        let sealed = &self.current.load().sealed;
+        (sealed.len(), sealed.iter().map(|sealed| sealed.bytes()).sum())
     }
 
     /// The lowest number that is in no table yet.

@@ -49,6 +49,7 @@ pub use write::WriteInfo;
 
 use crate::{
     CloseHandle, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View, WeakDeletes,
+    holders::Holders,
     holds::Holds,
     memtables::Position,
     operator::Contained,
@@ -92,6 +93,8 @@ pub(crate) struct TreeInner {
     /// Serialises the makers of super versions; held for memory work only.
     publisher: Mutex<Publisher>,
     pub(crate) holds: Holds,
+    /// Super versions of before that somebody still reads.
+    pub(crate) holders: Holders,
     /// Numbers whose writes are on their way.
     pub(crate) tickets: Arc<Tickets>,
     /// Log positions of flushed memtables that the watermark has not reached yet, oldest first.
@@ -188,6 +191,7 @@ impl Tree {
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),
                 holds: Holds::default(),
+                holders: Holders::default(),
                 tickets,
                 positions: Mutex::default(),
                 visible_end: AtomicU64::new(visible_end),

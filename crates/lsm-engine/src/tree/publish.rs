@@ -154,9 +154,11 @@ impl TreeInner {
     }
 
     /// Lets reads see `next` from now on.
-    fn replace(&self, current: &SuperVersion, next: SuperVersion) {
-        self.current.store(Arc::new(next));
-        current.note_replaced(self.store.clock().monotonic_nanos());
+    pub(super) fn replace(&self, current: &SuperVersion, next: SuperVersion) {
+        let replaced = self.current.swap(Arc::new(next));
+        debug_assert!(std::ptr::eq(&raw const *replaced, current), "makers of super versions take turns");
+        replaced.note_replaced(self.store.clock().monotonic_nanos());
+        self.holders.note(&replaced);
     }
 
     /// Publishes a durable version: tables, and the memtables they replace, change in one step.

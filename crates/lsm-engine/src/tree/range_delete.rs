@@ -175,7 +175,7 @@ impl TreeInner {
                     let added = added as u64 + tombstones.iter().map(bytes_of).sum::<u64>();
                     let next = current.with_deletes(next);
                     let count = next.overtaken_count;
-                    self.current.store(Arc::new(next));
+                    self.replace(&current, next);
                     self.overtaken_count.store(count, Ordering::Release);
                     drop(publisher);
                     self.visible_end.fetch_max(last.next().get(), Ordering::AcqRel);

@@ -7,7 +7,7 @@ use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Reason, Setting
 use lsm_types::{Result, TableId, VlogId};
 
 use super::Tree;
-use crate::{CompactOptions, EngineError, relocation::Relocations};
+use crate::{CompactOptions, EngineError, events::JobCall, relocation::Relocations};
 
 /// What became of the tables and values of a tree.
 #[non_exhaustive]
@@ -67,8 +67,9 @@ impl Tree {
         let strategy = Rekey { tables, logs, target_bytes };
         loop {
             // Tables that other compactions rewrite meanwhile go under the new key by that. Waits for those that run.
+            let mut call = JobCall::new(self.inner.store.jobs());
             let _alone = self.inner.compacting.write();
-            let done = self.inner.compact(&strategy, options, &super::compact::no_failpoints())?;
+            let done = self.inner.compact(&strategy, options, &super::compact::no_failpoints(), &mut call)?;
             match done.outcome {
                 Outcome::Merged => {}
                 Outcome::Sliced => {

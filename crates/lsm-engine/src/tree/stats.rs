@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_compaction_executor::{CompactionReport, CompactionTotals};
+use lsm_compaction_executor::{CompactionReport, CompactionTotals, JobTotals, TotalsByReason};
 use lsm_table::{FilterStats, ReleaseStats};
 use lsm_types::{Level, Result, SeqNo};
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ pub(crate) struct Counters {
     flushed_bytes: AtomicU64,
     compacted_in: AtomicU64,
     compacted_out: AtomicU64,
-    compactions: Mutex<CompactionTotals>,
+    compactions: Mutex<(CompactionTotals, TotalsByReason)>,
 }
 
 impl Counters {
@@ -28,7 +28,11 @@ impl Counters {
 
     /// Counts a call of a compaction.
     pub(crate) fn compaction(&self, call: &Result<CompactionReport>) {
-        self.compactions.lock().add(call);
+        let (all, by_reason) = &mut *self.compactions.lock();
+        all.add(call);
+        if let Ok(report) = call {
+            by_reason.add(report);
+        }
     }
 
     pub(crate) fn compacted(&self, bytes_in: u64, bytes_out: u64) {
@@ -172,6 +176,11 @@ fn ratio(bytes: u64, of: u64) -> Option<f64> {
 }
 
 impl Tree {
+    /// What compactions did since the tree was opened, by why they were wanted and how they were carried out.
+    pub fn compactions_by_reason(&self) -> Vec<JobTotals> {
+        self.inner.counters.compactions.lock().1.list()
+    }
+
     /// Figures about the tree. Costs one look at each table.
     pub fn stats(&self) -> TreeStats {
         let pinned = self.inner.current.load_full();
@@ -228,7 +237,7 @@ impl Tree {
             bytes_flushed: counters.flushed_bytes.load(Ordering::Relaxed),
             bytes_compacted_in: counters.compacted_in.load(Ordering::Relaxed),
             bytes_compacted_out: counters.compacted_out.load(Ordering::Relaxed),
-            compactions: *counters.compactions.lock(),
+            compactions: counters.compactions.lock().0,
             tables_busy: self.inner.busy.snapshot().len(),
             filters_given_up: self.inner.env.filters.given_up(),
             reclaim: self.inner.store.reclaimer().stats(),

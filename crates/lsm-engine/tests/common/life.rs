@@ -6,7 +6,7 @@ use lsm_codec::Compression;
 use lsm_compaction_executor::{Checkpoint, CompactionFlavour, FlavourRun, Job, Standard};
 use lsm_compaction_planner::{
     CompactionStrategy, Inputs, LazyLeveling, Leveled, Major, MergePlan, MoveDown, MovePlan, OutputSpec,
-    Plan, PlanView, PullDown, Reason, Settings, SizeTiered,
+    Plan, PlanView, PullDown, Reason, ReliefLimits, Settings, SizeTiered, relief,
 };
 use lsm_engine::{
     BlockCache, CheckpointOptions, CompactOptions, DictionaryOptions, FlushOptions, HoldGuard, IngestOptions,
@@ -246,6 +246,7 @@ impl Living {
                 let (from, to) = pair(&mut dice);
                 Box::new(PullDown { from, to })
             }
+            "relief" => Box::new(Relieving { seed, target }),
             _ => Box::new(Any { seed, target }),
         }
     }
@@ -276,6 +277,29 @@ impl CompactionFlavour for Other {
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {
         Standard.start(job)
+    }
+}
+
+/// Does one of the steps that free space.
+struct Relieving {
+    seed: u32,
+    target: u64,
+}
+
+impl CompactionStrategy for Relieving {
+    fn name(&self) -> &'static str {
+        "RelievingCompaction"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new().with("seed", u64::from(self.seed))
+    }
+
+    fn plan(&self, view: &PlanView<'_>) -> Plan {
+        let limits = ReliefLimits { table_target_bytes: self.target, slice_bytes: Some(1) };
+        let mut steps = relief(view, limits);
+        let chosen = Dice::new(self.seed.into()).index(steps.len().max(1));
+        if steps.is_empty() { Plan::Idle } else { steps.swap_remove(chosen).plan }
     }
 }
 
@@ -339,7 +363,7 @@ impl Subject for Living {
     type Hold = HoldGuard;
 
     const STRATEGIES: &'static [&'static str] =
-        &["leveled", "major", "tiered", "lazy", "move down", "pull down", "any"];
+        &["leveled", "major", "tiered", "lazy", "move down", "pull down", "relief", "any"];
     const OUTCOMES: &'static [&'static str] = &[
         "idle",
         "moved",
@@ -469,7 +493,8 @@ impl Subject for Living {
         } else {
             self.tree.compact(&*self.strategy(strategy, seed), &options)
         };
-        let may_be_refused = !["leveled", "major", "tiered", "lazy"].contains(&Self::STRATEGIES[strategy]);
+        let may_be_refused =
+            !["leveled", "major", "tiered", "lazy", "relief"].contains(&Self::STRATEGIES[strategy]);
         match report {
             Ok(report) => Ok(match report.outcome {
                 Outcome::Idle => "idle",

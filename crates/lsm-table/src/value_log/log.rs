@@ -104,7 +104,9 @@ impl Drop for LogInner {
         if *self.is_obsolete.get_mut() {
             let (id, len) = (self.descriptor.id, self.descriptor.file_len);
             let path = self.env.path(id);
-            tables.reclaim.release(ObsoleteFile { table: TableId::new(id.get()), path, len });
+            let table = TableId::new(id.get());
+            let given_back = self.front.closed_at();
+            tables.reclaim.release(ObsoleteFile { table, path, len, given_back });
         }
     }
 }
@@ -171,7 +173,8 @@ impl ValueLog {
     /// No version names it any more: the file goes with the last handle.
     pub fn mark_obsolete(&self) {
         if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
-            self.inner.env.tables.reclaim.note_obsolete(self.inner.descriptor.file_len);
+            let left = self.inner.descriptor.file_len.saturating_sub(self.inner.front.close());
+            self.inner.env.tables.reclaim.note_obsolete(left);
         }
     }
 
