@@ -7,6 +7,7 @@ mod get;
 mod load;
 mod rekey;
 mod scan;
+mod space;
 mod stats;
 mod table;
 mod verify;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Checkpoint(checkpoint::Checkpoint),
     /// Shows levels, tables and what they cost.
     Stats(stats::Stats),
+    /// Shows what takes space, and what would free how much of it.
+    Space(space::Space),
     /// Reads and checks every block of every table.
     Verify(verify::Verify),
     /// Shows what is in one table file.
@@ -64,6 +67,7 @@ impl Command {
             Self::Rekey(command) => command.run(output, keys),
             Self::Checkpoint(command) => command.run(output, keys),
             Self::Stats(command) => command.run(output, keys),
+            Self::Space(command) => command.run(output, keys),
             Self::Verify(command) => command.run(output, keys),
             Self::Table(command) => command.run(output, keys),
             Self::Vlog(command) => command.run(output, keys),

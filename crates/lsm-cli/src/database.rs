@@ -1,10 +1,10 @@
 //! Opening databases, such that nothing is ever changed in a directory that is none.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use lsm::{
     ErrorKind,
-    tree::{Encryption, NameMismatch, OpenMode, Tree, TreeOptions, VlogPolicy},
+    tree::{Encryption, EventListener, NameMismatch, OpenMode, Tree, TreeOptions, VlogPolicy},
 };
 
 use crate::{failure::Failure, keys::Keys};
@@ -28,6 +28,19 @@ pub(crate) fn open_existing_with(path: &Path, encryption: Option<Encryption>) ->
     open(path, OpenMode::MustExist, encryption)
 }
 
+/// As [`open_existing`], and has `listener` told what goes on.
+pub(crate) fn open_existing_told(
+    path: &Path,
+    keys: &Keys,
+    listener: Arc<dyn EventListener>,
+) -> Result<Tree, Failure> {
+    let encryption = keys.encryption()?;
+    if !holds_manifest(path) {
+        return Err(Failure::NoDatabase { path: path.to_owned() });
+    }
+    open_with(path, options(path, OpenMode::MustExist, encryption).store(|store| store.listener(listener)))
+}
+
 /// Opens a database, or creates one where there is nothing at all.
 pub(crate) fn open_or_create(path: &Path, keys: &Keys) -> Result<Tree, Failure> {
     let encryption = keys.encryption()?;
@@ -38,11 +51,14 @@ pub(crate) fn open_or_create(path: &Path, keys: &Keys) -> Result<Tree, Failure> 
 }
 
 fn open(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> Result<Tree, Failure> {
-    let options = TreeOptions::new(path).store(|store| match encryption {
+    open_with(path, options(path, mode, encryption))
+}
+
+fn options(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> TreeOptions {
+    TreeOptions::new(path).store(|store| match encryption {
         Some(encryption) => store.mode(mode).encryption(encryption),
         None => store.mode(mode),
-    });
-    open_with(path, options)
+    })
 }
 
 /// The program brings no merge operator: it shows the newest operand of a key, and keeps all of them.

@@ -81,6 +81,8 @@ pub(crate) enum Failure {
     OtherInput { input: String, records: u64 },
     #[error("{} reads back different from the file it came from", key)]
     ReadBack { key: String },
+    #[error("there is no room to compact: {available} free, {needed} needed for the smallest slice")]
+    NoRoom { available: String, needed: String },
     #[error("a scan yielded {found} entries where {expected} were written")]
     ScanCount { found: u64, expected: u64 },
     #[error("interrupted{note}")]
@@ -174,6 +176,9 @@ impl Failure {
             Self::UnknownFormat { .. } => "say `--format tsv`, `--format csv` or `--format ndjson`",
             Self::NothingToResume => "load without `--resume`",
             Self::OtherInput { .. } => "give the file of the earlier load, or load without `--resume`",
+            Self::NoRoom { .. } => {
+                "make room on the disk, or raise `--limit`; `lsm space DB` shows what takes it"
+            }
             Self::ReadBack { .. } | Self::ScanCount { .. } => "`lsm verify DB` shows what is damaged",
             _ => return None,
         };

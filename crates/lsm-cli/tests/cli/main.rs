@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod open;
 mod read;
+mod space;
 mod stop;
 mod tool;
 mod vlog;
