@@ -111,7 +111,8 @@ impl TreeInner {
 impl StoreInner {
     fn relief_limits(&self, tree: &TreeInner) -> ReliefLimits {
         let options = self.space.options();
-        let limits = options.slices(tree.table_target_bytes);
+        let moves = !tree.current.load().version.vlogs.is_empty();
+        let limits = options.slices(tree.table_target_bytes, moves);
         let slice_bytes = options.admission.then_some(limits.min_bytes.saturating_add(limits.extra_bytes));
         ReliefLimits { table_target_bytes: tree.table_target_bytes, slice_bytes }
     }
