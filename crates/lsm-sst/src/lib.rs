@@ -40,6 +40,7 @@ mod estimate;
 mod filter;
 mod hops;
 mod layout;
+mod lineage;
 mod neighbours;
 mod open;
 mod payload;
@@ -62,6 +63,7 @@ pub use filter::{
 };
 pub use hops::Hop;
 pub use layout::{BlockRef, BlockSource, Found, TableLayout};
+pub use lineage::{SlicePart, TakenOver};
 pub use lsm_block::{ByteRange, Output, Step};
 pub use lsm_types::{Error, Result};
 pub use neighbours::Neighbours;

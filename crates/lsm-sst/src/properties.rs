@@ -7,7 +7,11 @@ use alloc::{string::String, vec::Vec};
 
 use lsm_types::{ByteReader, Cut, Level, MAX_NAME_LEN, SeqNo, Slice, TableId, UnixNanos, varint};
 
-use crate::{FilterProperties, payload::PayloadError};
+use crate::{
+    FilterProperties, SlicePart, TakenOver,
+    lineage::{decode_taken_over, encode_taken_over},
+    payload::PayloadError,
+};
 
 pub(crate) const NUMBER: u8 = 1;
 const BYTES: u8 = 2;
@@ -32,6 +36,8 @@ const MAX_POINT_SEQNO: u16 = 0x0213;
 const GLOBAL_SEQNO: u16 = CRITICAL | 0x0214;
 const CODECS: u16 = 0x0500;
 const INPUTS: u16 = 0x0600;
+const SLICE: u16 = 0x0601;
+const TAKEN_OVER: u16 = 0x0602;
 /// A longer list of inputs is left out, so that the properties of a huge job keep within their block.
 const INPUTS_MAX_BYTES: usize = 256 << 10;
 
@@ -166,6 +172,10 @@ pub struct Properties {
     /// Tables that a compaction made it from, ascending; empty for a flush, and where they would take more than
     /// 256 KiB. A file of one of them that is still there is superseded if another one is gone.
     pub inputs: Vec<TableId>,
+    /// The slice of a merge that it belongs to; such a table has no `inputs`.
+    pub slice: Option<SlicePart>,
+    /// Tables of which a part was taken over when this one was begun, ascending; `None` when there were too many to name.
+    pub taken_over: Option<Vec<TakenOver>>,
 }
 
 impl Properties {
@@ -210,6 +220,16 @@ impl Properties {
         if !inputs.is_empty() && inputs.len() <= INPUTS_MAX_BYTES {
             put(INPUTS, BYTES, &inputs);
         }
+        if let Some(slice) = &self.slice {
+            let mut bytes = Vec::new();
+            slice.encode(&mut bytes);
+            put(SLICE, BYTES, &bytes);
+        }
+        if self.taken_over.as_ref().is_none_or(|list| !list.is_empty()) {
+            let mut bytes = Vec::new();
+            encode_taken_over(self.taken_over.as_deref().unwrap_or_default(), &mut bytes);
+            put(TAKEN_OVER, BYTES, &bytes);
+        }
 
         items.sort_by_key(|(id, _, _)| *id);
         for (id, ty, bytes) in &items {
@@ -222,7 +242,7 @@ impl Properties {
     /// Reads a list.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let mut reader = ByteReader::new(payload);
-        let mut found = Self::default();
+        let mut found = Self { taken_over: Some(Vec::new()), ..Self::default() };
         let mut keys = Pair::default();
         let mut extent = Pair::default();
         let mut seqnos = Pair::default();
@@ -256,6 +276,11 @@ impl Properties {
                 GLOBAL_SEQNO => found.global_seqno = item.seqno()?,
                 CODECS => found.codecs = item.census()?,
                 INPUTS => found.inputs = item.inputs()?,
+                SLICE => found.slice = Some(SlicePart::decode(item.bytes(BYTES)?)?),
+                TAKEN_OVER => {
+                    let list = decode_taken_over(item.bytes(BYTES)?)?;
+                    found.taken_over = (!list.is_empty()).then_some(list);
+                }
                 _ => match found.counters.slot(id) {
                     Some(slot) => *slot = item.number()?,
                     None if found.filters.decode(&item)? => {}

@@ -5,7 +5,7 @@ use std::path::Path;
 use lsm_block::{BlockKind, Encryption, Footer, Handle, Superblock};
 use lsm_fs::{Fs, OpenOptions};
 use lsm_manifest::{Census, Counts, DirectoryHandle, SeqNoRange, Sizes, TableDescriptor};
-use lsm_sst::{OpenSst, Step, TableLayout, TableSummary};
+use lsm_sst::{OpenSst, SlicePart, Step, TableLayout, TableSummary, TakenOver};
 use lsm_types::{
     Cut, ErrorKind, FileUuid, KeyOrder, Level, Location, ReadAt, Result, RouteId, SeqNo, TableId, TreeId,
 };
@@ -25,6 +25,10 @@ pub struct FoundTable {
     pub level: Level,
     /// Tables that it was made from, together with others that name the same ones; empty for a flush.
     pub inputs: Vec<TableId>,
+    /// The slice of a merge that it belongs to.
+    pub slice: Option<SlicePart>,
+    /// Tables of which a part was taken over when this one was begun; `None` when there were too many to name.
+    pub taken_over: Option<Vec<TakenOver>>,
 }
 
 /// Opens the file at `path` knowing nothing about it but the orders it may have and where its key comes from.
@@ -86,8 +90,9 @@ fn found(layout: &TableLayout, directory: Option<Handle>) -> FoundTable {
     let root = sections.iter().find(|section| section.kind == BlockKind::INDEX_ROOT);
     let index_bytes =
         properties.counters.index_partition_stored_bytes + root.map_or(0, |section| section.len);
-    let (comparator, level, inputs) =
-        (properties.comparator.clone(), properties.level, properties.inputs.clone());
+    let (comparator, level) = (properties.comparator.clone(), properties.level);
+    let (inputs, slice, taken_over) =
+        (properties.inputs.clone(), properties.slice.clone(), properties.taken_over.clone());
     let summary = TableSummary {
         file_len: layout.file_len(),
         digest: layout.directory().file_digest,
@@ -106,6 +111,8 @@ fn found(layout: &TableLayout, directory: Option<Handle>) -> FoundTable {
         comparator,
         level,
         inputs,
+        slice,
+        taken_over,
     }
 }
 

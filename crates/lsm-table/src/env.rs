@@ -11,8 +11,10 @@ use std::{
 
 use lsm_block::{Encryption, FileIdentity, Superblock, Transforms};
 use lsm_fs::{Fs, SyncLevel};
+use lsm_manifest::TableDescriptor;
+use lsm_sst::TakenOver;
 use lsm_types::{
-    Clock, EditIndex, FileKind, FileUuid, KeyDomains, KeyOrder, Level, PrefixExtractor, Random, Result,
+    Clock, Cut, EditIndex, FileKind, FileUuid, KeyDomains, KeyOrder, Level, PrefixExtractor, Random, Result,
     RouteId, TableId, TreeId,
 };
 use parking_lot::Mutex;
@@ -56,6 +58,40 @@ impl FilterDesk {
     }
 }
 
+/// Where the tree says which of its tables are partly taken over, for new tables to note (`docs/adr/0026`).
+#[derive(Debug, Default)]
+pub struct LineageDesk {
+    restricted: Mutex<Arc<[TakenOver]>>,
+}
+
+/// Most tables named that have left: with more of them waiting to be removed, the older ones are.
+const LEFT_MAX: usize = 4 << 10;
+
+impl LineageDesk {
+    /// Says which tables have a lower bound, to tables that are begun from now on. The bounds are durable.
+    pub fn set_restricted<'a>(&self, restricted: impl IntoIterator<Item = &'a TableDescriptor>) {
+        let bound = |table: &TableDescriptor| {
+            let lower = &table.restriction.as_ref()?.lower;
+            Some(TakenOver { table: table.id, below: Cut::Before(lower.clone()) })
+        };
+        let list: Arc<[TakenOver]> = restricted.into_iter().filter_map(bound).collect();
+        let mut restricted = self.restricted.lock();
+        if **restricted != *list {
+            *restricted = list;
+        }
+    }
+
+    /// These tables, and those of `left`, of which nothing is part of the tree any more.
+    pub(crate) fn taken_over(&self, mut left: Vec<TableId>) -> Vec<TakenOver> {
+        left.sort_unstable();
+        let newest = left.len().saturating_sub(LEFT_MAX);
+        let whole = left.drain(newest..).map(|table| TakenOver { table, below: Cut::End });
+        // A bound that is still shown for a table that has left is true, and the end says more.
+        let whole: Vec<_> = whole.collect();
+        whole.into_iter().chain(self.restricted.lock().iter().cloned()).collect()
+    }
+}
+
 /// A file that no version names and nobody reads any more. Its handles are closed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObsoleteFile {
@@ -78,9 +114,12 @@ impl ObsoleteFile {
 
 /// Who removes files, when and how fast.
 pub trait Reclaim: Send + Sync {
-    /// No version names a file any more that takes so many bytes, those that were given back not among them; readers may
-    /// still hold it.
-    fn note_obsolete(&self, bytes: u64);
+    /// No version names the file with this number any more; it takes so many bytes, those that were given back not among
+    /// them. Readers may still hold it.
+    fn note_obsolete(&self, file: TableId, bytes: u64);
+
+    /// Files of which [`Reclaim::note_obsolete`] was told and that may still be there.
+    fn obsolete(&self) -> Vec<TableId>;
 
     /// Takes over a file of which [`Reclaim::note_obsolete`] was told, once its last reader is gone.
     fn release(&self, file: ObsoleteFile);
@@ -148,6 +187,8 @@ pub struct TableEnv {
     pub domains: Option<Arc<dyn KeyDomains>>,
     /// What the tree tells those who choose filters, and what they have to tell.
     pub filters: FilterDesk,
+    /// What the tree tells new tables about older ones.
+    pub lineage: LineageDesk,
     /// How durable a finished file is made.
     pub sync_file: SyncLevel,
     /// How durable its name is made.

@@ -22,7 +22,7 @@ use lsm_types::TableId;
 use parking_lot::Mutex;
 
 /// What a file system gives back at once. Where its blocks are larger, it gives back fewer of them.
-const FS_BLOCK: u64 = 4096;
+pub(crate) const FS_BLOCK: u64 = 4096;
 
 /// A file of which all views have done with the bytes in front. Those bytes may be read as zeros from now on.
 #[derive(Clone, Debug)]

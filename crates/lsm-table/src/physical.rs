@@ -86,7 +86,7 @@ impl PhysicalFile {
     /// No version names the table any more.
     pub(crate) fn mark_obsolete(&self) {
         if !self.is_obsolete.swap(true, Ordering::AcqRel) {
-            self.env.reclaim.note_obsolete(self.len.saturating_sub(self.front.close()));
+            self.env.reclaim.note_obsolete(self.table, self.len.saturating_sub(self.front.close()));
         }
     }
 

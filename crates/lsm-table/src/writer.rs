@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
-use lsm_sst::{FileLen, PrefixFilterOptions, TableBuilder};
-use lsm_types::{EntryRef, Kind, Level, RangeTombstone, Result, Slice, Spawner, TableId};
+use lsm_sst::{FileLen, PrefixFilterOptions, SlicePart, TableBuilder};
+use lsm_types::{Cut, EntryRef, KeyOrder, Kind, Level, RangeTombstone, Result, Slice, Spawner, TableId};
 
 use crate::{
     StagedTable, StagedVlog, SuspendedTable, TableEnv, Throttle, VlogEnv, VlogWriter,
@@ -25,6 +25,7 @@ pub struct MultiWriter {
     dest: Level,
     level_count: u8,
     inputs: Vec<TableId>,
+    slice: Option<SliceInputs>,
     throttle: Option<Arc<dyn Throttle>>,
     separator: Option<Separator>,
     help: Option<Help>,
@@ -66,6 +67,29 @@ impl Separator {
     }
 }
 
+/// What the tables of a slice take the place of.
+struct SliceInputs {
+    /// Each with the place where it begins.
+    inputs: Vec<(TableId, Cut)>,
+    /// Where the slice ends, once that is known.
+    border: Option<Cut>,
+}
+
+impl SliceInputs {
+    /// What is noted in a table that ends now, after `last_key`: an input that begins further right is as it was.
+    fn part(&self, before: Vec<TableId>, last_key: Option<&[u8]>, order: &KeyOrder) -> SlicePart {
+        let is_reached = |start: &Cut| match (&self.border, last_key) {
+            (Some(border), _) => start.compare(border, order).is_lt(),
+            (None, Some(last)) => start.is_left_of(last, order),
+            (None, None) => false,
+        };
+        let reached = self.inputs.iter().filter(|(_, start)| is_reached(start));
+        let mut inputs: Vec<TableId> = reached.map(|(id, _)| *id).collect();
+        inputs.sort_unstable();
+        SlicePart { inputs, before, border: self.border.clone() }
+    }
+}
+
 /// Bytes of keys and values between two estimates of the length of a file: about a block.
 const ESTIMATE_EVERY: u64 = 4 << 10;
 
@@ -79,6 +103,7 @@ impl MultiWriter {
             dest: level,
             level_count,
             inputs,
+            slice: None,
             throttle: None,
             separator: None,
             help: None,
@@ -120,6 +145,13 @@ impl MultiWriter {
     /// Notes in every table which ones all of them together replace.
     pub fn replacing(mut self, inputs: Vec<TableId>) -> Self {
         self.inputs = inputs;
+        self
+    }
+
+    /// Notes in every table that all of them together take the place of what these tables hold up to the border with which
+    /// [`MultiWriter::finish_slice`] ends; each with the place where it begins.
+    pub fn slicing(mut self, inputs: Vec<(TableId, Cut)>) -> Self {
+        self.slice = Some(SliceInputs { inputs, border: None });
         self
     }
 
@@ -245,9 +277,13 @@ impl MultiWriter {
     /// # Errors
     /// What the file system says.
     pub fn end_table(&mut self) -> Result<()> {
-        let Some(OpenTable { builder, file, superblock, .. }) = self.open.take() else { return Ok(()) };
+        let Some(OpenTable { mut builder, file, superblock, .. }) = self.open.take() else { return Ok(()) };
         if builder.is_empty() {
             return Ok(()); // what was to come was refused: the file goes
+        }
+        if let Some(slice) = &self.slice {
+            let before = self.done.iter().map(|table| table.descriptor().id).collect();
+            builder.set_slice(slice.part(before, builder.last_key(), &self.env.order));
         }
         let finished = builder.finish()?;
         self.done.push(complete(&self.env, file, &superblock, finished)?);
@@ -294,6 +330,17 @@ impl MultiWriter {
         Ok((std::mem::take(&mut self.done), vlogs))
     }
 
+    /// As [`MultiWriter::finish`], for a slice that ends just before a key, or at the end of everything.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn finish_slice(mut self, border: Cut) -> Result<(Vec<StagedTable>, Vec<StagedVlog>)> {
+        if let Some(slice) = &mut self.slice {
+            slice.border = Some(border);
+        }
+        self.finish()
+    }
+
     /// Ends the value logs, synced, their names not yet. No entries come any more.
     ///
     /// # Errors
@@ -310,6 +357,7 @@ impl MultiWriter {
             NewFile::create(env, (id, env.routes.of_level(self.dest)), self.throttle.clone())?;
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
         options.inputs.clone_from(&self.inputs);
+        options.taken_over = Some(env.lineage.taken_over(env.reclaim.obsolete()));
         let scene = env.filters.scene();
         options.filter = env.policy.key_filter(&scene, self.dest, self.level_count);
         if let Some(extractor) = &env.prefix_extractor {

@@ -12,7 +12,7 @@ use std::{
 use lsm_codec::Compression;
 use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_table::{
-    BlockCache, CacheUse, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, ObsoleteFile,
+    BlockCache, CacheUse, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, LineageDesk, ObsoleteFile,
     Reclaim, TableEnv, TablePolicy, Throttle, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
 };
 use lsm_testkit::ports::{SeededRandom, TestClock};
@@ -38,7 +38,11 @@ impl FileIds for Desk {
 }
 
 impl Reclaim for Desk {
-    fn note_obsolete(&self, _len: u64) {}
+    fn note_obsolete(&self, _: TableId, _: u64) {}
+
+    fn obsolete(&self) -> Vec<TableId> {
+        Vec::new()
+    }
 
     fn release(&self, _file: ObsoleteFile) {
         self.released.fetch_add(1, Relaxed);
@@ -81,6 +85,7 @@ fn place(target_bytes: u64, cache_bytes: u64) -> Place {
         prefix_extractor: None,
         domains: None,
         filters: FilterDesk::default(),
+        lineage: LineageDesk::default(),
         sync_file: SyncLevel::None,
         sync_folder: SyncLevel::None,
         file_name: |table| format!("{table}.sst"),

@@ -15,7 +15,7 @@ use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_manifest::TableDescriptor;
 use lsm_table::{
     Answer, BatchLimits, BlockBatch, BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds,
-    FilterDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim, RunCursor, SeqNoWindow, Table,
+    FilterDesk, LineageDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim, RunCursor, SeqNoWindow, Table,
     TableEnv, TablePolicy, TableRoutes, consumed_range,
 };
 use lsm_testkit::{
@@ -47,7 +47,11 @@ impl FileIds for Desk {
 }
 
 impl Reclaim for Desk {
-    fn note_obsolete(&self, _len: u64) {}
+    fn note_obsolete(&self, _: TableId, _: u64) {}
+
+    fn obsolete(&self) -> Vec<TableId> {
+        Vec::new()
+    }
 
     fn release(&self, _file: ObsoleteFile) {
         self.released.fetch_add(1, Relaxed);
@@ -99,6 +103,7 @@ fn place(partitioned: bool) -> Place {
         prefix_extractor: None,
         domains: None,
         filters: FilterDesk::default(),
+        lineage: LineageDesk::default(),
         sync_file: SyncLevel::None,
         sync_folder: SyncLevel::None,
         file_name: |table| format!("{table}.sst"),

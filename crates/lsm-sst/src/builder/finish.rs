@@ -234,6 +234,12 @@ fn complete_properties<O: Output>(builder: &TableBuilder<O>) -> Properties {
     properties.inputs.clone_from(&builder.options.inputs);
     properties.inputs.sort_unstable();
     properties.inputs.dedup();
+    properties.slice.clone_from(&builder.options.slice);
+    properties.taken_over.clone_from(&builder.options.taken_over);
+    if let Some(list) = &mut properties.taken_over {
+        list.sort_unstable_by_key(|part| part.table);
+        list.dedup_by_key(|part| part.table);
+    }
     properties.seqnos = builder
         .tombstones
         .iter()

@@ -162,6 +162,11 @@ impl<O: Output> TableBuilder<O> {
         self.properties.counters.entries
     }
 
+    /// Records that the table belongs to a slice of a merge.
+    pub fn set_slice(&mut self, slice: crate::SlicePart) {
+        self.options.slice = Some(slice);
+    }
+
     /// The user key added last.
     pub fn last_key(&self) -> Option<&[u8]> {
         self.first_key.is_some().then_some(self.last_key.as_slice())

@@ -5,7 +5,9 @@ use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use lsm_codec::Compression;
 use lsm_types::{KeyOrder, Level, SeqNo, TableId, check_name};
 
-use crate::{FilterOptions, PrefixFilterOptions, Result, SstError, data_block::RowOptions};
+use crate::{
+    FilterOptions, PrefixFilterOptions, Result, SlicePart, SstError, TakenOver, data_block::RowOptions,
+};
 
 /// How one table is to be written. All sizes are in bytes before compression.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ pub struct BuildOptions {
     pub seqno_bounds: bool,
     /// Tables that a compaction makes it from; recorded in ascending order.
     pub inputs: Vec<TableId>,
+    /// The slice of a merge that it belongs to; recorded.
+    pub slice: Option<SlicePart>,
+    /// Tables of which a part is taken over by now, in any order; recorded. `None` when there are too many to name.
+    pub taken_over: Option<Vec<TakenOver>>,
     /// The filter over keys, where one is wanted.
     pub filter: Option<FilterOptions>,
     /// The filter over prefixes, where one is wanted.
@@ -59,6 +65,8 @@ impl BuildOptions {
             writer: concat!("lsm ", env!("CARGO_PKG_VERSION")).to_owned(),
             seqno_bounds: false,
             inputs: Vec::new(),
+            slice: None,
+            taken_over: Some(Vec::new()),
             filter: None,
             prefix_filter: None,
         }

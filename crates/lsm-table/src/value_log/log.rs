@@ -173,8 +173,9 @@ impl ValueLog {
     /// No version names it any more: the file goes with the last handle.
     pub fn mark_obsolete(&self) {
         if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
+            let file = TableId::new(self.inner.descriptor.id.get());
             let left = self.inner.descriptor.file_len.saturating_sub(self.inner.front.close());
-            self.inner.env.tables.reclaim.note_obsolete(left);
+            self.inner.env.tables.reclaim.note_obsolete(file, left);
         }
     }
 
