@@ -99,6 +99,15 @@ fn carry(job: &Job, border: &Cut, writer: &mut MultiWriter) -> Result<()> {
     Ok(())
 }
 
+/// What is left of the inputs, each with the place where it began; one without entries leaves with the first slice.
+fn beginnings(job: &Job) -> Vec<(TableId, Cut)> {
+    let beginning = |table: &Table| match table.min_key() {
+        Some(_) => table.descriptor().coverage_start.clone(),
+        None => Cut::Start,
+    };
+    job.inputs.tables().iter().map(|table| (table.id(), beginning(table))).collect()
+}
+
 impl Merging {
     /// Opens the inputs at the start of `stretch`.
     ///
@@ -187,6 +196,9 @@ impl Merging {
             .throttled(job.throttle())
             .separating(job.vlogs.as_ref())
             .helped_by(self.share.as_ref().map(Share::threads));
+        if self.sliced.is_some() {
+            writer = writer.slicing(beginnings(job));
+        }
         let mut cutter = Cutter::new(&job.output, &job.order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
         let (entries, copier) = match (&job.relocation, &job.vlogs) {
@@ -219,7 +231,7 @@ impl Merging {
             carry(job, &border, &mut writer)?;
         }
         job.failpoints.hit("segment.seal")?;
-        let (tables, mut vlogs) = writer.finish()?;
+        let (tables, mut vlogs) = writer.finish_slice(border)?;
         let (moved, relocated) = copier.map(Copier::finish).transpose()?.unwrap_or_default();
         vlogs.extend(moved);
         job.failpoints.hit("sync.file")?;

@@ -45,7 +45,7 @@ impl Sliceable for Standard {
 
 /// A merge to be installed slice by slice.
 pub(crate) fn open_sliced(job: &Arc<Job>, values: Values) -> Result<Box<dyn OpenMerge>> {
-    // A slice replaces nothing as a whole, so nobody may take it for what its inputs were merged into.
+    // A slice replaces nothing as a whole: its tables name the inputs with the border, each slice for itself.
     let merge = Merging::open(job, &KeyStretch::default(), &Tombstones::of(job)?, Vec::new())?;
     let lender = job.parallelism.lender(1);
     Ok(Box::new(merge.sliced(values).helped_by(lender.as_ref().map(Share::new))))

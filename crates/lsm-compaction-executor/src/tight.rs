@@ -24,7 +24,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use lsm_compaction_planner::{Shortage, SliceBudget};
 use lsm_fs::Capability;
-use lsm_table::Table;
+use lsm_table::{SlicePart, Table};
 use lsm_types::{Cut, Result, Slice, VlogId};
 use parking_lot::Mutex;
 
@@ -99,7 +99,8 @@ impl<B: Sliceable> CompactionFlavour for TightSpace<B> {
     }
 
     fn applies(&self, job: &Job) -> Result<bool> {
-        self.base.applies(job)
+        // Every slice names its inputs; half of the names are left for tables of one slice.
+        Ok(job.inputs.ids().len() <= SlicePart::TABLES_MAX / 2 && self.base.applies(job)?)
     }
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {

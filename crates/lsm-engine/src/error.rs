@@ -167,11 +167,6 @@ pub enum EngineError {
         /// What the entry holds in place of the value.
         handle: Slice,
     },
-    /// Files alone do not tell which part of a table is left.
-    #[error(
-        "some tables are restricted to what lies above a key, which their files do not say: use another recovery mode"
-    )]
-    RestrictedRecovery,
     /// The tree was created with another option.
     #[error(
         "option `{option}` is {stored} in this tree, but {supplied} was given; leave it out to take what is stored"
@@ -359,9 +354,7 @@ impl Fault for EngineError {
             Self::RouteMismatch { .. } => ErrorKind::RouteMismatch,
             Self::FileLengthMismatch { .. } => ErrorKind::FileLengthMismatch,
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix | Self::RestrictedRecovery => {
-                ErrorKind::Unsupported
-            }
+            Self::ReadOnly | Self::NotAccepted | Self::ScatteredPrefix => ErrorKind::Unsupported,
             Self::NoRoom { .. } | Self::StorageFull { .. } => ErrorKind::StorageFull,
             Self::Closed => ErrorKind::Closed,
             Self::Cancelled => ErrorKind::Cancelled,

@@ -63,6 +63,12 @@ impl PinnedTable {
         self.table.descriptor().digest
     }
 
+    /// The key from which on the table is part of the tree, where a merge in slices has taken over what lies below. The file
+    /// holds more, or zeros in the place of it: who copies it has to leave out entries and range tombstones below.
+    pub fn lower(&self) -> Option<&Slice> {
+        self.table.descriptor().restriction.as_ref().map(|restriction| &restriction.lower)
+    }
+
     /// Bytes of its file from `offset` on: `len` of them, or what is left.
     ///
     /// # Errors

@@ -21,7 +21,8 @@ use crate::{
     manifest,
     meter::Meter,
     pool::{self, Item},
-    report::FileReport,
+    report::{FileReport, TablePlace},
+    table::Expected,
 };
 
 /// A directory to check.
@@ -71,6 +72,17 @@ impl Directory<'_> {
             }
             Err(error) => Ok(Err(error.into())),
         }
+    }
+
+    /// What the manifest says of a table of which a part is left: its file does not tell. `None` for any other, and where the
+    /// manifest cannot be used.
+    pub(crate) fn restricted(&self, table: TableId) -> Option<Expected> {
+        let recovery = self.recover().ok()?.ok()?;
+        let catalog = recovery.catalog();
+        let descriptor = catalog.table(table).filter(|table| table.restriction.is_some())?.clone();
+        let (tree, level, _) = catalog.place(table)?;
+        let place = TablePlace { table, tree, level };
+        Some(Expected { place, database: recovery.database(), descriptor })
     }
 
     fn order(&self, _tree: TreeId, identity: &TreeIdentity) -> Option<KeyOrder> {

@@ -20,6 +20,7 @@ use crate::{
     items::{Items, lone_log, lone_table},
     meter::Meter,
     pool::{self, Item},
+    table::Subject,
 };
 
 /// What is checked.
@@ -113,12 +114,18 @@ pub fn verify(scope: &Scope<'_>, depth: Depth, options: &VerifyOptions<'_>) -> R
             pool::run(fs.as_ref(), &items.finish(), depth, &meter, &mut report);
             Ok(report)
         }
-        Scope::File { fs, path } => file(fs.as_ref(), path, depth, options),
+        Scope::File { fs, path } => file(fs, path, depth, options),
     }
 }
 
 /// A file by itself: its head says what it is, or else its name.
-fn file(fs: &dyn Fs, path: &Path, depth: Depth, options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+fn file(
+    shared: &Arc<dyn Fs>,
+    path: &Path,
+    depth: Depth,
+    options: &VerifyOptions<'_>,
+) -> Result<VerifyReport> {
+    let fs = shared.as_ref();
     let meter = Meter::new(options);
     let mut report = VerifyReport::new(depth);
     if let Some(number) = manifest_number(fs, path)? {
@@ -139,7 +146,10 @@ fn file(fs: &dyn Fs, path: &Path, depth: Depth, options: &VerifyOptions<'_>) -> 
         Item::ValueLog(lone_log(VlogId::new(0), path.to_path_buf(), path.to_path_buf()))
     } else {
         let order = stored_order(fs, path, options);
-        Item::Table(lone_table(TableId::new(0), path.to_path_buf(), path.to_path_buf(), order))
+        let table = lone_table(TableId::new(0), path.to_path_buf(), path.to_path_buf(), order);
+        let expected =
+            beside(path).and_then(|(root, id)| Directory { fs: shared, root, depth, options }.restricted(id));
+        Item::Table(Subject { expected, ..table })
     };
     pool::run(fs, &[item], depth, &meter, &mut report);
     // A file of ours may be damaged beyond recognition; then its name still tells.
@@ -153,6 +163,16 @@ fn file(fs: &dyn Fs, path: &Path, depth: Depth, options: &VerifyOptions<'_>) -> 
         return Err(error.into());
     }
     Ok(report)
+}
+
+/// The directory of the database that a table lies in, by its name and that of its folder.
+fn beside(path: &Path) -> Option<(&Path, TableId)> {
+    let folder = path.parent()?;
+    let is_folder = folder.file_name().is_some_and(|name| name == Folder::Tables.name());
+    match FileName::parse(Folder::Tables, path.file_name()?) {
+        Some(FileName::Table(id)) if is_folder => Some((folder.parent()?, id)),
+        _ => None,
+    }
 }
 
 /// Whether a file holds separated values, by its head or else by its name.

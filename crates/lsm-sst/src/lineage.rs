@@ -58,11 +58,11 @@ impl SlicePart {
 ///
 /// * `list`: ascending by table.
 pub(crate) fn encode_taken_over(list: &[TakenOver], out: &mut Vec<u8>) {
-    let mut last = 0;
+    let mut previous = 0;
     let mut border = Vec::new();
     for part in list {
-        varint::encode(part.table.get().wrapping_sub(last), out);
-        last = part.table.get();
+        varint::encode(part.table.get().wrapping_sub(previous), out);
+        previous = part.table.get();
         border.clear();
         encode_border(&part.below, &mut border);
         varint::encode_prefixed(&border, out);

@@ -13,6 +13,10 @@ use lsm_types::{
 
 use crate::physical::FS_BLOCK;
 
+/// Bytes of a block of the file system.
+const PAGE: usize = 4 << 10;
+const _: () = assert!(PAGE as u64 == FS_BLOCK);
+
 /// A table whose file is read without anything being known of it but how its keys are ordered and sealed.
 #[derive(Debug)]
 pub struct RestOfTable {
@@ -26,12 +30,7 @@ impl RestOfTable {
     ///
     /// # Errors
     /// As for [`crate::read_table`].
-    pub fn open(
-        fs: &dyn Fs,
-        path: &Path,
-        order: &KeyOrder,
-        encryption: Option<&Encryption>,
-    ) -> Result<Self> {
+    pub fn open(fs: &dyn Fs, path: &Path, order: &KeyOrder, encryption: Option<&Encryption>) -> Result<Self> {
         let file = fs.open(path, &OpenOptions::READ)?;
         let open = lsm_sst::OpenOptions {
             encryption: encryption.cloned(),
@@ -87,7 +86,7 @@ impl RestOfTable {
     /// What the system says.
     pub fn is_front_gone(&self) -> Result<bool> {
         let at = (Superblock::LEN as u64).next_multiple_of(FS_BLOCK);
-        let mut page = [0; FS_BLOCK as usize];
+        let mut page = [0; PAGE];
         if at.saturating_add(FS_BLOCK) > self.table.meta().file_len() {
             return Ok(false);
         }

@@ -12,8 +12,8 @@ use std::{
 use lsm_codec::Compression;
 use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_table::{
-    BlockCache, CacheUse, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, LineageDesk, ObsoleteFile,
-    Reclaim, TableEnv, TablePolicy, Throttle, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
+    BlockCache, CacheUse, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, LineageDesk,
+    ObsoleteFile, Reclaim, TableEnv, TablePolicy, Throttle, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
 };
 use lsm_testkit::ports::{SeededRandom, TestClock};
 use lsm_types::{

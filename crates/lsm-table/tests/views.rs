@@ -15,8 +15,8 @@ use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_manifest::TableDescriptor;
 use lsm_table::{
     Answer, BatchLimits, BlockBatch, BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds,
-    FilterDesk, LineageDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim, RunCursor, SeqNoWindow, Table,
-    TableEnv, TablePolicy, TableRoutes, consumed_range,
+    FilterDesk, LineageDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim, RunCursor, SeqNoWindow,
+    Table, TableEnv, TablePolicy, TableRoutes, consumed_range,
 };
 use lsm_testkit::{
     dice::Dice,

@@ -17,8 +17,8 @@ use lsm_compaction_planner::{Inputs, OutputSpec, Shortage, SliceBudget};
 use lsm_fs::{Fs, MemFs, SyncLevel};
 use lsm_iter::Retention;
 use lsm_table::{
-    BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, MultiWriter, ObsoleteFile,
-    ReadMode, Reclaim, Table, TableEnv, TablePolicy, TableRoutes,
+    BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds, FilterDesk, LineageDesk, MultiWriter,
+    ObsoleteFile, ReadMode, Reclaim, Table, TableEnv, TablePolicy, TableRoutes,
 };
 use lsm_testkit::{
     dice::Dice,
@@ -58,7 +58,11 @@ impl FileIds for Desk {
 }
 
 impl Reclaim for Desk {
-    fn note_obsolete(&self, _len: u64) {}
+    fn note_obsolete(&self, _: TableId, _: u64) {}
+
+    fn obsolete(&self) -> Vec<TableId> {
+        Vec::new()
+    }
 
     fn release(&self, file: ObsoleteFile) {
         self.fs.remove_file(&file.path).unwrap();
@@ -138,6 +142,7 @@ impl World {
             prefix_extractor: None,
             domains: None,
             filters: FilterDesk::default(),
+            lineage: LineageDesk::default(),
             sync_file: SyncLevel::None,
             sync_folder: SyncLevel::None,
             file_name: |table| format!("{table}.sst"),

@@ -1,7 +1,7 @@
 //! The table files of a database, held against the manifest: what is missing, and what nobody names. Changes nothing.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
     path::Path,
 };
@@ -207,6 +207,12 @@ impl Survey {
         }
     }
 
+    /// Tables that no version names, those that cannot be read too.
+    pub(super) fn tables(&self) -> BTreeSet<TableId> {
+        let tables = self.strays.iter().filter(|stray| stray.kind == FileKind::Table);
+        tables.map(|stray| stray.id).collect()
+    }
+
     /// Strays that were made after the last edit of the manifest.
     pub(super) fn newer(&self, high_water: HighWater) -> Vec<TableId> {
         let newer = self.strays.iter().filter(|stray| high_water.check(&stray.found()).is_err());
@@ -243,7 +249,7 @@ fn lost_values(tree: TreeId, id: VlogId, expected: u64, found: Option<u64>) -> L
     }
 }
 
-fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
+pub(super) fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
     let (tree, level, _) = catalog.place(table.id)?;
     let (route, expected, keys) = (table.route, table.file_len, table.entries.clone());
     Some(LostFile {

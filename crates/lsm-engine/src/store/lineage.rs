@@ -1,11 +1,11 @@
 //! Which tables replace which, by what each says it was made from (D-109).
 //!
-//! All outputs of a compaction name the same inputs, and no other table does. Files of inputs are removed only after
-//! the outputs are in the manifest, and only a table that is in the manifest becomes an input. So a compaction had
-//! certainly ended when one of its inputs is gone, or one of its outputs is an input itself; otherwise all its inputs
-//! are there and hold everything.
+//! All outputs of a compaction that is installed as a whole name the same inputs, and no other table does. Files of inputs
+//! are removed only after the outputs are in the manifest, and only a table that is in the manifest becomes an input. So a
+//! compaction had certainly ended when one of its inputs is gone, or one of its outputs is an input itself; otherwise all
+//! its inputs are there and hold everything. Slices have rules of their own, see `settle.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lsm_manifest::{Catalog, TreeEdit, VersionEdit};
 use lsm_table::FoundTable;
@@ -24,73 +24,26 @@ pub(super) fn groups<'a>(tables: impl IntoIterator<Item = &'a FoundTable>) -> Gr
     groups
 }
 
-/// Those of `groups` that had certainly ended, given which files are there.
+/// Those of `groups` that had certainly ended.
+///
+/// * `is_there`: whether the file of a table is there and had not left its tree.
+/// * `was_installed`: whether a table was part of a version.
 pub(super) fn ended<'g, 'a>(
     groups: &'g Groups<'a>,
     is_there: impl Fn(TableId) -> bool,
+    was_installed: impl Fn(TableId) -> bool,
 ) -> impl Iterator<Item = (&'a [TableId], &'g [&'a FoundTable])> {
-    let used: BTreeSet<TableId> = groups.keys().flat_map(|inputs| inputs.iter().copied()).collect();
     groups.iter().filter_map(move |(inputs, outputs)| {
-        let is_used = outputs.iter().any(|output| used.contains(&output.descriptor.id));
+        let is_used = outputs.iter().any(|output| was_installed(output.descriptor.id));
         let has_ended = is_used || inputs.iter().any(|input| !is_there(*input));
         has_ended.then_some((*inputs, outputs.as_slice()))
     })
 }
 
-/// What became of tables that are gone: the outputs that replace them, found among files that no version names.
-#[derive(Debug, Default)]
-pub(super) struct Replaced {
-    /// Tables that are gone, or are there and superseded.
-    pub(super) inputs: BTreeSet<TableId>,
-    /// Tables that take their place.
-    pub(super) outputs: BTreeSet<TableId>,
-}
-
-/// Follows tables of `catalog` that are `gone` to the ones made from them, and puts these in their place. A table
-/// between the two that is gone itself ends the trail: `RebuildFromFiles` needs none.
-///
-/// * `found`: tables that no version names.
-/// * `logs`: value logs that no version names.
-pub(super) fn replace(
-    catalog: &mut Catalog,
-    gone: &BTreeSet<TableId>,
-    found: &BTreeMap<TableId, FoundTable>,
-    logs: &FoundLogs,
-) -> Result<Replaced> {
-    let groups = groups(found.values());
-    let mut replaced = Replaced::default();
-    loop {
-        let before = replaced.inputs.len();
-        for inputs in groups.keys() {
-            let is_next = inputs.iter().any(|input| {
-                let was_output = replaced.inputs.contains(input) && !found.contains_key(input);
-                gone.contains(input) || was_output
-            });
-            if is_next {
-                replaced.inputs.extend(inputs.iter().copied());
-            }
-        }
-        if replaced.inputs.len() == before {
-            break;
-        }
-    }
-    for (inputs, outputs) in &groups {
-        if !inputs.iter().any(|input| replaced.inputs.contains(input)) {
-            continue;
-        }
-        for output in outputs.iter().filter(|output| !replaced.inputs.contains(&output.descriptor.id)) {
-            if adopt(catalog, output, logs)? {
-                replaced.outputs.insert(output.descriptor.id);
-            }
-        }
-    }
-    // Only now: value logs that both refer to stay.
-    catalog.forget(replaced.inputs.iter().copied())?;
-    Ok(replaced)
-}
-
 /// Puts a table into a run of its own on top of the level it was written for; `false` where its tree is not known.
-fn adopt(catalog: &mut Catalog, table: &FoundTable, logs: &FoundLogs) -> Result<bool> {
+///
+/// History that it does not hold any more is not to be asked for.
+pub(super) fn adopt(catalog: &mut Catalog, table: &FoundTable, logs: &FoundLogs) -> Result<bool> {
     let Some(version) = catalog.tree(table.tree) else { return Ok(false) };
     let wanted = table.descriptor.references.iter().map(|(log, _)| log);
     let new: Vec<_> = wanted.filter(|log| version.vlogs.get(*log).is_none()).collect();
@@ -103,6 +56,9 @@ fn adopt(catalog: &mut Catalog, table: &FoundTable, logs: &FoundLogs) -> Result<
     catalog.reserve(ids.max().unwrap_or(0).saturating_add(1));
     let mut edit = VersionEdit::default();
     edit.trees.extend(new.into_iter().map(|vlog| (table.tree, TreeEdit::AddVlog { vlog })));
+    let newest = table.descriptor.seqnos.max;
+    edit.push(table.tree, TreeEdit::RaiseFloor(newest));
+    edit.push(table.tree, TreeEdit::ChangesFrom(newest.next()));
     edit.push(table.tree, TreeEdit::AddRun { level, run, age });
     let descriptor = std::sync::Arc::new(table.descriptor.clone());
     edit.push(table.tree, TreeEdit::AddTable { level, run, table: descriptor });

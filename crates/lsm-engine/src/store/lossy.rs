@@ -1,18 +1,17 @@
 //! Looking at a database in a mode that gives up what cannot be made good (D-49). Changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use lsm_journal::{HighWater, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::Catalog;
-use lsm_types::{EditIndex, ErrorClass, FileKind, FileUuid, Result, RouteId, TableId};
+use lsm_types::{EditIndex, FileUuid, Result};
 
 use super::{
     FilesReport, Place, RebuildReport, Routes,
-    files::{LostFile, Stray, Survey},
-    keys, lineage,
+    files::{Stray, Survey},
+    keys,
     open::orders,
-    rebuild,
-    values::{self, FoundLogs},
+    rebuild, replace,
+    rest::Look,
+    values,
 };
 use crate::{RecoveryMode, StoreOptions};
 
@@ -48,7 +47,7 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     let routes = Routes::look(options, place.root, database, &catalog)?;
     let place = Place { routes: &routes, ..place };
     let mut survey = Survey::take(place, &catalog, database)?;
-    let replaced = replace_gone(options, place, &mut catalog, &mut survey)?;
+    let replaced = replace::broken(Look { options, place }, &mut catalog, &mut survey)?;
     values::forget_lost(&mut catalog, &mut survey)?;
     keys::check(place, &catalog, options.encryption.as_ref())?;
     let furthest = manifest.losses.as_ref().map_or(manifest.last_edit, |losses| losses.furthest);
@@ -56,77 +55,6 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     remains.files.replaced = replaced;
     remains.routes = routes;
     Ok(Some(remains))
-}
-
-/// Tables that are gone because a compaction replaced them, of which the manifest lost the edit: its outputs are there.
-fn replace_gone(
-    options: &StoreOptions,
-    place: Place<'_>,
-    catalog: &mut Catalog,
-    survey: &mut Survey,
-) -> Result<Vec<LostFile>> {
-    let gone = survey.lost.iter().filter(|lost| lost.kind == FileKind::Table && lost.found.is_none());
-    let gone: BTreeSet<TableId> = gone.map(|lost| lost.table).collect();
-    if gone.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut found = BTreeMap::new();
-    for stray in survey.strays.iter().filter(|stray| stray.kind == FileKind::Table) {
-        match rebuild::read_stray(options, place, stray) {
-            Ok(table) => {
-                found.insert(stray.id, table);
-            }
-            Err(error)
-                if matches!(error.kind().class(), ErrorClass::Io | ErrorClass::Retry)
-                    || error.kind().is_about_keys() =>
-            {
-                return Err(error);
-            }
-            Err(_) => {} // it replaces nothing, and stays what it is
-        }
-    }
-    let logs = FoundLogs::read(options, place, &survey.strays)?;
-    found.retain(|_, table| {
-        let version = catalog.tree(table.tree);
-        let is_known = |log| version.is_some_and(|version| version.vlogs.get(log).is_some());
-        let mut wanted = table.descriptor.references.iter().map(|(log, _)| log);
-        wanted.all(|log| is_known(log) || logs.get(table.tree, log).is_some())
-    });
-    let known: Vec<_> =
-        catalog.trees().flat_map(|(_, it)| it.levels.tables()).map(|(_, it)| it.clone()).collect();
-    let known_logs: Vec<_> =
-        catalog.trees().flat_map(|(_, it)| it.vlogs.iter()).map(|it| it.vlog.clone()).collect();
-    let replaced = lineage::replace(catalog, &gone, &found, &logs)?;
-    // Nothing leads to these any more; one that is gone is no loss then.
-    let is_named = |id| catalog.trees().any(|(_, version)| version.vlogs.get(id).is_some());
-    for log in known_logs.iter().filter(|log| !is_named(log.id)) {
-        let id = TableId::new(log.id.get());
-        let lost = survey.lost.iter().position(|lost| lost.table == id);
-        match lost.map(|at| survey.lost.remove(at)) {
-            Some(LostFile { found: None, .. }) => {}
-            _ => survey.strays.push(Stray {
-                kind: FileKind::ValueLog,
-                id,
-                route: RouteId::PRIMARY,
-                len: log.file_len,
-                created_edit: None,
-            }),
-        }
-    }
-    // Inputs that are still there are no longer part of anything.
-    let left = known.iter().filter(|table| replaced.inputs.contains(&table.id) && !gone.contains(&table.id));
-    survey.strays.extend(left.map(|table| Stray {
-        kind: FileKind::Table,
-        id: table.id,
-        route: table.route,
-        len: table.file_len,
-        created_edit: None,
-    }));
-    survey.strays.retain(|stray| !replaced.outputs.contains(&stray.id));
-    let (made_good, lost) =
-        std::mem::take(&mut survey.lost).into_iter().partition(|lost| replaced.inputs.contains(&lost.table));
-    survey.lost = lost;
-    Ok(made_good)
 }
 
 impl Remains {

@@ -18,10 +18,13 @@ mod place;
 mod rebuild;
 mod reclaim;
 mod refresh;
+mod replace;
 mod report;
+mod rest;
 mod room;
 mod routed_fs;
 mod routes;
+mod settle;
 mod slices;
 mod space;
 mod storage_stats;
@@ -513,6 +516,7 @@ impl StoreInner {
             prefix_extractor: options.prefix_extractor.clone(),
             domains: options.key_domains.clone(),
             filters: lsm_table::FilterDesk::default(),
+            lineage: lsm_table::LineageDesk::default(),
             sync_file: self.options.sync.table,
             sync_folder: self.options.sync.directory,
             file_name: |table| FileName::Table(table).to_string(),
@@ -565,8 +569,12 @@ impl lsm_table::FileIds for StoreInner {
 }
 
 impl lsm_table::Reclaim for StoreInner {
-    fn note_obsolete(&self, bytes: u64) {
-        self.reclaimer.note_obsolete(bytes);
+    fn note_obsolete(&self, file: TableId, bytes: u64) {
+        self.reclaimer.note_obsolete(file, bytes);
+    }
+
+    fn obsolete(&self) -> Vec<TableId> {
+        self.reclaimer.obsolete()
     }
 
     fn release(&self, file: ObsoleteFile) {

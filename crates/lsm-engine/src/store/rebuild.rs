@@ -1,8 +1,9 @@
 //! Putting a database together from the files of its tables and value logs, when the manifest is not to be believed (D-49, D-109).
 //! Plans in memory and changes nothing.
 //!
-//! Every table says which ones it was made from (see `lineage.rs`). Of a compaction that had ended, what is left of
-//! the inputs is left out; of one that may not have, the outputs are.
+//! Every table says which ones it was made from (see `settle.rs`). Of a compaction that had ended, what is left of
+//! the inputs is left out; of one that may not have, the outputs are. What a merge took over slice by slice is left out of
+//! its inputs. A table of which bytes are gone that nothing accounts for is left out.
 //!
 //! Tables go into level 0, each a run of its own, ordered in age by their numbers: reads find the newest version by
 //! its number, and of two equal ones that of the newer file. History below the highest number found may be gone, so
@@ -17,19 +18,22 @@ use std::{
 };
 
 use lsm_journal::{FileName, JournalEnv, Recovery, RecoveryReport};
-use lsm_manifest::{Catalog, DatabaseEdit, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor};
+use lsm_manifest::{
+    Catalog, DatabaseEdit, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor,
+};
 use lsm_table::{FoundTable, read_table};
 use lsm_types::{
-    Bytewise, EditIndex, ErrorKind, FileKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId,
+    Bytewise, Cut, EditIndex, ErrorKind, FileKind, FileUuid, KeyOrder, Level, Result, RunId, SeqNo, TableId,
     TreeId, VlogId,
 };
 
 use super::{
     Place, Routes,
     files::{Stray, Survey},
-    lineage,
     lossy::{ID_LIMIT, Remains},
     open::orders,
+    rest::Look,
+    settle::{self, Files},
     values::{self, FoundLogs},
 };
 use crate::{EngineError, StoreOptions, options::DEFAULT_LEVEL_COUNT};
@@ -48,6 +52,8 @@ pub enum LeftOut {
     },
     /// It was made from tables that are all still there.
     Unfinished,
+    /// A merge in slices took over the lower part of it and gave its bytes back, and no file tells up to where.
+    Consumed,
     /// It cannot be read.
     Damaged(lsm_types::Error),
     /// A table that leads to values which are not there.
@@ -103,10 +109,6 @@ pub(super) fn look(
     // Every file is a stray: no version is believed.
     let survey = Survey::take(place, &Catalog::default(), database)?;
     let mut tables = BTreeMap::new();
-    let mut known_tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
-    if known_tables.any(|(_, table)| table.restriction.is_some()) {
-        return Err(EngineError::RestrictedRecovery.into());
-    }
     for stray in survey.strays.iter().filter(|stray| stray.kind == FileKind::Table) {
         match read_stray(options, place, stray) {
             Ok(table) => {
@@ -119,11 +121,25 @@ pub(super) fn look(
         }
     }
     let identities = known.as_ref().map(|known| identities(known.catalog())).unwrap_or_default();
-    let present = survey.strays.iter().map(|stray| stray.id).collect();
-    report.left_out.extend(superseded(&tables, &present));
-    report.left_out.extend(misordered(&tables, &identities));
+    let present = survey.tables();
+    let bounds = known_bounds(&catalog);
+    let look = Look { options, place };
+    let settled = settle::settle(&Files {
+        tables: &tables,
+        present: &present,
+        installed: &BTreeSet::new(),
+        known: &bounds,
+        reader: &look,
+    });
+    let wrong = misordered(&tables, &identities);
+    report.left_out.extend(wrong.into_iter().filter(|(id, _)| !settled.out.contains_key(id)));
+    report.left_out.extend(settled.out);
     for (id, _) in &report.left_out {
         tables.remove(id);
+    }
+    for (id, why) in look.bound(&mut tables, &settled.floors)? {
+        tables.remove(&id);
+        report.left_out.push((id, why));
     }
     let logs = add_values(options, place, &survey, &mut tables, &mut report)?;
     report.adopted = tables.keys().copied().collect();
@@ -253,29 +269,14 @@ fn identities(catalog: &Catalog) -> BTreeMap<TreeId, TreeIdentity> {
     catalog.trees().map(|(tree, version)| (tree, version.identity.clone())).collect()
 }
 
-/// Tables that have no place beside others, by what these were made from.
-///
-/// * `present`: all files of ours, those that cannot be read too.
-fn superseded(
-    tables: &BTreeMap<TableId, FoundTable>,
-    present: &BTreeSet<TableId>,
-) -> Vec<(TableId, LeftOut)> {
-    let groups = lineage::groups(tables.values());
-    let mut out = BTreeMap::new();
-    let mut outputs: BTreeSet<TableId> =
-        groups.values().flatten().map(|output| output.descriptor.id).collect();
-    for (inputs, made) in lineage::ended(&groups, |input| present.contains(&input)) {
-        let by = made.first().map_or_else(TableId::default, |output| output.descriptor.id);
-        let left = inputs.iter().filter(|input| tables.contains_key(*input));
-        out.extend(left.map(|input| (*input, LeftOut::Superseded { by })));
-        for output in made {
-            outputs.remove(&output.descriptor.id);
-        }
-    }
-    for id in outputs {
-        out.entry(id).or_insert(LeftOut::Unfinished);
-    }
-    out.into_iter().collect()
+/// Bounds that a manifest which is not believed knows of: they were durable all the same.
+pub(super) fn known_bounds(catalog: &Catalog) -> Vec<(TableId, Cut)> {
+    let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
+    let bound = |table: &TableDescriptor| {
+        let lower = &table.restriction.as_ref()?.lower;
+        Some((table.id, Cut::Before(lower.clone())))
+    };
+    tables.filter_map(|(_, table)| bound(table)).collect()
 }
 
 fn catalog_of(

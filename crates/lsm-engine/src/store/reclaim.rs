@@ -18,7 +18,7 @@
 //! to a file with a single name that was never exported: another name would see the cut.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -100,6 +100,8 @@ struct Waiting {
 struct State {
     queue: VecDeque<Waiting>,
     prefixes: VecDeque<ConsumedPrefix>,
+    /// Files that left a version and were not removed yet, pinned ones among them.
+    obsolete: BTreeSet<TableId>,
     stats: ReclaimStats,
     options: ReclaimOptions,
     pacer: Pacer,
@@ -167,10 +169,16 @@ impl Reclaimer {
     }
 
     /// A file that takes so many bytes is obsolete and may still be read.
-    pub(crate) fn note_obsolete(&self, bytes: u64) {
+    pub(crate) fn note_obsolete(&self, file: TableId, bytes: u64) {
         let mut state = self.shared.state.lock();
+        state.obsolete.insert(file);
         state.stats.pinned_files += 1;
         state.stats.pinned_bytes += bytes;
+    }
+
+    /// Files that were once part of a version, are so no more, and may still be there.
+    pub(crate) fn obsolete(&self) -> Vec<TableId> {
+        self.shared.state.lock().obsolete.iter().copied().collect()
     }
 
     /// Takes over an obsolete file that nobody reads any more.
@@ -378,6 +386,7 @@ impl Shared {
         match step {
             Step::Removed => {
                 self.exported.lock().remove(&waiting.file.table);
+                state.obsolete.remove(&waiting.file.table);
                 state.charge(now, 1, waiting.len);
                 state.stats.queued_files = state.stats.queued_files.saturating_sub(1);
                 state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(waiting.disk_bytes);
@@ -583,7 +592,7 @@ mod tests {
             let options = ReclaimOptions { thread: Some(true), bytes_per_s: 1, ..ReclaimOptions::default() };
             let reclaimer = Reclaimer::new(fs.clone(), Arc::new(SystemClock::new()), options, []);
             for number in 0..4 {
-                reclaimer.note_obsolete(1_000_000);
+                reclaimer.note_obsolete(TableId::new(number), 1_000_000);
                 reclaimer.release(file(&fs, number, 1_000_000));
             }
             let wait = |done: &dyn Fn(&State) -> bool| {

@@ -167,6 +167,7 @@ impl Tree {
         // A crash may have come before this was done.
         current.restricted().for_each(Table::release_consumed);
         current.vlogs.iter().for_each(ValueLog::release_consumed);
+        env.lineage.set_restricted(current.restricted().map(Table::descriptor).map(AsRef::as_ref));
         let end = version.max_seqno.map_or(SeqNo::ZERO, SeqNo::next);
         let tickets = Arc::new(Tickets::after_recovery(version.watermark.seqno, end));
         // A number below the watermark would not be replayed: none is given out again.

@@ -189,6 +189,7 @@ impl TreeInner {
         );
         // A read that pinned what was before may find newer entries in the memtable, which it shares: it looks again.
         next.overtaken_count += u64::from(change.is_write);
+        self.env.lineage.set_restricted(next.restricted().map(Table::descriptor).map(AsRef::as_ref));
         let overtaken = next.overtaken_count;
         self.replace(&current, next);
         self.overtaken_count.store(overtaken, Ordering::Release);
