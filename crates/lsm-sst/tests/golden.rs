@@ -189,6 +189,8 @@ fn properties_bytes() {
         codecs: CodecCensus { raw: 0, lz4: 1, zstd: 0 },
         filters: FilterProperties::default(),
         inputs: Vec::new(),
+        slice: None,
+        taken_over: None,
     };
     let mut payload = Vec::new();
     properties.encode(&mut payload);

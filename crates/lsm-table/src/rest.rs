@@ -11,7 +11,7 @@ use lsm_types::{
     Cut, EntryCursor as _, KeyOrder, Kind, ReadAt as _, Result, SeqNo, Slice, ValueHandle, ValueReferences,
 };
 
-use crate::physical::FS_BLOCK;
+use crate::front::FS_BLOCK;
 
 /// Bytes of a block of the file system.
 const PAGE: usize = 4 << 10;
