@@ -141,7 +141,7 @@ pub struct Superblock {
 
 impl Superblock {
     /// Bytes of a superblock; the first frame follows at once.
-    pub const LEN: usize = 512;
+    pub const LEN: usize = lsm_types::FILE_HEAD_LEN;
 
     /// A superblock of the current version with XXH3 checks and no directory pointer.
     pub const fn new(identity: FileIdentity, created: UnixNanos, edit_index: EditIndex) -> Self {

@@ -83,10 +83,14 @@ impl Holders {
                 holder.bytes = holder.bytes.saturating_add(kept);
                 holder.tables += usize::from(!tables.contains_key(&table.id));
             }
-            let logs = old.version.vlogs.iter().filter(|log| newest.version.vlogs.get(log.vlog.id).is_none());
-            for log in logs {
-                holder.bytes = holder.bytes.saturating_add(log.vlog.file_len);
-                holder.value_logs += 1;
+            for log in old.version.vlogs.iter() {
+                let now = newest.version.vlogs.get(log.vlog.id);
+                let kept = match now {
+                    None => log.live_bytes(),
+                    Some(now) => now.consumed_bytes().saturating_sub(log.consumed_bytes()),
+                };
+                holder.bytes = holder.bytes.saturating_add(kept);
+                holder.value_logs += usize::from(now.is_none());
             }
             holder
         });

@@ -9,7 +9,9 @@ use alloc::{
     sync::Arc,
 };
 
-use lsm_types::{EditIndex, FileUuid, TableId, UnixNanos, ValueReferences, ValueUsage, VlogId};
+use lsm_types::{
+    EditIndex, FILE_HEAD_LEN, FileUuid, TableId, UnixNanos, ValueReferences, ValueUsage, VlogId,
+};
 
 use crate::{DirectoryHandle, ManifestError};
 
@@ -68,7 +70,12 @@ impl LiveVlog {
 
     /// Bytes of the file that somebody may still read: what the value log counts for.
     pub fn live_bytes(&self) -> u64 {
-        self.vlog.file_len.saturating_sub(self.frontier)
+        self.vlog.file_len.saturating_sub(self.consumed_bytes())
+    }
+
+    /// Bytes between the head of the file and the frontier.
+    pub fn consumed_bytes(&self) -> u64 {
+        self.frontier.saturating_sub(FILE_HEAD_LEN as u64)
     }
 }
 
@@ -156,9 +163,12 @@ impl Vlogs {
         if frontier <= known.frontier || frontier > known.vlog.file_len {
             return Err(ManifestError::VlogFrontier { vlog: id });
         }
-        self.file_bytes = self.file_bytes.wrapping_sub(frontier - known.frontier);
         let logs = Arc::make_mut(&mut self.logs);
-        logs.get_mut(&id).into_iter().for_each(|log| log.frontier = frontier);
+        if let Some(log) = logs.get_mut(&id) {
+            let before = log.live_bytes();
+            log.frontier = frontier;
+            self.file_bytes = self.file_bytes.wrapping_sub(before - log.live_bytes());
+        }
         Ok(())
     }
 

@@ -60,7 +60,7 @@ pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
 pub use value_log::{
-    CacheUse, DictionaryOptions, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter, consumed_values,
-    read_vlog,
+    CacheUse, DictionaryOptions, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
+    consumed_values, read_vlog,
 };
 pub use writer::MultiWriter;

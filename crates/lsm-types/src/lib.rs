@@ -55,8 +55,8 @@ pub use io::{IoError, IoKind, IoOp, ReadAt};
 pub use key_domains::KeyDomains;
 pub use kind::Kind;
 pub use limits::{
-    MAX_ENTRY_LEN, MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_entry, check_key, check_name,
-    check_value_len,
+    FILE_HEAD_LEN, MAX_ENTRY_LEN, MAX_KEY_LEN, MAX_NAME_LEN, MAX_VALUE_LEN, check_entry, check_key,
+    check_name, check_value_len,
 };
 pub use merge_operator::{MergeError, MergeOperator};
 pub use ports::{Clock, Random, Spawner};

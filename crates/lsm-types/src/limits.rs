@@ -8,6 +8,8 @@ pub const MAX_KEY_LEN: usize = 65_535;
 pub const MAX_VALUE_LEN: usize = (256 << 20) - (64 << 10);
 /// Longest key and value together, in bytes: what fits into a data block of its own.
 pub const MAX_ENTRY_LEN: usize = (256 << 20) - 128;
+/// Bytes of the head of every file, which stays when what follows it is given back.
+pub const FILE_HEAD_LEN: usize = 512;
 /// Longest plug-in name, in bytes of UTF-8.
 pub const MAX_NAME_LEN: usize = 255;
 
