@@ -50,6 +50,9 @@ impl Holders {
     /// Notes a super version whose place was taken. Costs next to nothing, and now and then a look at each that is left.
     pub(crate) fn note(&self, replaced: &Arc<SuperVersion>) {
         let mut known = self.0.lock();
+        if known.all.is_empty() {
+            known.all.reserve(KEPT_MIN);
+        }
         known.all.push(Arc::downgrade(replaced));
         if known.all.len() >= known.look_at.max(KEPT_MIN) {
             known.all.retain(|one| one.strong_count() > 0);
