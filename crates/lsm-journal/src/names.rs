@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lsm_types::{TableId, VlogId};
+use lsm_types::{TableId, VectorId, VlogId};
 
 /// Number of a manifest generation; each is used once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -119,7 +119,7 @@ pub enum FileName {
     /// A sorted table.
     Table(TableId),
     /// A delete vector.
-    DeleteVector(u64),
+    DeleteVector(VectorId),
     /// A value log.
     ValueLog(VlogId),
     /// A segment of the write-ahead log.
@@ -148,7 +148,7 @@ impl FileName {
             },
             Folder::Tables => numbered("", ".sst")
                 .map(|number| Self::Table(TableId::new(number)))
-                .or_else(|| numbered("", ".dv").map(Self::DeleteVector)),
+                .or_else(|| numbered("", ".dv").map(|number| Self::DeleteVector(VectorId::new(number)))),
             Folder::Blobs => numbered("", ".blob").map(|number| Self::ValueLog(VlogId::new(number))),
             Folder::Wal => numbered("", ".wal").map(Self::WalSegment),
             Folder::Dictionaries => numbered("", ".dict").map(Self::Dictionary),
@@ -185,7 +185,7 @@ impl fmt::Display for FileName {
             Self::Manifest(number) => write!(f, "MANIFEST-{:020}", number.0),
             Self::Mirror(number) => write!(f, "MANIFEST-{:020}.m", number.0),
             Self::Table(number) => write!(f, "{:020}.sst", number.get()),
-            Self::DeleteVector(number) => write!(f, "{number:020}.dv"),
+            Self::DeleteVector(number) => write!(f, "{:020}.dv", number.get()),
             Self::ValueLog(number) => write!(f, "{:020}.blob", number.get()),
             Self::WalSegment(number) => write!(f, "{number:020}.wal"),
             Self::Dictionary(number) => write!(f, "{number:020}.dict"),
@@ -233,7 +233,7 @@ mod tests {
         check(Folder::Root, "MANIFEST-00000000000000000007", FileName::Manifest(Generation(7)));
         check(Folder::Root, "MANIFEST-00000000000000000007.m", FileName::Mirror(Generation(7)));
         check(Folder::Tables, "18446744073709551615.sst", FileName::Table(TableId::new(u64::MAX)));
-        check(Folder::Tables, "00000000000000000012.dv", FileName::DeleteVector(12));
+        check(Folder::Tables, "00000000000000000012.dv", FileName::DeleteVector(VectorId::new(12)));
         check(Folder::Blobs, "00000000000000000012.blob", FileName::ValueLog(VlogId::new(12)));
         check(Folder::Wal, "00000000000000000012.wal", FileName::WalSegment(12));
         check(Folder::Dictionaries, "00000000000000000012.dict", FileName::Dictionary(12));

@@ -47,6 +47,10 @@ id! {
     VlogId(u64)
 }
 id! {
+    /// Number of a delete-vector file; shares the counter of tables.
+    VectorId(u64)
+}
+id! {
     /// Number of a tree (keyspace) in its database; 0 is the only tree of a standalone one.
     TreeId(u32)
 }

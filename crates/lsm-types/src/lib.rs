@@ -50,7 +50,9 @@ pub use cut::{Cut, KeyRange};
 pub use error::{
     CorruptionKind, Error, ErrorClass, ErrorKind, Fault, FileKind, Location, Result, SealedParts,
 };
-pub use ids::{EditIndex, FileUuid, KeyHash, Level, RouteId, RunId, TableId, TreeId, UnixNanos, VlogId};
+pub use ids::{
+    EditIndex, FileUuid, KeyHash, Level, RouteId, RunId, TableId, TreeId, UnixNanos, VectorId, VlogId,
+};
 pub use io::{IoError, IoKind, IoOp, ReadAt};
 pub use key_domains::KeyDomains;
 pub use kind::Kind;

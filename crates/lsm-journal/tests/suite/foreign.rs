@@ -114,7 +114,7 @@ fn remains_are_not_built_over() {
     let remains = [
         FileName::Current,
         FileName::Table(TableId::new(7)),
-        FileName::DeleteVector(7),
+        FileName::DeleteVector(lsm_types::VectorId::new(7)),
         FileName::ValueLog(lsm_types::VlogId::new(7)),
         FileName::WalSegment(7),
         FileName::Dictionary(7),
