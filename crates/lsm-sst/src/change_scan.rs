@@ -6,7 +6,7 @@ use core::cmp::Ordering;
 use lsm_types::{EntryRef, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
-    BlockSource, TableLayout,
+    BlockSource, DeleteVector, TableLayout,
     data_block::DataBlock,
     index::IndexBlock,
     properties::SeqNoBounds,
@@ -61,6 +61,10 @@ pub struct ChangeScan<S> {
     entry_idx: usize,
     /// The block in hand, and what its bounds should be.
     block: Option<(Arc<DataBlock>, Option<SeqNoBounds>)>,
+    /// The row of the table that it begins with.
+    first_row: u64,
+    /// Rows that are passed over.
+    dead: Option<Arc<DeleteVector>>,
     counts: ScanCounts,
     key: KeyBuf,
     /// Entries below this key are not there.
@@ -84,6 +88,8 @@ impl TableLayout {
             partition: None,
             entry_idx: 0,
             block: None,
+            first_row: 0,
+            dead: None,
             counts: ScanCounts::default(),
             key: KeyBuf::new(),
             floor: None,
@@ -114,6 +120,12 @@ impl<S: BlockSource> ChangeScan<S> {
         self.floor = Some(floor.clone());
         self.seek(floor)?;
         Ok(self)
+    }
+
+    /// The same scan as if the rows of `dead` were not there.
+    #[must_use]
+    pub fn without(self, dead: Option<Arc<DeleteVector>>) -> Self {
+        Self { dead, ..self }
     }
 
     /// Goes to the first block that may hold `key` or a larger one.
@@ -196,7 +208,7 @@ impl<S: BlockSource> ChangeScan<S> {
                 return Err(self.layout.disagree("bounds of the sequence numbers of a block"));
             }
             let seqno = self.layout.effective(local);
-            if !window.contains(seqno) {
+            if !window.contains(seqno) || self.is_dead(row) {
                 continue;
             }
             block.key(row, &mut self.key);
@@ -208,6 +220,11 @@ impl<S: BlockSource> ChangeScan<S> {
             visit(EntryRef { key, seqno, kind: block.kind(row), value })?;
         }
         Ok(())
+    }
+
+    fn is_dead(&self, row: usize) -> bool {
+        let at = self.first_row.saturating_add(row as u64);
+        self.dead.as_ref().is_some_and(|dead| dead.rows.contains(at))
     }
 
     /// What the scan read and passed so far.
@@ -257,6 +274,11 @@ impl<S: BlockSource> ChangeScan<S> {
             }
             self.counts.read += 1;
             self.counts.bytes += u64::from(entry.handle.len);
+            self.first_row = if self.layout.root.is_upper() {
+                self.layout.first_row(self.root_idx, Some((leaf, idx)))
+            } else {
+                self.layout.first_row(idx, None)
+            };
             self.block = Some((block, local));
             return Ok(true);
         }

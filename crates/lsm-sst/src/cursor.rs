@@ -6,8 +6,9 @@ use core::ops::Bound;
 use lsm_types::{EntryCursor, EntryRef, Error, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
-    BlockSource, Neighbours, TableLayout,
+    BlockSource, DeleteVector, Neighbours, TableLayout,
     data_block::{DataBlock, RowCursor},
+    dead::Mask,
     index::IndexBlock,
 };
 
@@ -43,6 +44,10 @@ pub struct TableCursor<S> {
     bounds: (Bound<Slice>, Bound<Slice>),
     /// Entries below this key are not there, and blocks that hold only such entries are never read.
     floor: Option<Slice>,
+    /// Rows that are passed over, where there are any.
+    mask: Option<Mask>,
+    /// Whether some of them lie in the block under `rows`.
+    has_dead: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +77,8 @@ impl<S: BlockSource> TableCursor<S> {
             bound: KeyBuf::new(),
             bounds: (Bound::Unbounded, Bound::Unbounded),
             floor: None,
+            mask: None,
+            has_dead: false,
         }
     }
 
@@ -87,11 +94,29 @@ impl<S: BlockSource> TableCursor<S> {
         Self { floor, ..self }
     }
 
-    /// Goes over to another table of the same order, standing on no entry. Buffers are used again.
+    /// The same cursor, standing on no entry, as if the rows of `dead` were not there. Blocks of which all rows are dead
+    /// are not read.
+    #[must_use]
+    pub fn without(mut self, dead: Option<Arc<DeleteVector>>) -> Self {
+        self.pass_over(dead);
+        self
+    }
+
+    /// As [`TableCursor::without`]; to be called again after [`TableCursor::replace`].
+    pub fn pass_over(&mut self, dead: Option<Arc<DeleteVector>>) {
+        self.mask = dead.map(Mask::new);
+        self.has_dead = false;
+        self.loaded_at = NOT_LOADED;
+        self.state = State::Nowhere;
+    }
+
+    /// Goes over to another table of the same order, standing on no entry. Buffers are used again, no row is dead.
     ///
     /// * `floor`: as for [`TableCursor::above`].
     pub fn replace(&mut self, layout: Arc<TableLayout>, source: S, floor: Option<Slice>) {
         self.floor = floor;
+        self.mask = None;
+        self.has_dead = false;
         self.layout = layout;
         self.source = source;
         self.partition = None;
@@ -257,6 +282,12 @@ impl<S: BlockSource> TableCursor<S> {
         }
     }
 
+    /// Whether `rows` stands on one.
+    #[inline]
+    fn is_on_row(&self) -> bool {
+        self.rows.as_ref().is_some_and(RowCursor::is_on_row)
+    }
+
     /// Loads the block of the current index entry.
     fn load_block(&mut self) -> Result<&mut RowCursor<Arc<DataBlock>>> {
         let Some(entry) = self.leaf().entry(self.entry_idx) else {
@@ -276,19 +307,83 @@ impl<S: BlockSource> TableCursor<S> {
                 None => self.rows = Some(RowCursor::new(block, self.layout.order.clone())),
             }
             self.loaded_at = offset;
+            self.mask_block(entry.rows);
         }
         self.rows.as_mut().ok_or_else(|| self.layout.disagree("index entry"))
     }
 
-    /// Enters the block of the current index entry from `side`, now.
+    /// Enters the block of the current index entry from `side`, now; where none of its rows is to be shown, the one behind.
     fn enter(&mut self, side: Side) -> Result<()> {
+        while self.is_block_dead() {
+            if !self.beyond(side)? {
+                self.state = State::Nowhere;
+                return Ok(());
+            }
+        }
         let rows = self.load_block()?;
         match side {
             Side::Front => rows.seek_first(),
             Side::Back => rows.seek_last(),
         }
+        self.pass_dead(side);
         self.state = if self.is_clipped() { State::Nowhere } else { State::OnRow };
         Ok(())
+    }
+
+    /// Goes to the entry of the index behind the current one, as seen from `side`; `false` when there is none.
+    fn beyond(&mut self, side: Side) -> Result<bool> {
+        match side {
+            Side::Front => self.next_entry(),
+            Side::Back => self.prev_entry(),
+        }
+    }
+
+    /// The first row of the block of the current index entry.
+    fn first_row(&self) -> u64 {
+        match &self.partition {
+            Some((root_idx, leaf)) => self.layout.first_row(*root_idx, Some((leaf, self.entry_idx))),
+            None => self.layout.first_row(self.entry_idx, None),
+        }
+    }
+
+    /// Whether all rows of the block of the current index entry are dead, so that it need not be read.
+    fn is_block_dead(&self) -> bool {
+        let Some(mask) = &self.mask else { return false };
+        let rows = self.leaf().entry(self.entry_idx).map_or(0, |entry| entry.rows);
+        let first = self.first_row();
+        rows > 0 && mask.vector().covers(first..first.saturating_add(rows))
+    }
+
+    /// Notes which rows are dead of the block that was just loaded.
+    fn mask_block(&mut self, rows: u64) {
+        if self.mask.is_none() {
+            return;
+        }
+        let first = self.first_row();
+        if let Some(mask) = &mut self.mask {
+            mask.enter(first, usize::try_from(rows).unwrap_or(usize::MAX));
+            self.has_dead = mask.has_dead();
+        }
+    }
+
+    /// Steps from a dead row to the nearest one that is not, away from `side`; to none when there is none in the block.
+    #[inline]
+    fn pass_dead(&mut self, side: Side) {
+        if self.has_dead {
+            self.pass_over_dead(side);
+        }
+    }
+
+    fn pass_over_dead(&mut self, side: Side) {
+        let (Some(mask), Some(rows)) = (&self.mask, &mut self.rows) else { return };
+        if !rows.is_on_row() || !mask.is_dead(rows.row()) {
+            return;
+        }
+        let live = match side {
+            Side::Front => mask.live_from(rows.row()),
+            Side::Back => mask.live_to(rows.row()).unwrap_or(usize::MAX),
+        };
+        rows.seek_row(live);
     }
 
     #[cold]
@@ -356,9 +451,9 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
             if !this.find_entry(key, before)? {
                 return Ok(());
             }
-            let rows = this.load_block()?;
-            rows.seek(key, before);
-            if rows.is_on_row() {
+            this.load_block()?.seek(key, before);
+            this.pass_dead(Side::Front);
+            if this.is_on_row() {
                 this.state = State::OnRow;
                 return Ok(());
             }
@@ -377,9 +472,9 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
             if !this.find_entry(key, before)? {
                 return if this.outer_entry(Side::Back)? { this.enter(Side::Back) } else { Ok(()) };
             }
-            let rows = this.load_block()?;
-            rows.seek_back(key, before);
-            if rows.is_on_row() {
+            this.load_block()?.seek_back(key, before);
+            this.pass_dead(Side::Back);
+            if this.is_on_row() {
                 this.state = if this.is_clipped() { State::Nowhere } else { State::OnRow };
                 return Ok(());
             }
@@ -392,7 +487,8 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
         match (&self.state, &mut self.rows) {
             (State::OnRow, Some(rows)) => {
                 rows.next();
-                if rows.is_on_row() { Ok(()) } else { self.attempt(Self::step_out_forward) }
+                self.pass_dead(Side::Front);
+                if self.is_on_row() { Ok(()) } else { self.attempt(Self::step_out_forward) }
             }
             (State::Failed(error), _) => Err(error.clone()),
             _ => Ok(()),
@@ -404,7 +500,8 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
         match (&self.state, &mut self.rows) {
             (State::OnRow, Some(rows)) => {
                 rows.prev();
-                if !rows.is_on_row() {
+                self.pass_dead(Side::Back);
+                if !self.is_on_row() {
                     return self.attempt(Self::step_out_backward);
                 }
                 if self.is_clipped() {

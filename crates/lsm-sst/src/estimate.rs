@@ -28,12 +28,12 @@ impl TableLayout {
     /// Entries before the block that would hold `key`.
     pub fn approximate_rank<S: BlockSource + ?Sized>(&self, source: &S, key: &[u8]) -> Result<u64> {
         let root_idx = self.root.find(&self.order, key, SeqNo::LATEST);
-        let before = rows_before(&self.root, root_idx);
+        let before = self.root.rows_before(root_idx);
         match self.root.entry(root_idx).filter(|_| self.root.is_upper()) {
             Some(entry) => {
                 let partition = source.index(entry.into())?;
                 let entry_idx = partition.find(&self.order, key, SeqNo::LATEST);
-                Ok(before.saturating_add(rows_before(&partition, entry_idx)))
+                Ok(before.saturating_add(partition.rows_before(entry_idx)))
             }
             None => Ok(before),
         }
@@ -104,8 +104,4 @@ fn entry_of_rank(index: &IndexBlock, mut rank: u64) -> (usize, u64) {
         rank -= rows;
     }
     (index.entries().saturating_sub(1), 0)
-}
-
-fn rows_before(index: &IndexBlock, entry_idx: usize) -> u64 {
-    (0..entry_idx).map_while(|idx| index.entry(idx)).fold(0, |sum, entry| sum.saturating_add(entry.rows))
 }

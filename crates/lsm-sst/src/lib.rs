@@ -35,6 +35,9 @@ extern crate alloc;
 mod builder;
 mod change_scan;
 mod cursor;
+mod dead;
+mod dead_rows;
+mod delete_vector;
 mod error;
 mod estimate;
 mod filter;
@@ -56,6 +59,8 @@ pub mod seqno_bounds;
 pub use builder::{BlockJob, BlockJobs, BuildOptions, EndedTable, FileLen, TableBuilder, TableSummary};
 pub use change_scan::{ChangeScan, ScanCounts, SeqNoWindow};
 pub use cursor::TableCursor;
+pub use dead_rows::{DeadRows, DeadStretch};
+pub use delete_vector::{DeleteVector, DeleteVectorFile};
 pub use error::SstError;
 pub use filter::{
     ExtractorId, FilterAnswer, FilterAudit, FilterBits, FilterFacts, FilterId, FilterOptions,

@@ -60,6 +60,16 @@ impl<B: Deref<Target = DataBlock>> RowCursor<B> {
         self.stand_on(self.block.lower_bound(&self.order, key, before).wrapping_sub(1));
     }
 
+    /// The row; as many as there are when the cursor stands on none.
+    pub const fn row(&self) -> usize {
+        self.row
+    }
+
+    /// Stands on a row by its number; past the last one, on none.
+    pub fn seek_row(&mut self, row: usize) {
+        self.stand_on(row);
+    }
+
     /// Steps to the next row; past the last one, to none.
     #[inline]
     pub fn next(&mut self) {

@@ -11,6 +11,9 @@ use lsm_types::{
 use super::{HEADER_LEN, flag};
 use crate::payload::PayloadError;
 
+/// Entries of which the rows are summed up in advance.
+const SUMMED: usize = 32;
+
 /// What an index says about one block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexEntry {
@@ -38,6 +41,8 @@ pub struct IndexBlock {
     rows: Option<Column>,
     base_row: u64,
     row_sum: u64,
+    /// Rows below the entries before every 32nd one, and below all; nothing when the index counts no rows.
+    sums: Vec<u64>,
     /// Head of every separator, after the common prefix.
     heads: Vec<u64>,
 }
@@ -73,11 +78,18 @@ impl IndexBlock {
             rows,
             base_row: header.base_row,
             row_sum: 0,
+            sums: Vec::new(),
             heads: Vec::new(),
         };
         block.check_entries()?;
-        block.row_sum =
-            block.rows.map_or(0, |rows| rows.fold(&block.payload, 0..entries, 0, u64::saturating_add));
+        if let Some(rows) = block.rows {
+            block.sums.reserve(entries / SUMMED + 1);
+            for from in (0..entries).step_by(SUMMED) {
+                block.sums.push(block.row_sum);
+                let to = entries.min(from + SUMMED);
+                block.row_sum = rows.fold(&block.payload, from..to, block.row_sum, u64::saturating_add);
+            }
+        }
         block.heads = (0..entries).map(|entry| keys.head(&block.payload, entry)).collect();
         Ok(block)
     }
@@ -96,7 +108,7 @@ impl IndexBlock {
 
     /// Bytes of memory the block takes, for a cache's account.
     pub fn memory_len(&self) -> usize {
-        size_of::<Self>() + self.payload.len() + self.heads.len() * 8
+        size_of::<Self>() + self.payload.len() + (self.heads.len() + self.sums.len()) * 8
     }
 
     /// First entry whose block can hold an entry at or after the point `(key, before)`; [`IndexBlock::entries`] if
@@ -143,6 +155,14 @@ impl IndexBlock {
     /// Rows of the table before this block's first row; `None` when the index counts no rows.
     pub const fn base_row(&self) -> Option<u64> {
         if self.rows.is_some() { Some(self.base_row) } else { None }
+    }
+
+    /// Rows below the first `entry` entries, at most all of them; zero when the index counts no rows.
+    pub fn rows_before(&self, entry: usize) -> u64 {
+        let (Some(rows), false) = (self.rows, entry >= self.entries()) else { return self.row_sum };
+        let from = entry / SUMMED;
+        let summed = self.sums.get(from).copied().unwrap_or(self.row_sum);
+        rows.fold(&self.payload, from * SUMMED..entry, summed, u64::saturating_add)
     }
 
     /// Rows below all entries; zero when the index counts no rows.
