@@ -301,6 +301,7 @@ impl Sim {
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
             restriction: None,
+            vector: None,
             route: RouteId::PRIMARY,
             tail_len: 0,
         };

@@ -46,6 +46,7 @@ fn descriptor(number: u64) -> TableDescriptor {
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     }

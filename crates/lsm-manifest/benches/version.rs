@@ -53,6 +53,7 @@ fn table(id: u64, slot: u64) -> Arc<TableDescriptor> {
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     })

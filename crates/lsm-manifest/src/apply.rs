@@ -142,6 +142,17 @@ impl Draft<'_> {
             TreeEdit::RestrictTable { id, to, references } => {
                 self.restrict(tree, *id, to, references, &order)
             }
+            TreeEdit::AttachVector { id, vector } => {
+                let unknown = ManifestError::UnknownTable { tree, table: *id };
+                let place = self.place(*id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
+                let file = TableId::new(vector.id.get());
+                if file.get() >= self.change.reserved_ids || self.place(file).is_some() {
+                    let rule = "its number is a table's, or was never reserved";
+                    return Err(ManifestError::Vector { table: *id, rule });
+                }
+                let table = place.table.with_vector(vector.clone())?;
+                self.exchange(Place { table, ..place }, &order)
+            }
             TreeEdit::RaiseFloor(floor) => {
                 let version = self.version(tree)?;
                 version.retention_floor = version.retention_floor.max(*floor);

@@ -5,6 +5,7 @@ mod descriptor;
 mod edit;
 mod fields;
 mod record;
+mod vector;
 mod vlog;
 
 pub use record::{Record, RecordHead, SnapshotBegin};

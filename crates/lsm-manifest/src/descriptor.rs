@@ -1,8 +1,10 @@
 //! What the manifest says about a table: all that planning and serving need, so that opening a tree opens no table.
 
+use alloc::sync::Arc;
+
 use lsm_types::{Cut, EditIndex, FileUuid, KeyRange, RouteId, SeqNo, TableId, UnixNanos, ValueReferences};
 
-use crate::Restriction;
+use crate::{Restriction, VectorDescriptor};
 
 /// Smallest and largest sequence number, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -117,6 +119,8 @@ pub struct TableDescriptor {
     pub references: ValueReferences,
     /// What of it is left; `None` for all of it.
     pub restriction: Option<Restriction>,
+    /// Which of its rows are dead; `None` for none.
+    pub vector: Option<Arc<VectorDescriptor>>,
     /// Where its file lies.
     pub route: RouteId,
 }
@@ -127,9 +131,10 @@ impl TableDescriptor {
         self.entries.is_none()
     }
 
-    /// Bytes of the file that somebody may still read: what the table counts for.
+    /// Bytes of its files that somebody may still read: what the table counts for.
     pub fn live_bytes(&self) -> u64 {
-        self.file_len.saturating_sub(self.consumed_bytes())
+        let vector = self.vector.as_ref().map_or(0, |vector| vector.file_len);
+        self.file_len.saturating_sub(self.consumed_bytes()).saturating_add(vector)
     }
 
     /// Bytes behind the head of the file that nobody reads any more.
@@ -137,8 +142,13 @@ impl TableDescriptor {
         self.restriction.as_ref().map_or(0, |restriction| restriction.consumed_bytes)
     }
 
-    /// Entries that are left, about as many for a restricted table.
+    /// Entries that are left and not dead, about as many for a restricted table.
     pub fn live_entries(&self) -> u64 {
+        self.stored_entries().saturating_sub(self.dead_entries())
+    }
+
+    /// Entries that are left, dead or not, about as many for a restricted table.
+    pub fn stored_entries(&self) -> u64 {
         self.restriction.as_ref().map_or(self.counts.entries, |restriction| restriction.entries)
     }
 

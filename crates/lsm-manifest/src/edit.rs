@@ -4,7 +4,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use lsm_types::{FileUuid, Level, RouteId, RunId, SeqNo, TableId, TreeId, ValueReferences, VlogId};
 
-use crate::{Restriction, TableDescriptor, TreeIdentity, VlogDescriptor, Watermark};
+use crate::{Restriction, TableDescriptor, TreeIdentity, VectorDescriptor, VlogDescriptor, Watermark};
 
 /// A change to one tree. Within an edit, changes apply in order.
 #[non_exhaustive]
@@ -55,6 +55,14 @@ pub enum TreeEdit {
         to: Restriction,
         /// What of value logs the entries that are left refer to.
         references: ValueReferences,
+    },
+    /// Rows of a table are dead from now on: its delete vector takes the place of the one it had. The file of the table
+    /// stays as it is.
+    AttachVector {
+        /// Its number.
+        id: TableId,
+        /// All about the vector.
+        vector: Arc<VectorDescriptor>,
     },
     /// A new value log. Comes before the tables that refer to it.
     AddVlog {

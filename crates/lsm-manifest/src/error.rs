@@ -107,6 +107,14 @@ pub enum ManifestError {
         /// What is wrong.
         rule: &'static str,
     },
+    /// The edit gives a table a delete vector that it cannot have.
+    #[error("edit gives table {table} a delete vector, but {rule}")]
+    Vector {
+        /// The table.
+        table: TableId,
+        /// What is wrong.
+        rule: &'static str,
+    },
     /// Numbers that only grow were to shrink.
     #[error("edit takes {what} back")]
     Regression {

@@ -31,6 +31,7 @@ mod restriction;
 mod run;
 mod salvage;
 mod snapshot;
+mod vector;
 mod version;
 mod vlogs;
 
@@ -45,5 +46,6 @@ pub use restriction::Restriction;
 pub use run::{Chunk, Run, Tables};
 pub use salvage::{Lost, LostEdits, Salvage, Salvaged};
 pub use snapshot::{SNAPSHOT_CHUNK_MAX, SnapshotDigest, write_snapshot};
+pub use vector::VectorDescriptor;
 pub use version::{TreeIdentity, Version, Watermark};
 pub use vlogs::{LiveVlog, VlogDescriptor, Vlogs};

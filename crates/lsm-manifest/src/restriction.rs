@@ -39,7 +39,7 @@ impl TableDescriptor {
         if let Some(before) = &self.restriction {
             rule(order.compare(&before.lower, &restriction.lower).is_lt(), "the bound does not rise")?;
         }
-        rule(restriction.entries <= self.live_entries(), "entries are left that were not there")?;
+        rule(restriction.entries <= self.stored_entries(), "entries are left that were not there")?;
         let consumed = self.consumed_bytes()..=self.file_len;
         rule(consumed.contains(&restriction.consumed_bytes), "bytes were consumed that are not there")?;
         let shrinks = self.references.clone().subtract(&references).is_ok();

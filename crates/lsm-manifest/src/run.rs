@@ -443,6 +443,7 @@ mod tests {
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
             restriction: None,
+            vector: None,
             route: RouteId::PRIMARY,
             tail_len: 0,
         })

@@ -42,6 +42,7 @@ fn table(nth: u16, reach: u16, edit: u64) -> Arc<TableDescriptor> {
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     })

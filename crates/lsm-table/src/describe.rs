@@ -164,6 +164,7 @@ pub(crate) fn describe(superblock: &Superblock, summary: &TableSummary) -> Table
         global_seqno: properties.global_seqno,
         references: summary.references.clone(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
     }
 }

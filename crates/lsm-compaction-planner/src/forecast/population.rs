@@ -162,6 +162,7 @@ impl Population {
             global_seqno: SeqNo::ZERO,
             references: lsm_types::ValueReferences::new(),
             restriction: None,
+            vector: None,
             route: RouteId::PRIMARY,
             counts: Counts { entries, tombstones, ..Counts::default() },
             sizes: Sizes::default(),

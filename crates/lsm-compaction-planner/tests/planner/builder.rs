@@ -54,6 +54,7 @@ pub(crate) fn descriptor(id: u64, entries: Option<KeyRange>, file_len: u64) -> T
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     }

@@ -121,6 +121,7 @@ pub(crate) fn add(id: u64, key_len: usize) -> VersionEdit {
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     };

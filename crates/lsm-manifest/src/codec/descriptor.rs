@@ -24,7 +24,11 @@
 //! | 20 | `global_seqno` | varint                                    | 0        |
 //! | 149 | references    | a list of references; must be understood  | none     |
 //! | 150 | restriction   | lower key with its length, entries varint, consumed bytes varint; must be understood | none |
+//! | 159 | delete vector | see below; must be understood            | none     |
 //! | 160 | route         | varint; must be understood                | 0        |
+//!
+//! A delete vector is: number varint, uuid, file length varint, digest u64 LE, key varint, edit varint, offset and length
+//! of its directory as varints, cardinality varint, watermark varint.
 //!
 //! References are laid out as in the table itself (`docs/format/vlog.md`, section 7).
 //!
@@ -32,7 +36,7 @@
 //! 4 before the smallest entry, 5 after the largest entry. 4 and 5 stand for 1 and 2 wherever they can, because in
 //! a table without range tombstones they always can and keys are most of a descriptor.
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 
 use lsm_types::{
     ByteReader, Cut, EditIndex, FileUuid, KeyRange, MAX_KEY_LEN, RouteId, SeqNo, Slice, TableId, UnixNanos,
@@ -42,6 +46,7 @@ use lsm_types::{
 use super::fields::{MUST_UNDERSTAND, narrow, put, put_nonzero, put_varint, required, walk};
 use crate::{
     Census, Counts, DirectoryHandle, ManifestError, Restriction, SeqNoRange, Sizes, TableDescriptor,
+    VectorDescriptor,
 };
 
 mod id {
@@ -70,6 +75,8 @@ mod id {
     pub(super) const REFERENCES: u8 = MUST_UNDERSTAND | 0x15;
     /// Who does not know it reads what is gone.
     pub(super) const RESTRICTION: u8 = MUST_UNDERSTAND | 0x16;
+    /// Who does not know it reads what is dead.
+    pub(super) const VECTOR: u8 = MUST_UNDERSTAND | 0x1F;
     /// Who does not know it looks for the file in the wrong place.
     pub(super) const ROUTE: u8 = 0x20 | super::MUST_UNDERSTAND;
 }
@@ -113,6 +120,9 @@ impl TableDescriptor {
         if let Some(restriction) = &self.restriction {
             put(out, id::RESTRICTION, |out| restriction.encode(out));
         }
+        if let Some(vector) = &self.vector {
+            put(out, id::VECTOR, |out| vector.encode(out));
+        }
         put_nonzero(out, id::ROUTE, self.route.get().into());
     }
 
@@ -126,7 +136,7 @@ impl TableDescriptor {
         walk(bytes, "table field", |id, value| {
             draft.take(id, value)?;
             Ok((id::ID..=id::GLOBAL_SEQNO).contains(&id)
-                || [id::REFERENCES, id::RESTRICTION, id::ROUTE].contains(&id))
+                || [id::REFERENCES, id::RESTRICTION, id::VECTOR, id::ROUTE].contains(&id))
         })?;
         draft.finish()
     }
@@ -157,6 +167,7 @@ struct Draft {
     global_seqno: SeqNo,
     references: ValueReferences,
     restriction: Option<Restriction>,
+    vector: Option<Arc<VectorDescriptor>>,
     route: RouteId,
 }
 
@@ -204,6 +215,9 @@ impl Draft {
             }
             id::REFERENCES => self.references = value.read("references", decode_references)?,
             id::RESTRICTION => self.restriction = Some(value.read("restriction", Restriction::decode)?),
+            id::VECTOR => {
+                self.vector = Some(Arc::new(value.read("delete vector", VectorDescriptor::decode)?));
+            }
             id::ROUTE => self.route = RouteId::new(narrow(value.nonzero()?, "route")?),
             _ => {}
         }
@@ -231,6 +245,10 @@ impl Draft {
         if !restriction.as_ref().is_none_or(is_held) {
             return Err(ManifestError::Decode { field: "restriction" });
         }
+        let vector = self.vector;
+        if !vector.as_ref().is_none_or(|vector| (1..=counts.entries).contains(&vector.cardinality)) {
+            return Err(ManifestError::Decode { field: "delete vector" });
+        }
         Ok(TableDescriptor {
             id: TableId::new(required(self.id, "id")?),
             uuid: required(self.uuid, "uuid")?,
@@ -255,6 +273,7 @@ impl Draft {
             global_seqno: self.global_seqno,
             references: self.references,
             restriction,
+            vector,
             route: self.route,
         })
     }

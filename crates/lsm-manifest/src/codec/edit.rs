@@ -28,8 +28,9 @@
 //! | 0xBB | `RestrictTable` | tree varint, table varint, restriction, references |
 //! | 0xBC | `ExportVlog`  | tree varint, value log varint                       |
 //! | 0xBD | `AdvanceVlog` | tree varint, value log varint, offset varint        |
+//! | 0xBF | `AttachVector` | tree varint, table varint, delete vector           |
 //!
-//! A restriction is laid out as in a descriptor, references as in a table; no references, no bytes.
+//! A restriction and a delete vector are laid out as in a descriptor, references as in a table; no references, no bytes.
 //!
 //! Steps of the database come first. Bit 7 of a tag says that a reader who does not know it must refuse: all steps
 //! that change what is stored have it.
@@ -43,8 +44,8 @@ use lsm_types::{
 
 use super::fields::{MUST_UNDERSTAND, narrow, prefixed};
 use crate::{
-    DatabaseEdit, ManifestError, Restriction, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit,
-    VlogDescriptor, Watermark,
+    DatabaseEdit, ManifestError, Restriction, TableDescriptor, TreeEdit, TreeIdentity, VectorDescriptor,
+    VersionEdit, VlogDescriptor, Watermark,
     version::{LEVELS_MIN, TOKEN_MAX},
 };
 
@@ -71,6 +72,7 @@ mod tag {
     pub(super) const RESTRICT_TABLE: u8 = 0xBB;
     pub(super) const EXPORT_VLOG: u8 = 0xBC;
     pub(super) const ADVANCE_VLOG: u8 = 0xBD;
+    pub(super) const ATTACH_VECTOR: u8 = 0xBF;
 }
 
 impl VersionEdit {
@@ -174,6 +176,10 @@ impl TreeEdit {
                         references.encode(out);
                     }
                 }
+                Self::AttachVector { id, vector } => {
+                    varint::encode(id.get(), out);
+                    vector.encode(out);
+                }
                 Self::RaiseFloor(seqno)
                 | Self::LowerFloor(seqno)
                 | Self::MaxSeqNo(seqno)
@@ -210,6 +216,7 @@ impl TreeEdit {
             Self::Watermark(_) => tag::WATERMARK,
             Self::ExportTable { .. } => tag::EXPORT_TABLE,
             Self::RestrictTable { .. } => tag::RESTRICT_TABLE,
+            Self::AttachVector { .. } => tag::ATTACH_VECTOR,
             Self::MergeOperator(_) => tag::MERGE_OPERATOR,
             Self::ChangesFrom(_) => tag::CHANGES_FROM,
             Self::AddVlog { .. } => tag::ADD_VLOG,
@@ -250,6 +257,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::RESTRICT_TABLE,
         tag::EXPORT_VLOG,
         tag::ADVANCE_VLOG,
+        tag::ATTACH_VECTOR,
     ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
         return Ok(None);
@@ -275,6 +283,10 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
             id: TableId::new(payload.varint()?),
             to: Restriction::decode(payload)?,
             references: references(payload)?,
+        },
+        tag::ATTACH_VECTOR => TreeEdit::AttachVector {
+            id: TableId::new(payload.varint()?),
+            vector: Arc::new(VectorDescriptor::decode(payload)?),
         },
         tag::ADD_VLOG => TreeEdit::AddVlog { vlog: Arc::new(VlogDescriptor::decode(payload.take_rest())?) },
         tag::REMOVE_VLOG => TreeEdit::RemoveVlog { id: VlogId::new(payload.varint()?) },

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::common::{Dice, table};
 use lsm_manifest::{
     Census, Counts, DatabaseEdit, DirectoryHandle, ManifestError, Record, RecordHead, Restriction,
-    SeqNoRange, Sizes, SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor,
-    Watermark,
+    SeqNoRange, Sizes, SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VectorDescriptor, VersionEdit,
+    VlogDescriptor, Watermark,
 };
 use lsm_types::{
     Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
-    ValueHandle, ValueReferences, ValueUsage, VlogId,
+    ValueHandle, ValueReferences, ValueUsage, VectorId, VlogId,
 };
 use proptest::prelude::*;
 
@@ -128,6 +128,7 @@ fn descriptor() -> BoxedStrategy<TableDescriptor> {
                     global_seqno: global_of(seqnos, rare.4),
                     references: references.clone(),
                     restriction: restriction_of(rare.4, counts[0], ids.2),
+                    vector: vector_of(rare.4, counts[0], &ids.1),
                     route: RouteId::new(rare.1 % 3),
                     entries,
                     coverage_start: start,
@@ -163,6 +164,25 @@ fn global_of(seqnos: SeqNoRange, dice: u8) -> SeqNo {
     if dice.is_multiple_of(2) && seqnos.min.is_write() { seqnos.min } else { SeqNo::ZERO }
 }
 
+/// Dead rows in a third of the tables.
+fn vector_of(dice: u8, entries: u64, uuid: &[u8; 16]) -> Option<Arc<VectorDescriptor>> {
+    (dice.is_multiple_of(3) && entries > 0).then(|| Arc::new(vector(entries, u64::from(dice), *uuid)))
+}
+
+fn vector(cardinality: u64, number: u64, uuid: [u8; 16]) -> VectorDescriptor {
+    VectorDescriptor {
+        id: VectorId::new(number),
+        uuid: FileUuid::from_bytes(uuid),
+        file_len: number.rotate_left(7),
+        digest: number.reverse_bits(),
+        key_id: u32::from_le_bytes([uuid[0], uuid[1], uuid[2], uuid[3]]),
+        created_edit: EditIndex::new(number / 3),
+        directory: DirectoryHandle { offset: number, len: 99 },
+        cardinality,
+        watermark: SeqNo::new(number / 2).unwrap_or(SeqNo::ZERO),
+    }
+}
+
 fn tree_step() -> BoxedStrategy<TreeEdit> {
     let level = || any::<u8>().prop_map(Level::new);
     let run = || number().prop_map(RunId::new);
@@ -189,6 +209,9 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
             id,
             to,
             references
+        }),
+        (id(), number(), number(), any::<[u8; 16]>()).prop_map(|(id, cardinality, number, uuid)| {
+            TreeEdit::AttachVector { id, vector: Arc::new(vector(cardinality, number, uuid)) }
         }),
         seqno().prop_map(TreeEdit::MaxSeqNo),
         (seqno(), token).prop_map(|(seqno, token)| TreeEdit::Watermark(Watermark { seqno, token })),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use lsm_manifest::{
     Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, Restriction, SeqNoRange, Sizes, TableDescriptor,
-    TreeEdit, TreeIdentity, VersionEdit, VlogDescriptor, Watermark,
+    TreeEdit, TreeIdentity, VectorDescriptor, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
     Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId,
-    UnixNanos, ValueHandle, ValueReferences, ValueUsage, VlogId,
+    UnixNanos, ValueHandle, ValueReferences, ValueUsage, VectorId, VlogId,
 };
 
 /// Byte order, reversed.
@@ -64,6 +64,7 @@ pub(crate) fn table(id: u64, min: &[u8], max: &[u8]) -> TableDescriptor {
         global_seqno: SeqNo::ZERO,
         references: lsm_types::ValueReferences::new(),
         restriction: None,
+        vector: None,
         route: RouteId::PRIMARY,
         tail_len: 0,
     }
@@ -146,7 +147,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
-    match dice.below(19) {
+    match dice.below(20) {
         0 => {
             edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
             if dice.below(8) == 0 {
@@ -216,6 +217,23 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
                 consumed_bytes: table.consumed_bytes() + dice.below(200),
             };
             edit.push(tree, TreeEdit::RestrictTable { id, to, references });
+        }
+        19 if !tables.is_empty() => {
+            let id = pick(dice);
+            let Some(table) = catalog.table(id) else { return };
+            let number = dice.below(catalog.reserved_ids().max(1)) | 1;
+            let vector = VectorDescriptor {
+                id: VectorId::new(number),
+                uuid: FileUuid::from_bytes(dice.next().to_le_bytes().repeat(2).try_into().unwrap()),
+                file_len: dice.below(1 << 20),
+                digest: dice.next(),
+                key_id: 0,
+                created_edit: EditIndex::new(dice.below(100)),
+                directory: DirectoryHandle::default(),
+                cardinality: dice.below(table.counts.entries + 2),
+                watermark: SeqNo::new(dice.below(100)).unwrap(),
+            };
+            edit.push(tree, TreeEdit::AttachVector { id, vector: Arc::new(vector) });
         }
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),

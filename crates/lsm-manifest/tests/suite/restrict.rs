@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lsm_manifest::{
-    Catalog, DatabaseEdit, ManifestError, Restriction, TableDescriptor, TreeEdit, VersionEdit,
+    Catalog, DatabaseEdit, DirectoryHandle, ManifestError, Restriction, TableDescriptor, TreeEdit,
+    VectorDescriptor, VersionEdit,
 };
 use lsm_types::{
-    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, Slice, TableId, TreeId, ValueReferences,
-    VlogId,
+    Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RunId, SeqNo, Slice, TableId, TreeId,
+    ValueReferences, VectorId, VlogId,
 };
 
 use crate::common::{identity, order, refer, table, vlog};
@@ -188,4 +189,60 @@ fn a_snapshot_says_what_is_left() {
     assert!(again == catalog);
     let rest: Slice = again.table(TableId::new(7)).unwrap().restriction.clone().unwrap().lower;
     assert_eq!(rest, b"e");
+}
+
+fn vector(id: u64, cardinality: u64, watermark: u64) -> VectorDescriptor {
+    VectorDescriptor {
+        id: VectorId::new(id),
+        uuid: FileUuid::from_bytes([id.to_le_bytes()[0]; 16]),
+        file_len: 70_000,
+        digest: 5,
+        key_id: 0,
+        created_edit: EditIndex::new(3),
+        directory: DirectoryHandle { offset: 69_000, len: 300 },
+        cardinality,
+        watermark: SeqNo::new(watermark).unwrap(),
+    }
+}
+
+fn attach(vector: VectorDescriptor) -> VersionEdit {
+    let mut edit = VersionEdit::default();
+    edit.push(TREE, TreeEdit::AttachVector { id: TableId::new(7), vector: Arc::new(vector) });
+    edit
+}
+
+/// Proves F-132, D-36: a table gets a delete vector, and another one in its place with no fewer rows; what it counts for
+/// follows, and a snapshot of the manifest bears it.
+#[test]
+fn a_table_gets_vectors_that_only_grow() {
+    let mut only = table(7, b"a", b"z");
+    only.counts.entries = 10;
+    let before = catalog(&[only]);
+    let bytes = before.file_bytes();
+    let masked = before.apply(&attach(vector(8, 4, 20))).unwrap();
+    masked.check().unwrap();
+    let found = masked.table(TableId::new(7)).unwrap();
+    assert_eq!((found.live_entries(), found.dead_entries(), found.stored_entries()), (6, 4, 10));
+    assert_eq!(masked.file_bytes(), bytes + 70_000);
+    let again = masked.apply(&attach(vector(9, 4, 20))).unwrap();
+    assert_eq!(again.table(TableId::new(7)).unwrap().vector.as_ref().unwrap().id, VectorId::new(9));
+    for (wrong, rule) in [
+        (vector(8, 5, 20), "it is the one the table has"),
+        (vector(9, 3, 20), "dead rows come back"),
+        (vector(9, 4, 19), "its watermark falls"),
+        (vector(9, 11, 20), "it kills rows that are not there, or none"),
+        (vector(9, 0, 20), "it kills rows that are not there, or none"),
+        (vector(7, 5, 20), "its number is a table's, or was never reserved"),
+        (vector(1024, 5, 20), "its number is a table's, or was never reserved"),
+    ] {
+        match masked.apply(&attach(wrong)) {
+            Err(ManifestError::Vector { table, rule: found }) => {
+                assert_eq!((table, found), (TableId::new(7), rule));
+            }
+            other => panic!("{rule}: {other:?}"),
+        }
+    }
+    let mut removed = VersionEdit::default();
+    removed.push(TREE, TreeEdit::RemoveTable { id: TableId::new(7) });
+    assert_eq!(again.apply(&removed).unwrap().file_bytes(), 0);
 }
