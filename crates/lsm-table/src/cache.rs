@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lsm_sst::{FilterPartition, data_block::DataBlock, index::IndexBlock};
+use lsm_sst::{DeleteVector, FilterPartition, data_block::DataBlock, index::IndexBlock};
 use lsm_types::Result;
 use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
 
@@ -23,6 +23,7 @@ pub(crate) enum CachedBlock {
     Index(Arc<IndexBlock>),
     Filter(Arc<FilterPartition>),
     Value(Arc<CachedValue>),
+    Vector(Arc<DeleteVector>),
 }
 
 impl CachedBlock {
@@ -32,6 +33,7 @@ impl CachedBlock {
             Self::Index(block) => block.memory_len(),
             Self::Filter(partition) => partition.memory_len(),
             Self::Value(value) => value.memory_len(),
+            Self::Vector(vector) => vector.memory_len(),
         };
         len as u64
     }

@@ -20,7 +20,7 @@ impl Table {
         let layout = self.layout()?.clone();
         let bounds = self.inner.block_bounds(&layout);
         let source = CursorSource::new(self.inner.clone(), layout.clone(), ReadMode::PICK, None);
-        let scan = layout.change_scan(source, bounds);
+        let scan = layout.change_scan(source, bounds).without(self.inner.dead()?);
         match &self.inner.floor {
             Some(floor) => scan.above(floor),
             None => Ok(scan),

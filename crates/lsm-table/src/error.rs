@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsm_types::{Error, ErrorKind, Fault, IoError, Location, TableId};
+use lsm_types::{Error, ErrorKind, Fault, IoError, Location, TableId, VectorId};
 
 /// Why a table could not be used.
 #[non_exhaustive]
@@ -33,6 +33,16 @@ pub enum TableError {
         table: TableId,
         /// What differs.
         what: &'static str,
+    },
+    /// The delete vector of a table cannot be used, so the table cannot be read.
+    #[error("table {table}: its delete vector {vector} cannot be used")]
+    Vector {
+        /// The table.
+        table: TableId,
+        /// The vector.
+        vector: VectorId,
+        /// Why.
+        source: Error,
     },
     /// A table that lies somewhere else did not become a table of the tree.
     #[error("the table at {} was not taken over", path.display())]
@@ -67,7 +77,7 @@ impl Fault for TableError {
         match self {
             Self::Open { source, .. } | Self::Read { source, .. } => source.kind(),
             Self::Disagrees { .. } => ErrorKind::Corruption(lsm_types::CorruptionKind::Decode),
-            Self::NotTakenOver { source, .. } => source.kind(),
+            Self::NotTakenOver { source, .. } | Self::Vector { source, .. } => source.kind(),
             Self::Unfit { .. } => ErrorKind::Unsupported,
             Self::HelperPanicked { .. } | Self::NoSuchBlock | Self::NoSuchSpot => ErrorKind::Bug,
         }
@@ -76,7 +86,7 @@ impl Fault for TableError {
     fn location(&self) -> Option<Location> {
         match self {
             Self::Read { at, .. } => Some(*at),
-            Self::NotTakenOver { source, .. } => source.location(),
+            Self::NotTakenOver { source, .. } | Self::Vector { source, .. } => source.location(),
             _ => None,
         }
     }

@@ -32,6 +32,7 @@ mod suspended;
 mod table;
 mod throttle;
 mod value_log;
+mod vector;
 mod view;
 mod writer;
 
@@ -49,7 +50,9 @@ pub use filter_stats::FilterStats;
 pub use foreign::ForeignTable;
 pub use front::{ConsumedPrefix, ReleaseStats};
 pub use head::{FileHead, check_key, read_head};
-pub use lsm_sst::{FilterBits, ScanCounts, SeqNoWindow, SlicePart, TakenOver};
+pub use lsm_sst::{
+    DeadRows, DeadStretch, DeleteVector, FilterBits, ScanCounts, SeqNoWindow, SlicePart, TakenOver,
+};
 pub use physical::consumed_range;
 pub use policy::TablePolicy;
 pub use rest::RestOfTable;
@@ -63,4 +66,5 @@ pub use value_log::{
     CacheUse, DictionaryOptions, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
     consumed_values, read_vlog,
 };
+pub use vector::StagedVector;
 pub use writer::MultiWriter;

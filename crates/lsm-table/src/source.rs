@@ -135,7 +135,11 @@ impl BlockSource for CursorSource {
         let mut ahead = self.ahead.borrow_mut();
         ahead.come_to(at, near);
         let (table, layout) = (&*self.table, &*self.layout);
-        table.data_by(layout, at, || ahead.frame(table, layout, at, near))
+        let block = table.data_by(layout, at, || ahead.frame(table, layout, at, near))?;
+        if let Some(vector) = &table.vector {
+            vector.note_walked(block.rows());
+        }
+        Ok(block)
     }
 
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {

@@ -16,6 +16,7 @@ use crate::{
     filters::TableFilters,
     physical::PhysicalFile,
     source::{CachedSource, CursorSource},
+    vector::VectorFile,
 };
 
 /// What a point read found: its number, kind and value.
@@ -43,6 +44,8 @@ pub(crate) struct TableInner {
     pub(crate) file: Arc<PhysicalFile>,
     /// Entries below this key do not belong to the table any more.
     pub(crate) floor: Option<Slice>,
+    /// The file that says which rows are dead.
+    pub(crate) vector: Option<Arc<VectorFile>>,
     /// Whether bytes in front are given back although the view has not done with them.
     pub(crate) is_passing: bool,
     pub(crate) opened: OnceLock<Opened>,
@@ -68,7 +71,8 @@ impl Table {
     /// A handle of the table that `descriptor` describes. Reads nothing.
     pub fn new(env: &Arc<TableEnv>, descriptor: Arc<TableDescriptor>) -> Self {
         let file = PhysicalFile::new(env, &descriptor);
-        Self { inner: Arc::new(TableInner::new(env, file, descriptor)) }
+        let vector = VectorFile::of(env, &descriptor);
+        Self { inner: Arc::new(TableInner::new(env, (file, vector), descriptor)) }
     }
 
     /// Its number.
@@ -126,6 +130,7 @@ impl Table {
     /// No version names the table any more: the file goes with the last handle.
     pub fn mark_obsolete(&self) {
         self.inner.file.mark_obsolete();
+        self.mark_vector_obsolete();
     }
 
     /// Reads bytes of the file as they are; what is returned may be short at its end. For copies.
@@ -148,7 +153,10 @@ impl Table {
         }
         let Opened { layout, filters } = self.inner.opened()?;
         let source = CachedSource { table: &self.inner, layout, filters };
-        layout.get_within(&source, hash, key, before)
+        match self.inner.dead()? {
+            None => layout.get_within(&source, hash, key, before),
+            Some(dead) => layout.get_live(&source, (hash, key, before), &dead),
+        }
     }
 
     /// Whether an entry may have a key in a range that starts at `lower`; `prefix` is the hash of a prefix that all
@@ -181,14 +189,23 @@ impl Table {
         self.throttled_cursor(mode, None)
     }
 
+    /// A cursor over all entries that are stored, dead ones as well: for accounts of what the file refers to.
+    ///
+    /// # Errors
+    /// What opening the table finds.
+    pub fn stored_cursor(&self, mode: ReadMode) -> Result<TableCursor> {
+        let source = self.source(mode, None)?;
+        Ok(source.layout.clone().cursor(source).above(self.inner.floor.clone()).lazy())
+    }
+
     /// As [`Table::cursor`]; `throttle` is asked before each block that is read past the cache.
     pub(crate) fn throttled_cursor(
         &self,
         mode: ReadMode,
         throttle: Option<Arc<dyn Throttle>>,
     ) -> Result<TableCursor> {
-        let source = self.source(mode, throttle)?;
-        Ok(source.layout.clone().cursor(source).above(self.inner.floor.clone()).lazy())
+        let (source, dead) = (self.source(mode, throttle)?, self.inner.dead()?);
+        Ok(source.layout.clone().cursor(source).above(self.inner.floor.clone()).without(dead).lazy())
     }
 
     /// Takes `cursor`, which walked another table of the tree, over to this one. It stands on nothing then, and makes no
@@ -198,8 +215,11 @@ impl Table {
     /// What opening the table finds; the cursor stays with the other one.
     pub fn take_over(&self, cursor: &mut TableCursor) -> Result<()> {
         let (mode, throttle) = (cursor.source().mode, cursor.source().throttle.clone());
-        let source = self.source(mode, throttle)?;
+        let (source, dead) = (self.source(mode, throttle)?, self.inner.dead()?);
         cursor.replace(source.layout.clone(), source, self.inner.floor.clone());
+        if dead.is_some() {
+            cursor.pass_over(dead);
+        }
         Ok(())
     }
 
@@ -239,7 +259,7 @@ impl TableInner {
     /// A view that nobody has opened.
     pub(crate) fn new(
         env: &Arc<TableEnv>,
-        file: Arc<PhysicalFile>,
+        (file, vector): (Arc<PhysicalFile>, Option<Arc<VectorFile>>),
         descriptor: Arc<TableDescriptor>,
     ) -> Self {
         file.enter(descriptor.consumed_bytes());
@@ -248,6 +268,7 @@ impl TableInner {
             cache_file: file.cache_number,
             file,
             floor: descriptor.restriction.as_ref().map(|restriction| restriction.lower.clone()),
+            vector,
             is_passing: false,
             descriptor,
             opened: OnceLock::new(),

@@ -14,10 +14,11 @@ use crate::{
     filters::TableFilters,
     source::CachedSource,
     table::{Opened, TableInner},
+    vector::VectorFile,
 };
 
 impl Table {
-    /// A view of the same open file, as `descriptor` says what is left of it.
+    /// A view of the same open file, as `descriptor` says what is left of it and which rows are dead.
     ///
     /// To be made of a descriptor that is durable: once no other view holds the bytes in front, they are given back.
     pub fn restricted(&self, descriptor: Arc<TableDescriptor>) -> Self {
@@ -39,7 +40,8 @@ impl Table {
 
     fn view(&self, descriptor: Arc<TableDescriptor>) -> TableInner {
         let before = &*self.inner;
-        let view = TableInner::new(&before.env, before.file.clone(), descriptor);
+        let vector = VectorFile::after(before.vector.as_ref(), &before.env, &descriptor);
+        let view = TableInner::new(&before.env, (before.file.clone(), vector), descriptor);
         if let Some(Opened { layout, .. }) = before.opened.get() {
             let filters = TableFilters::new(layout, &view.env);
             let _ = view.opened.set(Opened { layout: layout.clone(), filters });
@@ -61,7 +63,7 @@ impl Table {
         let (consumed, entries) = layout.consumed_below(&source, &lower)?;
         let max = self.descriptor().entries.as_ref().map(|range| &range.max);
         let is_left = max.is_some_and(|max| self.inner.env.order.compare(&lower, max).is_le());
-        let left = layout.entries().saturating_sub(entries).min(self.descriptor().live_entries());
+        let left = layout.entries().saturating_sub(entries).min(self.descriptor().stored_entries());
         let consumed_bytes = consumed.max(self.descriptor().consumed_bytes());
         Ok(Restriction { lower, entries: if is_left { left } else { 0 }, consumed_bytes })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_sst::{BlockRef, FilterAnswer, Found, Hop, data_block::DataBlock};
+use lsm_sst::{BlockRef, DeleteVector, FilterAnswer, Found, Hop, data_block::DataBlock};
 use lsm_types::{Error, KeyHash, Result, SeqNo};
 
 use super::{BlockBatch, blocks::Sight};
@@ -80,13 +80,20 @@ impl Table {
             }
             return;
         };
+        let dead = match self.inner.dead() {
+            Ok(dead) => dead,
+            Err(error) => {
+                look_ups.iter_mut().for_each(|look_up| look_up.answer = Answer::Failed(error.clone()));
+                return;
+            }
+        };
         ask_filters(&self.inner, opened, look_ups, batch);
         let mut last = None;
         for look_up in look_ups {
             let settled = match look_up.progress.filter {
                 _ if self.inner.is_below_floor(look_up.key) => Ok(Some(Answer::Absent)),
                 Some(FilterAnswer::Absent) => Ok(Some(Answer::Absent)),
-                Some(_) => find(&self.inner, opened, look_up, &mut last, batch),
+                Some(_) => find(&self.inner, (opened, dead.as_deref()), look_up, &mut last, batch),
                 None => Ok(None),
             };
             look_up.answer = match settled {
@@ -166,17 +173,22 @@ type Last = Option<(BlockRef, Arc<DataBlock>, bool)>;
 /// Looks a key up in index and block; `None` while one of them is missing.
 fn find(
     table: &Arc<TableInner>,
-    opened: &Opened,
+    (opened, dead): (&Opened, Option<&DeleteVector>),
     look_up: &LookUp<'_>,
     last: &mut Last,
     batch: &mut BlockBatch,
 ) -> Result<Option<Answer>> {
     let layout = &opened.layout;
+    let mut partition = None;
     let at = match layout.first_hop(look_up.key, look_up.before) {
         Hop::Nowhere => return Ok(Some(Answer::Absent)),
         Hop::Block(at) => at,
         Hop::Partition(at) => match batch.index(table, layout, at)? {
-            Sight::Here { block, .. } => layout.second_hop(&block, look_up.key, look_up.before)?,
+            Sight::Here { block, .. } => {
+                let at = layout.second_hop(&block, look_up.key, look_up.before)?;
+                partition = Some(block);
+                at
+            }
             Sight::Missing => return Ok(None),
         },
     };
@@ -187,7 +199,13 @@ fn find(
         };
     }
     let Some((_, block, cached)) = last else { return Ok(None) };
-    let found = layout.find_in(block, look_up.hash, look_up.key, look_up.before);
+    let found = match dead {
+        None => layout.find_in(block, look_up.hash, look_up.key, look_up.before),
+        Some(dead) => {
+            let point = (look_up.hash, look_up.key, look_up.before);
+            layout.find_live_in((partition.as_deref(), block), point, dead)?
+        }
+    };
     Ok(Some(found.map_or(Answer::Absent, |found| {
         // A block that nobody keeps should not stay in memory for the sake of one value.
         let value = if *cached { found.value } else { found.value.compact() };
