@@ -12,8 +12,8 @@ use std::{
 use lsm_types::Result;
 
 use crate::{
-    Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, InstallError,
-    InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput, Sliced,
+    Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, FlavourRun,
+    InstallError, InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput, Sliced,
     StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
@@ -28,7 +28,9 @@ pub struct JobOutput {
     pub segments: usize,
     /// Tables written.
     pub tables: usize,
-    /// Bytes of their files.
+    /// Delete vectors written.
+    pub vectors: usize,
+    /// Bytes of the files written.
     pub bytes: u64,
     /// Entries written.
     pub entries: u64,
@@ -60,8 +62,7 @@ pub fn run_job(
 ) -> Result<JobOutput> {
     job.cancel.check()?;
     job.failpoints.hit("lease.taken")?;
-    let flavour = select(job, flavours)?;
-    let mut run = flavour.start(job)?;
+    let (flavour, mut run) = select(job, flavours)?;
     let mut staged = StagingArea::new();
     let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
     let (mut floor, mut altered, mut filtered) = (None, None, None);
@@ -81,6 +82,7 @@ pub fn run_job(
             job.watch.segment(output.count(&segment));
             staged.add(segment.tables);
             staged.add_vlogs(segment.vlogs);
+            staged.add_vectors(segment.vectors);
             filters.extend(segment.filter);
         }
         if last || flavour.checkpoint() == Checkpoint::EachBatch {
@@ -97,6 +99,11 @@ pub fn run_job(
                 rest: extras.rest.clone(),
                 add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
                 vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
+                vectors: staged
+                    .vectors()
+                    .iter()
+                    .map(|vector| (vector.table(), vector.descriptor().clone()))
+                    .collect(),
                 relocate: Vec::new(),
                 dest: job.output.dest,
                 placement: Placement::OfInputs,
@@ -116,10 +123,16 @@ pub fn run_job(
     }
 }
 
-fn select<'f>(job: &Job, flavours: &[&'f dyn CompactionFlavour]) -> Result<&'f dyn CompactionFlavour> {
+/// The first flavour that applies and does not step back.
+fn select<'f>(
+    job: &Arc<Job>,
+    flavours: &[&'f dyn CompactionFlavour],
+) -> Result<(&'f dyn CompactionFlavour, Box<dyn FlavourRun>)> {
     for flavour in flavours {
-        if flavour.applies(job)? {
-            return Ok(*flavour);
+        if flavour.applies(job)?
+            && let Some(run) = flavour.attempt(job)?
+        {
+            return Ok((*flavour, run));
         }
     }
     Err(ExecutorError::NoFlavour.into())
@@ -159,12 +172,14 @@ impl JobOutput {
     fn count(&mut self, segment: &SegmentOutput) -> SegmentDone {
         let tables: u64 = segment.tables.iter().map(|table| table.descriptor().file_len).sum();
         let vlogs: u64 = segment.vlogs.iter().map(|vlog| vlog.descriptor().file_len).sum();
-        let (bytes, entries) = (tables + vlogs, segment.entries);
+        let vectors: u64 = segment.vectors.iter().map(|vector| vector.descriptor().file_len).sum();
+        let (bytes, entries) = (tables + vlogs + vectors, segment.entries);
         let done = SegmentDone { tables: segment.tables.len(), bytes, entries };
         self.segments += 1;
         self.tables += done.tables;
         self.bytes += bytes;
         self.entries += entries;
+        self.vectors += segment.vectors.len();
         let tables = segment.tables.iter();
         self.range_tombstones += tables.map(|table| table.descriptor().counts.range_tombstones).sum::<u64>();
         self.dropped.add(&segment.dropped);

@@ -19,6 +19,10 @@ pub const POINTS: [&str; 8] = [
 /// and before they are written; and once for each segment, before the copies are synced.
 pub const RELOCATION_POINTS: [&str; 3] = ["relocate.read", "relocate.copy", "relocate.seal"];
 
+/// Places that only a job that looks for dead rows passes: before each block or partition of the index that it reads, and
+/// before each delete vector that it writes.
+pub const MASK_POINTS: [&str; 2] = ["mask.search", "mask.write"];
+
 /// What happens at a named place. The default does nothing.
 pub trait Failpoints: Send + Sync {
     /// Called at `point`; an error fails the job there, as a panic does.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lsm_types::{Result, SeqNo};
 
 use crate::{DropCounts, EditExtras, Job, Relocated, SegmentFilter, Sliced};
-use lsm_table::{StagedTable, StagedVlog};
+use lsm_table::{StagedTable, StagedVector, StagedVlog};
 
 /// When the outputs of a job become part of the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +30,14 @@ pub trait CompactionFlavour: Send + Sync {
 
     /// Begins the run.
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>>;
+
+    /// Begins the run, or steps back for the next flavour, having changed nothing. By default it always begins.
+    ///
+    /// # Errors
+    /// As [`CompactionFlavour::start`].
+    fn attempt(&self, job: &Arc<Job>) -> Result<Option<Box<dyn FlavourRun>>> {
+        self.start(job).map(Some)
+    }
 }
 
 /// A merge under way.
@@ -67,6 +75,8 @@ pub struct SegmentOutput {
     pub tables: Vec<StagedTable>,
     /// Finished, synced value logs that some of these lead to.
     pub vlogs: Vec<StagedVlog>,
+    /// Finished, synced delete vectors of inputs.
+    pub vectors: Vec<StagedVector>,
     /// What of old value logs was copied into these.
     pub relocated: Relocated,
     /// Entries written.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_manifest::{TableDescriptor, VlogDescriptor};
+use lsm_manifest::{TableDescriptor, VectorDescriptor, VlogDescriptor};
 use lsm_types::{Level, SeqNo, Slice, TableId};
 
 use crate::InstallError;
@@ -40,6 +40,8 @@ pub struct InstallRequest {
     pub add: Vec<Arc<TableDescriptor>>,
     /// Value logs that come, and that some of these refer to.
     pub vlogs: Vec<Arc<VlogDescriptor>>,
+    /// Delete vectors that take the place of those of tables that stay.
+    pub vectors: Vec<(TableId, Arc<VectorDescriptor>)>,
     /// Tables that change their level as they are, run by run, newest first.
     pub relocate: Vec<Vec<TableId>>,
     /// Where added and relocated tables go.

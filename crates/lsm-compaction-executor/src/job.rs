@@ -115,7 +115,7 @@ impl Job {
             }
             let is_covered = !cover.is_empty() && self.is_covered(table, entries, cover);
             if is_covered && stretch.holds(&entries.min, &self.order) {
-                unread.entries += table.descriptor().counts.entries;
+                unread.entries += table.descriptor().live_entries();
             }
             if is_covered {
                 unread.floor = Some(watermark.saturating_prev());

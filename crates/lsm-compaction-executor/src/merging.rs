@@ -62,6 +62,11 @@ impl Tombstones {
         let cover = TombstoneIndex::new([&*inputs, &*job.tombstones].concat(), job.order.clone());
         Ok(Self { inputs, cover: Arc::new(cover) })
     }
+
+    /// Those of the inputs, and those of tables outside that reach keys of the job.
+    pub(crate) fn cover(&self) -> &Arc<TombstoneIndex> {
+        &self.cover
+    }
 }
 
 /// The stretch of a job that one segment writes, or the whole job.
@@ -246,6 +251,7 @@ impl Merging {
         let output = SegmentOutput {
             tables,
             vlogs,
+            vectors: Vec::new(),
             relocated,
             entries,
             dropped,

@@ -21,6 +21,8 @@ pub enum Outcome {
     Dropped,
     /// Tables were merged.
     Merged,
+    /// Rows of tables were marked dead; the tables stay.
+    Masked,
     /// Tables were merged slice by slice, there being no room for the whole, as far as there was room for that.
     Sliced,
 }
@@ -49,6 +51,8 @@ pub struct CompactionReport {
     pub tables_in: usize,
     /// Tables made or moved.
     pub tables_out: usize,
+    /// Delete vectors written.
+    pub vectors: usize,
     /// Bytes of the files taken.
     pub bytes_in: u64,
     /// Bytes of the files written.
@@ -113,6 +117,7 @@ impl CompactionReport {
             sliced: None,
             tables_in: 0,
             tables_out: 0,
+            vectors: 0,
             bytes_in: 0,
             bytes_out: 0,
             entries_in: 0,
@@ -135,6 +140,9 @@ impl CompactionReport {
 
     /// Whether the tree changed.
     pub fn did_work(&self) -> bool {
-        matches!(self.outcome, Outcome::Moved | Outcome::Dropped | Outcome::Merged | Outcome::Sliced)
+        matches!(
+            self.outcome,
+            Outcome::Moved | Outcome::Dropped | Outcome::Merged | Outcome::Masked | Outcome::Sliced
+        )
     }
 }

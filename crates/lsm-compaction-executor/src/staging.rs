@@ -1,6 +1,6 @@
 //! Outputs of a job that no version knows yet.
 
-use lsm_table::{StagedTable, StagedVlog, TableEnv, VlogEnv};
+use lsm_table::{StagedTable, StagedVector, StagedVlog, TableEnv, VlogEnv};
 use lsm_types::Result;
 
 use crate::Failpoints;
@@ -10,6 +10,7 @@ use crate::Failpoints;
 pub struct StagingArea {
     tables: Vec<StagedTable>,
     vlogs: Vec<StagedVlog>,
+    vectors: Vec<StagedVector>,
 }
 
 impl StagingArea {
@@ -20,7 +21,7 @@ impl StagingArea {
 
     /// Whether nothing is staged.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.vlogs.is_empty()
+        self.tables.is_empty() && self.vlogs.is_empty() && self.vectors.is_empty()
     }
 
     /// Takes over finished, synced files.
@@ -31,6 +32,16 @@ impl StagingArea {
     /// Takes over finished, synced value logs.
     pub fn add_vlogs(&mut self, vlogs: Vec<StagedVlog>) {
         self.vlogs.extend(vlogs);
+    }
+
+    /// Takes over finished, synced delete vectors.
+    pub fn add_vectors(&mut self, vectors: Vec<StagedVector>) {
+        self.vectors.extend(vectors);
+    }
+
+    /// The staged delete vectors.
+    pub fn vectors(&self) -> &[StagedVector] {
+        &self.vectors
     }
 
     /// The staged value logs.
@@ -51,7 +62,8 @@ impl StagingArea {
         if let Some(vlogs) = vlogs.filter(|_| !self.vlogs.is_empty()) {
             vlogs.sync_directory()?;
         }
-        env.sync_folders(self.tables.iter().map(|table| table.descriptor().route))
+        let tables = self.tables.iter().map(|table| table.descriptor().route);
+        env.sync_folders(tables.chain(self.vectors.iter().map(StagedVector::route)))
     }
 
     /// The files belong to a version now, or may do so after a crash: they stay whatever happens.
@@ -61,6 +73,9 @@ impl StagingArea {
         }
         for vlog in self.vlogs.drain(..) {
             vlog.keep();
+        }
+        for vector in self.vectors.drain(..) {
+            vector.keep();
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct CompactionTotals {
     pub merged: u64,
     /// Merges of which only a part was done.
     pub narrowed: u64,
+    /// Jobs that marked rows dead instead of merging.
+    pub masked: u64,
     /// Merges done slice by slice, wholly or in part.
     pub sliced: u64,
     /// Their slices.
@@ -91,6 +93,7 @@ impl CompactionTotals {
             Outcome::Moved => &mut self.moved,
             Outcome::Dropped => &mut self.dropped,
             Outcome::Merged => &mut self.merged,
+            Outcome::Masked => &mut self.masked,
             Outcome::Sliced => &mut self.sliced,
         } += 1;
         if let Outcome::Refused(shortage) = report.outcome {
