@@ -75,10 +75,10 @@ pub use holders::SpaceHolder;
 pub use keyring::Keyring;
 pub use lsm_compaction_executor::{
     Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts,
-    JobTotals, OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, SegmentDone, Sliced,
-    StageNanos,
+    JobTotals, MASK_POINTS, OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, SegmentDone,
+    Sliced, StageNanos,
 };
-pub use lsm_compaction_planner::{ReliefKind, VlogPicker};
+pub use lsm_compaction_planner::{DeleteStrategy, Purge, ReliefKind, VlogPicker};
 pub use lsm_crypto::{
     CryptoError, Encryption, FileContext, FileKey, KeyChain, KeyFileError, KeyId, KeyProvider, NewFileKey,
     NonceAudit, PlainFiles, Secret, Suite, WrappedKey,

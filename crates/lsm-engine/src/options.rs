@@ -3,6 +3,7 @@
 use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use lsm_compaction_executor::{Cancel, CompactionFlavour, RateLimiter};
+use lsm_compaction_planner::DeleteStrategy;
 use lsm_crypto::Encryption;
 use lsm_fs::{DiskFs, Fs, SyncLevel, SystemClock, SystemRandom};
 use lsm_journal::RecoveryMode;
@@ -410,6 +411,7 @@ pub struct TreeOptions {
     pub(crate) compaction_filter: Option<Arc<dyn CompactionFilterFactory>>,
     pub(crate) separation: Option<VlogPolicy>,
     pub(crate) relocation: RelocationOptions,
+    pub(crate) delete_strategies: Vec<DeleteStrategy>,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -437,6 +439,7 @@ impl TreeOptions {
             compaction_filter: None,
             separation: None,
             relocation: RelocationOptions::default(),
+            delete_strategies: Vec::new(),
         }
     }
 
@@ -519,6 +522,14 @@ impl TreeOptions {
         self
     }
 
+    /// What compactions do about rows that deletes of ranges have killed, for each level; the last entry holds for deeper
+    /// levels, too. Of use where nothing has to move down, and no compaction filter wants to see the rows: there a file
+    /// that says which rows are dead may stand for writing tables anew. Default: tables are written anew.
+    pub fn delete_strategies(mut self, by_level: impl Into<Vec<DeleteStrategy>>) -> Self {
+        self.delete_strategies = by_level.into();
+        self
+    }
+
     /// Makes the filters that look at entries while they are compacted, and may change them. Default: none.
     pub fn compaction_filter_factory(mut self, factory: Arc<dyn CompactionFilterFactory>) -> Self {
         self.compaction_filter = Some(factory);
@@ -556,6 +567,9 @@ impl TreeOptions {
                 );
             }
         }
+        if let Some(problem) = self.delete_strategies.iter().find_map(|strategy| strategy.problem()) {
+            return invalid("delete_strategies", problem);
+        }
         if let Some((option, problem)) = self.relocation.problem() {
             return invalid(option, problem);
         }
@@ -584,6 +598,8 @@ pub struct CompactOptions {
     /// Whether a merge that asks for room and finds none is done slice by slice. Default: what the store says,
     /// [`SpaceOptions::tight`].
     pub tight: Option<bool>,
+    /// Whether tables are written anew even where marking dead rows would do. Default: no.
+    pub rewrite: bool,
     pub(crate) flavours: Flavours,
 }
 
@@ -619,6 +635,12 @@ impl CompactOptions {
     /// Whether a merge that asks for room and finds none is done slice by slice.
     pub fn tight(mut self, is_on: bool) -> Self {
         self.tight = Some(is_on);
+        self
+    }
+
+    /// Writes tables anew even where marking dead rows would do.
+    pub fn rewrite(mut self) -> Self {
+        self.rewrite = true;
         self
     }
 

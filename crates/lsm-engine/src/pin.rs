@@ -191,6 +191,12 @@ impl PinnedFiles {
             let consumed = consumed_range(table.table.descriptor());
             means.transfer(&name.path(root), &to, &consumed, &options.cancel)?;
             check_len(fs.as_ref(), &to, (table.id(), table.file_len()))?;
+            if let Some(vector) = &table.table.descriptor().vector {
+                let name = FileName::DeleteVector(vector.id);
+                let to = name.path(staging.path());
+                means.transfer(&name.path(root), &to, &(0..0), &options.cancel)?;
+                check_len(fs.as_ref(), &to, (table.id(), vector.file_len))?;
+            }
         }
         fs.sync_dir(&folder, sync.directory)?;
         let folder = Folder::Blobs.path(staging.path());
@@ -268,7 +274,9 @@ fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catal
     let mut edit = VersionEdit::default();
     let tables = || version.levels.tables().map(|(_, table)| table);
     let tables = tables().map(|table: &Arc<TableDescriptor>| table.id.get() + 1);
-    let bound = tables.chain(version.vlogs.iter().map(|log| log.vlog.id.get() + 1)).max().unwrap_or(0);
+    let vectors = version.levels.tables().filter_map(|(_, table)| Some(table.vector.as_ref()?.id.get() + 1));
+    let bound =
+        tables.chain(vectors).chain(version.vlogs.iter().map(|log| log.vlog.id.get() + 1)).max().unwrap_or(0);
     edit.database.push(DatabaseEdit::ReserveIds(bound));
     edit.create_tree(tree, version.identity.clone());
     edit.trees.extend(version.separates.then_some((tree, TreeEdit::Separate)));

@@ -1,7 +1,7 @@
 //! The check of a whole directory, which nobody needs to have open.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -117,7 +117,7 @@ impl Directory<'_> {
             self.check_manifest(None, meter, report)?;
         }
         let mut items: Vec<Item> =
-            self.files()?.into_iter().map(|(id, file)| self.unnamed(id, file)).collect();
+            self.files()?.into_iter().filter_map(|(id, file)| self.unnamed(id, file)).collect();
         items.retain(|item| self.options.resume.is_none_or(|cursor| item.id() >= cursor.table));
         pool::run(self.fs.as_ref(), &items, self.depth, meter, report);
         Ok(())
@@ -156,14 +156,18 @@ impl Directory<'_> {
         items.finish()
     }
 
-    fn unnamed(&self, id: TableId, file: FileName) -> Item {
+    /// A file to be checked by itself; a delete vector says nothing without the manifest.
+    fn unnamed(&self, id: TableId, file: FileName) -> Option<Item> {
         let name = PathBuf::from(file.folder().name()).join(file.to_string());
         let path = file.path(self.root);
         if let FileName::ValueLog(id) = file {
-            return Item::ValueLog(lone_log(id, name, path));
+            return Some(Item::ValueLog(lone_log(id, name, path)));
+        }
+        if matches!(file, FileName::DeleteVector(_)) {
+            return None;
         }
         let order = stored_order(self.fs.as_ref(), &path, self.options);
-        Item::Table(lone_table(id, name, path, order))
+        Some(Item::Table(lone_table(id, name, path, order)))
     }
 
     /// Files named like tables or value logs, ascending by number.
@@ -179,6 +183,7 @@ impl Directory<'_> {
                 match FileName::parse(folder, &entry.name) {
                     Some(file @ FileName::Table(id)) => files.insert(id, file),
                     Some(file @ FileName::ValueLog(id)) => files.insert(TableId::new(id.get()), file),
+                    Some(file @ FileName::DeleteVector(id)) => files.insert(TableId::new(id.get()), file),
                     _ => None,
                 };
             }
@@ -188,9 +193,12 @@ impl Directory<'_> {
 
     /// Files that the manifest does not name are nobody's loss, unless they are newer than the manifest (D-24).
     fn check_unnamed(&self, recovery: &Recovery, tells: bool, report: &mut VerifyReport) -> Result<()> {
+        let tables = recovery.catalog().trees().flat_map(|(_, version)| version.levels.tables());
+        let vectors: HashSet<_> = tables.filter_map(|(_, table)| Some(table.vector.as_ref()?.id)).collect();
         for (id, name) in self.files()? {
             let (is_named, kind) = match name {
                 FileName::ValueLog(id) => (has_log(recovery.catalog(), id), FileKind::ValueLog),
+                FileName::DeleteVector(id) => (vectors.contains(&id), FileKind::DeleteVector),
                 _ => (recovery.catalog().table(id).is_some(), FileKind::Table),
             };
             if is_named {

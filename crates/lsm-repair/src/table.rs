@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use lsm_block::{FileIdentity, Handle, Superblock};
+use lsm_block::{FileIdentity, Handle, LocatorHints, Superblock};
 use lsm_fs::{Fs, OpenOptions as FileOptions};
+use lsm_journal::FileName;
 use lsm_manifest::{Counts, SeqNoRange, TableDescriptor};
 use lsm_sst::{
-    CheckDepth, ExtractorId, OpenOptions, Remainder, Table, TableLayout, TableOptions,
+    CheckDepth, DeleteVector, ExtractorId, OpenOptions, Remainder, Table, TableLayout, TableOptions,
     properties::SeqNoBounds,
 };
 use lsm_types::{Error, FileKind, FileUuid, KeyOrder, PrefixExtractor, Result, TableId};
@@ -94,6 +95,7 @@ fn contents(
     match opened {
         Ok(table) => {
             opened_table(&table, subject, depth, file.options(), report);
+            delete_vector(fs, subject, file.options(), report);
             if depth >= Depth::Structure
                 && let Some(values) = &subject.values
             {
@@ -184,6 +186,30 @@ fn opened_table(
     }
     report.reached(depth.min(Depth::Structure));
     locate(table, &mut report.findings);
+}
+
+/// A table cannot be read without its delete vector.
+fn delete_vector(fs: &dyn Fs, subject: &Subject, options: &VerifyOptions<'_>, report: &mut FileReport) {
+    let Some(descriptor) = subject.expected.as_ref().map(|expected| &expected.descriptor) else { return };
+    let Some(vector) = &descriptor.vector else { return };
+    let name = FileName::DeleteVector(vector.id).to_string();
+    let path = subject.path.with_file_name(name);
+    let read = fs.open(&path, &FileOptions::READ).map_err(Error::from).and_then(|file| {
+        DeleteVector::read_file(&file.as_ref(), LocatorHints::default(), options.encryption.as_ref())
+    });
+    let (found, digest) = match read {
+        Ok(read) => read,
+        Err(error) => return report.add(Outcome::Fail, Depth::Heads, None, error),
+    };
+    report.bytes_read += vector.file_len;
+    let about = (found.table, found.table_uuid, found.rows.rows());
+    if about != (descriptor.id, descriptor.uuid, descriptor.counts.entries) {
+        report.fail(Depth::Heads, RepairError::Disagrees { what: "table of the delete vector" });
+    }
+    let content = (digest, found.rows.cardinality(), found.watermark);
+    if content != (vector.digest, vector.cardinality, vector.watermark) {
+        report.fail(Depth::Heads, RepairError::Disagrees { what: "content of the delete vector" });
+    }
 }
 
 /// What is left of a restricted table.

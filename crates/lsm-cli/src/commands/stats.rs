@@ -28,6 +28,8 @@ impl Stats {
         let report = Report {
             tables: stats.tables() as u64,
             entries: stats.levels.iter().map(|level| level.entries).sum(),
+            delete_vectors: stats.levels.iter().map(|level| level.vectors).sum(),
+            dead_entries: stats.levels.iter().map(|level| level.dead_entries).sum(),
             file_bytes: stats.file_bytes(),
             value_logs: stats.value_logs.files as u64,
             value_log_bytes: stats.value_logs.file_bytes,
@@ -50,6 +52,9 @@ impl Stats {
 struct Report {
     tables: u64,
     entries: u64,
+    /// Tables of which some entries are marked dead.
+    delete_vectors: usize,
+    dead_entries: u64,
     file_bytes: u64,
     value_logs: u64,
     value_log_bytes: u64,
@@ -75,6 +80,10 @@ impl fmt::Display for Report {
         let none = || "-".to_owned();
         row("entries", text::count(self.entries), "old versions and deletes included");
         row("tables", text::count(self.tables), "");
+        if self.delete_vectors > 0 {
+            let note = format!("besides, in {} of the tables", text::count(self.delete_vectors as u64));
+            row("marked dead", text::count(self.dead_entries), &note);
+        }
         row("on disk", text::size(self.file_bytes), "");
         if self.value_logs > 0 {
             row("value logs", text::count(self.value_logs), "");

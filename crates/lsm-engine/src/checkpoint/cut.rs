@@ -30,7 +30,7 @@ pub(super) struct CutFile {
 }
 
 impl CutState {
-    /// All tables and value logs, and where they lie.
+    /// All tables, delete vectors and value logs, and where they lie.
     pub(super) fn files(&self) -> impl Iterator<Item = (CutFile, RouteId)> + '_ {
         self.catalog.trees().flat_map(|(tree, version)| {
             let tables = version.levels.tables().map(move |(_, table)| {
@@ -44,7 +44,13 @@ impl CutState {
                 let (uuid, len, digest) = (log.uuid, log.file_len, log.digest);
                 (CutFile { name, id, tree, uuid, len, digest, consumed }, RouteId::PRIMARY)
             });
-            tables.chain(logs)
+            let vectors = version.levels.tables().filter_map(move |(_, table)| {
+                let vector = table.vector.as_ref()?;
+                let (id, name) = (TableId::new(vector.id.get()), FileName::DeleteVector(vector.id));
+                let (uuid, len, digest) = (vector.uuid, vector.file_len, vector.digest);
+                Some((CutFile { name, id, tree, uuid, len, digest, consumed: 0..0 }, table.route))
+            });
+            tables.chain(vectors).chain(logs)
         })
     }
 
@@ -66,6 +72,7 @@ impl CutFile {
         let Self { name, id, tree, uuid, len, digest, consumed: _ } = self;
         let kind = match name {
             FileName::ValueLog(_) => FileKind::ValueLog,
+            FileName::DeleteVector(_) => FileKind::DeleteVector,
             _ => FileKind::Table,
         };
         CheckpointFile { kind, table: id, tree, uuid, len, digest, method }

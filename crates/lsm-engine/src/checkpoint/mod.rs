@@ -67,7 +67,7 @@ impl Default for CheckpointOptions {
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckpointFile {
-    /// Table or value log.
+    /// Table, delete vector or value log.
     pub kind: FileKind,
     /// Its number.
     pub table: TableId,

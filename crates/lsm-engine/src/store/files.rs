@@ -1,9 +1,10 @@
 //! The table files of a database, held against the manifest: what is missing, and what nobody names. Changes nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ffi::OsString,
     path::Path,
+    sync::Arc,
 };
 
 use lsm_fs::{EntryKind, Fs};
@@ -11,19 +12,20 @@ use lsm_journal::{FileName, Folder, FoundFile, HighWater};
 use lsm_manifest::{Catalog, TableDescriptor};
 use lsm_table::{FileHead, read_head};
 use lsm_types::{
-    EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId, VlogId,
+    EditIndex, FileKind, FileUuid, IoKind, KeyRange, Level, Result, RouteId, TableId, TreeId, VectorId,
+    VlogId,
 };
 
 use super::Place;
 use crate::EngineError;
 
-/// A table or value log that the manifest names and whose file is not there, or not as it was.
+/// A table, delete vector or value log that the manifest names and whose file is not there, or not as it was.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostFile {
-    /// Whether it held a table or values.
+    /// Whether it held a table, its dead rows, or values.
     pub kind: FileKind,
-    /// Its number.
+    /// Its number; of a delete vector that of the table, which cannot be read without.
     pub table: TableId,
     /// The tree it belongs to.
     pub tree: TreeId,
@@ -57,7 +59,7 @@ pub(super) struct Survey {
 /// A file of ours that no version names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stray {
-    /// Table or value log; these share their numbers.
+    /// Table, delete vector or value log; these share their numbers.
     pub(super) kind: FileKind,
     pub(super) id: TableId,
     /// Where it lies.
@@ -67,6 +69,9 @@ pub(super) struct Stray {
     pub(super) created_edit: Option<EditIndex>,
 }
 
+/// The delete vectors that were not found yet, each with its table.
+type Vectors = HashMap<VectorId, Arc<TableDescriptor>>;
+
 impl Survey {
     /// Holds the folders against the manifest.
     ///
@@ -75,9 +80,13 @@ impl Survey {
     pub(super) fn take(place: Place<'_>, catalog: &Catalog, database: FileUuid) -> Result<Self> {
         let mut survey = Self::default();
         let mut found = HashSet::new();
+        let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
+        let vectors = tables.filter_map(|(_, table)| Some((table.vector.as_ref()?.id, table.clone())));
+        let mut vectors: Vectors = vectors.collect();
         for (route, root) in place.routes.roots(place.root) {
-            survey.look_into(place.fs, (route, root), catalog, database, &mut found)?;
+            survey.look_into(place.fs, (route, root), (catalog, database), &mut found, &mut vectors)?;
         }
+        survey.lost.extend(vectors.values().filter_map(|table| lost_vector(catalog, table, None)));
         survey.look_for_values(place, catalog, database)?;
         if found.len() < catalog.table_count() {
             let tables = catalog.trees().flat_map(|(_, version)| version.levels.tables());
@@ -94,9 +103,9 @@ impl Survey {
         &mut self,
         fs: &dyn Fs,
         (route, root): (RouteId, &Path),
-        catalog: &Catalog,
-        database: FileUuid,
+        (catalog, database): (&Catalog, FileUuid),
         found: &mut HashSet<TableId>,
+        vectors: &mut Vectors,
     ) -> Result<()> {
         let folder = Folder::Tables.path(root);
         let entries = match fs.read_dir(&folder) {
@@ -105,8 +114,11 @@ impl Survey {
             Err(error) => return Err(error.into()),
         };
         for entry in entries {
-            let id = match FileName::parse(Folder::Tables, &entry.name) {
-                Some(FileName::Table(id)) if entry.kind == EntryKind::File => id,
+            let (kind, id) = match FileName::parse(Folder::Tables, &entry.name) {
+                Some(FileName::Table(id)) if entry.kind == EntryKind::File => (FileKind::Table, id),
+                Some(FileName::DeleteVector(id)) if entry.kind == EntryKind::File => {
+                    (FileKind::DeleteVector, TableId::new(id.get()))
+                }
                 _ => {
                     self.foreign.push(entry.name);
                     continue;
@@ -114,7 +126,18 @@ impl Survey {
             };
             let path = folder.join(&entry.name);
             let len = fs.metadata(&path)?.len;
-            if let Some(table) = catalog.table(id) {
+            if kind == FileKind::DeleteVector {
+                let vector = VectorId::new(id.get());
+                if vectors.get(&vector).is_some_and(|table| table.route == route)
+                    && let Some(table) = vectors.remove(&vector)
+                {
+                    self.live_bytes += len;
+                    if table.vector.as_ref().is_some_and(|vector| vector.file_len != len) {
+                        self.lost.extend(lost_vector(catalog, &table, Some(len)));
+                    }
+                    continue;
+                }
+            } else if let Some(table) = catalog.table(id) {
                 if table.route != route {
                     self.foreign.push(entry.name); // somebody's copy: ours lies elsewhere
                     continue;
@@ -128,16 +151,10 @@ impl Survey {
             }
             match read_head(fs, &path)? {
                 FileHead::Ours { database: owner, created_edit, .. } if owner == database => {
-                    self.strays.push(Stray {
-                        kind: FileKind::Table,
-                        id,
-                        route,
-                        len,
-                        created_edit: Some(created_edit),
-                    });
+                    self.strays.push(Stray { kind, id, route, len, created_edit: Some(created_edit) });
                 }
                 FileHead::Unwritten => {
-                    self.strays.push(Stray { kind: FileKind::Table, id, route, len, created_edit: None });
+                    self.strays.push(Stray { kind, id, route, len, created_edit: None });
                 }
                 _ => self.foreign.push(entry.name),
             }
@@ -225,6 +242,7 @@ impl Stray {
     pub(super) fn name(&self) -> FileName {
         match self.kind {
             FileKind::ValueLog => FileName::ValueLog(VlogId::new(self.id.get())),
+            FileKind::DeleteVector => FileName::DeleteVector(VectorId::new(self.id.get())),
             _ => FileName::Table(self.id),
         }
     }
@@ -247,6 +265,12 @@ fn lost_values(tree: TreeId, id: VlogId, expected: u64, found: Option<u64>) -> L
         found,
         values_in: None,
     }
+}
+
+/// A table that cannot be read, its delete vector being gone or cut.
+fn lost_vector(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {
+    let expected = table.vector.as_ref()?.file_len;
+    Some(LostFile { kind: FileKind::DeleteVector, expected, ..lost(catalog, table, found)? })
 }
 
 pub(super) fn lost(catalog: &Catalog, table: &TableDescriptor, found: Option<u64>) -> Option<LostFile> {

@@ -21,7 +21,9 @@ use std::{
 use lsm_compaction_executor::InstallError;
 use lsm_fs::Fs;
 use lsm_journal::{AppendError, FileName, Journal, RotateError};
-use lsm_manifest::{Catalog, Change, ManifestError, TableDescriptor, Version, VersionEdit, VlogDescriptor};
+use lsm_manifest::{
+    Catalog, Change, ManifestError, TableDescriptor, VectorDescriptor, Version, VersionEdit, VlogDescriptor,
+};
 use lsm_table::Table;
 use lsm_types::{EditIndex, Error, ErrorClass, IoKind, KeyOrder, Result, RunId, TableId, TreeId};
 use parking_lot::Mutex;
@@ -39,10 +41,15 @@ pub(crate) struct Proposal {
     pub(crate) outputs: Vec<FileName>,
 }
 
-/// The files of tables and value logs that an edit brings.
-pub(crate) fn output_names(tables: &[Table], vlogs: &[Arc<VlogDescriptor>]) -> Vec<FileName> {
+/// The files of tables, value logs and delete vectors that an edit brings.
+pub(crate) fn output_names(
+    tables: &[Table],
+    vlogs: &[Arc<VlogDescriptor>],
+    vectors: &[(TableId, Arc<VectorDescriptor>)],
+) -> Vec<FileName> {
     let tables = tables.iter().map(|table| FileName::Table(table.id()));
-    tables.chain(vlogs.iter().map(|vlog| FileName::ValueLog(vlog.id))).collect()
+    let vlogs = vlogs.iter().map(|vlog| FileName::ValueLog(vlog.id));
+    tables.chain(vlogs).chain(vectors.iter().map(|(_, vector)| FileName::DeleteVector(vector.id))).collect()
 }
 
 /// A proposal whose edit is built.

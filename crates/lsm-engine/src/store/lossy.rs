@@ -70,13 +70,12 @@ impl Remains {
         let newer = survey.newer(high_water);
         let Survey { lost, mut strays, foreign, .. } = survey;
         strays.extend(lost.iter().filter_map(|lost| {
-            Some(Stray {
-                kind: lost.kind,
-                id: lost.table,
-                route: lost.route,
-                len: lost.found?,
-                created_edit: None,
-            })
+            // A table is set aside when its delete vector is what is missing.
+            let (kind, len) = match lost.kind {
+                FileKind::DeleteVector => (FileKind::Table, lost.found.unwrap_or_default()),
+                kind => (kind, lost.found?),
+            };
+            Some(Stray { kind, id: lost.table, route: lost.route, len, created_edit: None })
         }));
         // A number so high was never given out; the file goes out of the way with the others.
         let plausible = strays.iter().map(|stray| stray.id.get()).filter(|id| *id < ID_LIMIT);

@@ -227,6 +227,7 @@ impl TreeInner {
             rest: Vec::new(),
             add: Vec::new(),
             vlogs: Vec::new(),
+            vectors: Vec::new(),
             relocate: Vec::new(),
             dest: Level::new(0),
             placement: Placement::OfInputs,

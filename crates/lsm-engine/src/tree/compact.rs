@@ -10,12 +10,12 @@ use std::{
 
 use lsm_compaction_executor::{
     CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
-    Job, JobFilter, Lease, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter, Relocating,
-    Sliced, Standard, TightSpace, run_job,
+    Job, JobFilter, Lease, MergeOnRead, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter,
+    Relocating, Sliced, Standard, TightSpace, run_job,
 };
 use lsm_compaction_planner::{
-    CompactionStrategy, Inputs, Major, MergePlan, MovePlan, Picked, Plan, PlanView, Reason, TreeShape,
-    is_covered, validate,
+    CompactionStrategy, DeleteStrategy, Inputs, Major, MergePlan, MovePlan, Picked, Plan, PlanView, Reason,
+    TreeShape, is_covered, validate,
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
@@ -95,7 +95,8 @@ impl Tree {
         let wait = self.inner.nanos().saturating_sub(asked);
         let target = options.target_bytes.unwrap_or(self.inner.table_target_bytes);
         let major = Major { target_bytes: target };
-        let mut report = self.inner.compact(&major, options, &no_failpoints(), &mut call)?;
+        let options = CompactOptions { rewrite: true, ..options.clone() };
+        let mut report = self.inner.compact(&major, &options, &no_failpoints(), &mut call)?;
         report.stages.wait = wait;
         Ok(report)
     }
@@ -189,7 +190,9 @@ impl TreeInner {
                     let picked =
                         room.as_ref().and_then(|room| room.picks(&planning, &plan.inputs, &view.version));
                     let tight = room.as_ref().and_then(|room| room.tight.as_ref());
-                    self.merge(view, (plan, picked), lease, tight, (options, failpoints, &*call))?
+                    let is_short = room.as_ref().is_some_and(|room| room.is_narrowed);
+                    let how = (options, failpoints, &*call);
+                    self.merge(view, (plan, picked), lease, (tight, is_short), how)?
                 }
                 Plan::Move(plan) => {
                     let mut report = report_of(Outcome::Moved, &plan.inputs, plan.reason);
@@ -212,7 +215,7 @@ impl TreeInner {
             report.nanos = self.nanos().saturating_sub(started);
             let carried_out = report.nanos.saturating_sub(planned);
             report.stages.plan = planned;
-            if !matches!(report.outcome, Outcome::Merged | Outcome::Sliced) {
+            if !matches!(report.outcome, Outcome::Merged | Outcome::Masked | Outcome::Sliced) {
                 report.stages.install = carried_out;
             }
             report.stages.write = carried_out.saturating_sub(report.stages.install);
@@ -238,7 +241,7 @@ impl TreeInner {
         view: Arc<SuperVersion>,
         (plan, picked): (MergePlan, Option<Picked>),
         lease: Lease,
-        tight: Option<&TightRoom>,
+        (tight, space_is_short): (Option<&TightRoom>, bool),
         (options, failpoints, call): (&CompactOptions, &Arc<dyn Failpoints>, &JobCall<'_>),
     ) -> Result<CompactionReport> {
         let mut report = report_of(Outcome::Merged, &plan.inputs, plan.reason);
@@ -250,6 +253,7 @@ impl TreeInner {
         } else {
             self.holds.start_job(self.compaction_limit(), newest)
         };
+        let strategy = self.delete_strategy(&plan, options);
         let mut output = plan.output;
         if let Some(target) = options.target_bytes {
             output.target_bytes = target;
@@ -294,6 +298,10 @@ impl TreeInner {
             Some(sliced) => vec![sliced.as_ref()],
             None => chosen.chain([&Relocating as _, &Standard as _]).collect(),
         };
+        let masking = MergeOnRead { strategy, space_is_short };
+        if sliced.is_none() && masking.strategy.writes_vectors() {
+            flavours.insert(0, &masking);
+        }
         if plan.reason == Reason::ValueGarbage && sliced.is_none() {
             // Any other one would leave the garbage where it is, and the plan would be made again.
             flavours.insert(0, &Relocating);
@@ -309,11 +317,12 @@ impl TreeInner {
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();
         self.counters.compacted(report.bytes_in, done.bytes);
-        if let Some((view, inputs)) = pinned {
+        if let Some((view, inputs)) = pinned.filter(|_| done.vectors == 0) {
             self.retire_reads(&view, &plan.inputs, &inputs);
         }
         report.sliced = done.sliced;
         report.outcome = match done.sliced {
+            None if done.vectors > 0 => Outcome::Masked,
             None => Outcome::Merged,
             Some(Sliced { slices: 0, shortage: Some(shortage), .. }) => Outcome::Refused(shortage),
             Some(_) => Outcome::Sliced,
@@ -323,7 +332,9 @@ impl TreeInner {
         report.segments = done.segments;
         report.tables_out = done.tables;
         report.bytes_out = done.bytes;
-        report.entries_in = job.input_entries();
+        report.vectors = done.vectors;
+        // What a search for dead rows passes over it neither reads nor writes.
+        report.entries_in = if done.vectors > 0 { done.dropped.total() } else { job.input_entries() };
         report.entries_out = done.entries;
         report.dropped = done.dropped;
         report.filtered = done.filtered;
@@ -338,6 +349,18 @@ impl TreeInner {
         report.vlogs_damaged = done.relocated.damaged.into_iter().collect();
         report.vlogs_removed = self.gone(&plan.inputs);
         Ok(report)
+    }
+
+    /// What becomes of dead rows in a merge: they are left out, unless nothing goes to another level and nobody wants the
+    /// tables to be written.
+    fn delete_strategy(&self, plan: &MergePlan, options: &CompactOptions) -> DeleteStrategy {
+        let stays = plan.inputs.parts().iter().all(|part| part.level == plan.output.dest);
+        let may_stay = matches!(plan.reason, Reason::Covered | Reason::Tombstones | Reason::Requested);
+        if options.rewrite || !stays || !may_stay || self.compaction_filter.is_some() {
+            return DeleteStrategy::CopyOnWrite;
+        }
+        let own = self.delete_strategies.get(usize::from(plan.output.canonical.get()));
+        own.or(self.delete_strategies.last()).copied().unwrap_or_default()
     }
 
     /// How many of the value logs that these tables referred to are not there any more, now that the tables are gone.
@@ -395,6 +418,7 @@ impl TreeInner {
             rest: Vec::new(),
             add: Vec::new(),
             vlogs: Vec::new(),
+            vectors: Vec::new(),
             relocate: inputs
                 .parts()
                 .iter()
@@ -435,7 +459,7 @@ impl TreeInner {
         let tree = self.id;
         let removed = request.remove.clone();
         let (order, me) = (self.order.clone(), self.clone());
-        let outputs = output_names(&added, &request.vlogs);
+        let outputs = output_names(&added, &request.vlogs, &request.vectors);
         // Looked up in their files before anybody waits for the install.
         let taken = self.taken(&request).map_err(InstallError::NotApplied)?;
         let build = Box::new(move |draft: &mut Draft<'_>| {
@@ -456,6 +480,12 @@ impl TreeInner {
                     return Err(ExecutorError::InputVanished { table: *id }.into());
                 }
                 edit.push(tree, TreeEdit::RemoveTable { id: *id });
+            }
+            for (id, vector) in &request.vectors {
+                if !draft.holds(*id) {
+                    return Err(ExecutorError::InputVanished { table: *id }.into());
+                }
+                edit.push(tree, TreeEdit::AttachVector { id: *id, vector: vector.clone() });
             }
             if let Some(floor) = request.floor {
                 edit.push(tree, TreeEdit::RaiseFloor(floor));

@@ -166,7 +166,7 @@ impl TreeInner {
         let tables: Vec<Table> = staged.area.tables().iter().map(|table| table.open(&self.env)).collect();
         let descriptors: Vec<_> = tables.iter().map(|table| table.descriptor().clone()).collect();
         let vlogs: Vec<_> = staged.area.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect();
-        let outputs = output_names(&tables, &vlogs);
+        let outputs = output_names(&tables, &vlogs, &[]);
         let max_seqno = view.sealed.iter().map(|sealed| sealed.max_seqno).max().unwrap_or_default();
         let tree = self.id;
         let positions: Vec<_> =

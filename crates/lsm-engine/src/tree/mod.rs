@@ -25,6 +25,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
+use lsm_compaction_planner::DeleteStrategy;
 use lsm_compaction_planner::ValuesView;
 use lsm_manifest::Version;
 use lsm_table::{Table, TableEnv, ValueLog, VlogEnv};
@@ -87,6 +88,8 @@ pub(crate) struct TreeInner {
     /// Where long values go; `None` for a tree that keeps them in tables.
     pub(crate) vlogs: Option<Arc<VlogEnv>>,
     pub(crate) relocations: Relocations,
+    /// What becomes of rows that deletes of ranges have killed, by level.
+    pub(crate) delete_strategies: Vec<DeleteStrategy>,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
     pub(crate) current: ArcSwap<SuperVersion>,
@@ -188,6 +191,7 @@ impl Tree {
                 env,
                 vlogs,
                 relocations: Relocations::new(options.relocation),
+                delete_strategies: options.delete_strategies.clone(),
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),

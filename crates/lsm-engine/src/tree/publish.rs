@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Publisher {
     /// Handles of the tables of the newest version, and of those that came in the same edit with it.
     tables: HashMap<TableId, Table>,
+    /// Views that others took the place of, because other rows of the tables are dead now.
+    revised: Vec<Table>,
     /// The value logs of the newest version.
     vlogs: ValueLogs,
     next_memtable: u64,
@@ -38,7 +40,8 @@ impl Publisher {
         order: &KeyOrder,
     ) -> (Self, SuperVersion) {
         let (tables, vlogs) = (HashMap::new(), ValueLogs::default());
-        let mut publisher = Self { tables, vlogs, next_memtable: 0, replayed: None };
+        let revised = Vec::new();
+        let mut publisher = Self { tables, revised, vlogs, next_memtable: 0, replayed: None };
         publisher.take_vlogs(vlog_env, version);
         let active = publisher.new_memtable(order, SeqNo::ZERO);
         let version = Arc::new(version.clone());
@@ -60,8 +63,12 @@ impl Publisher {
     fn table(&mut self, env: &Arc<TableEnv>, descriptor: &Arc<TableDescriptor>) -> Table {
         let new = || Table::new(env, descriptor.clone());
         let table = self.tables.entry(descriptor.id).or_insert_with(new);
-        if table.descriptor().restriction != descriptor.restriction {
-            *table = table.restricted(descriptor.clone());
+        let known = table.descriptor();
+        let has_vector = known.vector == descriptor.vector;
+        if known.restriction != descriptor.restriction || !has_vector {
+            let next = table.restricted(descriptor.clone());
+            let before = std::mem::replace(table, next);
+            self.revised.extend((!has_vector).then_some(before));
         }
         table.clone()
     }
@@ -195,7 +202,10 @@ impl TreeInner {
         self.overtaken_count.store(overtaken, Ordering::Release);
         let removed: Vec<Table> =
             change.removed.iter().filter_map(|id| publisher.tables.remove(id)).collect();
+        let revised = std::mem::take(&mut publisher.revised);
         drop(publisher);
+        self.forget_vectors(&revised);
+        self.forget_vectors(&removed);
         for table in &removed {
             table.mark_obsolete();
         }
@@ -205,7 +215,19 @@ impl TreeInner {
         // Dropped here, outside the lock: the last handle of a file removes it.
         drop(current);
         drop(removed);
+        drop(revised);
         drop(vlogs_left);
+    }
+
+    /// No version names the delete vectors that these views have. A checkpoint may have given them second names: they are
+    /// only ever unlinked.
+    fn forget_vectors(&self, tables: &[Table]) {
+        for table in tables {
+            if let Some(vector) = &table.descriptor().vector {
+                self.store.reclaimer().mark_exported([TableId::new(vector.id.get())]);
+                table.mark_vector_obsolete();
+            }
+        }
     }
 
     /// Shows a version that somebody else has installed. Tables that it does not name are let go of, not removed.
@@ -229,6 +251,7 @@ impl TreeInner {
         let next = SuperVersion::new(active, sealed, version, None, &self.order, |descriptor| {
             publisher.table(&self.env, descriptor)
         });
+        publisher.revised.clear(); // the writer's files are the writer's to remove
         self.replace(&current, next);
         self.note_written(self.current.load().version.max_seqno);
     }

@@ -69,7 +69,8 @@ impl Tree {
             // Tables that other compactions rewrite meanwhile go under the new key by that. Waits for those that run.
             let mut call = JobCall::new(self.inner.store.jobs());
             let _alone = self.inner.compacting.write();
-            let done = self.inner.compact(&strategy, options, &super::compact::no_failpoints(), &mut call)?;
+            let options = CompactOptions { rewrite: true, ..options.clone() };
+            let done = self.inner.compact(&strategy, &options, &super::compact::no_failpoints(), &mut call)?;
             match done.outcome {
                 Outcome::Merged => {}
                 Outcome::Sliced => {

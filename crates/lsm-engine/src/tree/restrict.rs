@@ -101,7 +101,7 @@ fn pass_handles(
         return Ok(gone);
     }
     let order = table.layout()?.order().clone();
-    let mut cursor = table.cursor(ReadMode::COMPACTION)?;
+    let mut cursor = table.stored_cursor(ReadMode::COMPACTION)?;
     cursor.seek_first()?;
     loop {
         cursor.settle()?;

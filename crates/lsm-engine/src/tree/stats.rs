@@ -53,8 +53,12 @@ pub struct LevelStats {
     pub tables: usize,
     /// Bytes of the files.
     pub file_bytes: u64,
+    /// Tables with a delete vector.
+    pub vectors: usize,
     /// Entries, tombstones and old versions included.
     pub entries: u64,
+    /// Entries besides these that are marked dead and still in the files.
+    pub dead_entries: u64,
     /// Tombstones of all kinds.
     pub tombstones: u64,
     /// Those of weak deletes.
@@ -190,7 +194,9 @@ impl Tree {
                 runs: runs.runs().len(),
                 tables: runs.table_count(),
                 file_bytes: runs.file_bytes(),
+                vectors: 0,
                 entries: 0,
+                dead_entries: 0,
                 tombstones: 0,
                 weak_tombstones: 0,
                 reclaimable_weak_tombstones: 0,
@@ -200,7 +206,9 @@ impl Tree {
                 filters: FilterLevelStats::default(),
             };
             for table in runs.tables() {
+                stats.vectors += usize::from(table.vector.is_some());
                 stats.entries += table.live_entries();
+                stats.dead_entries += table.dead_entries();
                 stats.tombstones += table.counts.tombstones + table.counts.weak_tombstones;
                 stats.weak_tombstones += table.counts.weak_tombstones;
                 stats.reclaimable_weak_tombstones += table.counts.reclaimable_weak_tombstones;

@@ -87,7 +87,7 @@ fn proposal(
     placed: Arc<Mutex<Placed>>,
 ) -> Proposal {
     let (id, me) = (tree.id, tree.clone());
-    let outputs = output_names(&tables, &vlogs);
+    let outputs = output_names(&tables, &vlogs, &[]);
     let descriptors: Vec<_> = tables.iter().map(|table| table.descriptor().clone()).collect();
     let build = Box::new(move |draft: &mut Draft<'_>| {
         let levels = draft.version(id).ok_or(EngineError::Closed)?.levels.clone();

@@ -128,6 +128,7 @@ fn slice(tree: &Tree, inputs: &[TableId], lower: &[u8]) -> Result<()> {
         rest: Vec::new(),
         add: staged.iter().map(|table| table.descriptor().clone()).collect(),
         vlogs: Vec::new(),
+        vectors: Vec::new(),
         relocate: Vec::new(),
         dest: LAST,
         placement: Placement::OfInputs,
