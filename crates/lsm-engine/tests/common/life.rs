@@ -9,9 +9,9 @@ use lsm_compaction_planner::{
     Plan, PlanView, PullDown, Reason, ReliefLimits, Settings, SizeTiered, relief,
 };
 use lsm_engine::{
-    BlockCache, CheckpointOptions, CompactOptions, DictionaryOptions, FlushOptions, HoldGuard, IngestOptions,
-    LevelFilter, Outcome, Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions,
-    View, VlogPicker, VlogPolicy, WeakDeletes,
+    BlockCache, CheckpointOptions, CompactOptions, DeleteStrategy, DictionaryOptions, FlushOptions, HoldGuard,
+    IngestOptions, LevelFilter, Outcome, Purge, Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree,
+    TreeBatch, TreeOptions, View, VlogPicker, VlogPolicy, WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -87,6 +87,7 @@ impl Place {
         if axes.variant % 4 < 2 {
             options = options.separation(self.separation()).relocation(self.relocation());
         }
+        options = options.delete_strategies(self.delete_strategies());
         if let Some(operator) = axes.operator() {
             options = options.merge_operator(operator);
         }
@@ -139,6 +140,19 @@ impl Place {
             target_bytes: [1, 600, 4_000, 1 << 20][dice.index(4)],
             directory_every: 1 + u32::from(dice.roll().to_le_bytes()[0] % 4),
         }
+    }
+
+    /// What becomes of dead rows, by level: mostly they are marked.
+    fn delete_strategies(&self) -> Vec<DeleteStrategy> {
+        let mut dice = self.chance();
+        let strategies = [
+            vec![DeleteStrategy::MergeOnRead],
+            vec![DeleteStrategy::Adaptive(Purge::Percent(100))],
+            vec![DeleteStrategy::Adaptive(Purge::ByCost)],
+            vec![DeleteStrategy::Adaptive(Purge::Percent(20)), DeleteStrategy::MergeOnRead],
+            vec![],
+        ];
+        strategies[dice.index(strategies.len())].clone()
     }
 
     /// Which value logs are rewritten: mostly whatever a compaction comes by.
@@ -246,6 +260,10 @@ impl Living {
                 let (from, to) = pair(&mut dice);
                 Box::new(PullDown { from, to })
             }
+            "in place" => {
+                let level = filled.get(dice.index(filled.len().max(1))).copied();
+                Box::new(InPlace { level: level.unwrap_or_else(|| any(&mut dice)), target })
+            }
             _ if seed.is_multiple_of(4) => Box::new(Relieving { seed, target }),
             _ => Box::new(Any { seed, target }),
         }
@@ -300,6 +318,27 @@ impl CompactionStrategy for Relieving {
         let mut steps = relief(view, limits);
         let chosen = Dice::new(self.seed.into()).index(steps.len().max(1));
         if steps.is_empty() { Plan::Idle } else { steps.swap_remove(chosen).plan }
+    }
+}
+
+/// Merges the oldest run of a level where it stands.
+struct InPlace {
+    level: Level,
+    target: u64,
+}
+
+impl CompactionStrategy for InPlace {
+    fn name(&self) -> &'static str {
+        "InPlaceCompaction"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new().with("level", u64::from(self.level.get()))
+    }
+
+    fn plan(&self, view: &PlanView<'_>) -> Plan {
+        let Some(run) = view.levels.level(self.level).runs().last() else { return Plan::Idle };
+        Plan::merge(view, run.tables.iter().map(|table| table.id), self.level, self.target)
     }
 }
 
@@ -363,12 +402,13 @@ impl Subject for Living {
     type Hold = HoldGuard;
 
     const STRATEGIES: &'static [&'static str] =
-        &["leveled", "major", "tiered", "lazy", "move down", "pull down", "any"];
+        &["leveled", "major", "tiered", "lazy", "move down", "pull down", "in place", "any"];
     const OUTCOMES: &'static [&'static str] = &[
         "idle",
         "moved",
         "dropped",
         "merged",
+        "masked",
         "relocated",
         "merged in part",
         "sliced",
@@ -503,6 +543,7 @@ impl Subject for Living {
                 Outcome::Merged if report.values_relocated > 0 => "relocated",
                 Outcome::Merged => "merged",
                 Outcome::Sliced if report.values_relocated > 0 => "sliced and relocated",
+                Outcome::Masked => "masked",
                 Outcome::Sliced => "sliced",
                 Outcome::Refused(_) => "no room",
                 _ => panic!("nobody else compacts"),
