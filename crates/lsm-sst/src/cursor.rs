@@ -125,6 +125,11 @@ impl<S: BlockSource> TableCursor<S> {
         self.state = State::Nowhere;
     }
 
+    /// Whether the walk is on its way back into a block that is not loaded.
+    pub const fn is_pending_back(&self) -> bool {
+        matches!(self.state, State::Pending(Side::Back))
+    }
+
     /// Where blocks come from.
     pub const fn source(&self) -> &S {
         &self.source

@@ -228,14 +228,36 @@ impl<L: TableList> RunCursor<L> {
         Ok(moved)
     }
 
-    /// Settles the open table. No block that its index lists is empty, so there is an entry; but for one block of a
-    /// restricted table, which may lie wholly below the bound: then the walk is on its way back, to the table before.
-    fn settle_within(&mut self, spot: L::Spot) -> Result<()> {
-        self.open(spot)?.settle()?;
-        self.roll_back();
-        match self.stand {
-            Stand::After(spot) => self.open(spot)?.seek_last(),
-            _ => Ok(()),
+    /// Settles where the walk stands. What looked like more may turn out to be nothing: the block of a restricted table
+    /// that lies wholly below the bound, rows that are all dead. Then the walk goes on to the next table, until there is an
+    /// entry, or the end.
+    fn settle_on(&mut self) -> Result<()> {
+        loop {
+            let is_back = match self.stand {
+                Stand::Nowhere => return Ok(()),
+                Stand::In(spot) => {
+                    let cursor = self.open(spot)?;
+                    let is_back = cursor.is_pending_back();
+                    cursor.settle()?;
+                    is_back
+                }
+                Stand::Before(spot) => {
+                    self.open(spot)?.seek_first()?;
+                    false
+                }
+                Stand::After(spot) => {
+                    self.open(spot)?.seek_last()?;
+                    true
+                }
+            };
+            if is_back {
+                self.roll_back()
+            } else {
+                self.roll_forward()
+            }
+            if let Stand::In(_) = self.stand {
+                return Ok(());
+            }
         }
     }
 
@@ -371,12 +393,7 @@ impl<L: TableList> EntryCursor for RunCursor<L> {
     }
 
     fn settle(&mut self) -> Result<()> {
-        self.guard(|this| match this.stand {
-            Stand::Nowhere => Ok(()),
-            Stand::In(spot) => this.settle_within(spot),
-            Stand::Before(spot) => this.open(spot)?.seek_first(),
-            Stand::After(spot) => this.open(spot)?.seek_last(),
-        })
+        self.guard(Self::settle_on)
     }
 
     fn expect_within(&mut self, lower: &Bound<Slice>, upper: &Bound<Slice>) {

@@ -287,6 +287,7 @@ impl StoreInner {
                     file.tree,
                     match file.kind {
                         FileKind::ValueLog => TreeEdit::ExportVlog { id: VlogId::new(file.table.get()) },
+                        FileKind::DeleteVector => continue, // never changed or cut, whoever has it
                         _ => TreeEdit::ExportTable { id: file.table },
                     },
                 );

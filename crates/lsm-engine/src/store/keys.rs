@@ -90,22 +90,26 @@ impl super::StoreInner {
     }
 }
 
-/// Makes sure, before anything is changed, that every key is at hand that a table or a value log needs: of each key and
-/// tree one file of either kind is looked at.
+/// Makes sure, before anything is changed, that every key is at hand that a table, a delete vector or a value log needs: of
+/// each key and tree one file of each kind is looked at.
 ///
 /// # Errors
 /// `KeyRequired`, `UnknownKey`, `WrongKey`, `PlaintextRejected`; what the file system says.
 pub(super) fn check(place: Place<'_>, catalog: &Catalog, encryption: Option<&Encryption>) -> Result<()> {
-    // By tree, key, and whether it is a value log.
+    // By tree, key, and whether it is a table, a delete vector or a value log.
     let mut seen = BTreeMap::new();
     for (tree, version) in catalog.trees() {
         for (_, table) in version.levels.tables() {
             let path = || place.table(FileName::Table(table.id), table.route);
-            seen.entry((tree, table.key_id, false)).or_insert_with(path);
+            seen.entry((tree, table.key_id, 0)).or_insert_with(path);
+            if let Some(vector) = &table.vector {
+                let path = || place.table(FileName::DeleteVector(vector.id), table.route);
+                seen.entry((tree, vector.key_id, 1)).or_insert_with(path);
+            }
         }
         for log in version.vlogs.iter().map(|log| &log.vlog) {
             let path = || FileName::ValueLog(log.id).path(place.root);
-            seen.entry((tree, log.key_id, true)).or_insert_with(path);
+            seen.entry((tree, log.key_id, 2)).or_insert_with(path);
         }
     }
     if encryption.is_none() && seen.keys().all(|(_, key, _)| *key == 0) {

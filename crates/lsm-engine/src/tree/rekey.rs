@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use lsm_compaction_executor::Outcome;
-use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Reason, Settings, ValuesView};
+use lsm_compaction_planner::{
+    CompactionStrategy, Plan, PlanView, Reason, Settings, TableDescriptor, ValuesView,
+};
 use lsm_types::{Result, TableId, VlogId};
 
 use super::Tree;
@@ -57,7 +59,10 @@ impl Tree {
         let key = encryption.keys.current_key_id(self.inner.id).map_err(EngineError::Key)?.get();
         let target_bytes = self.inner.table_target_bytes;
         let version = self.inner.current.load_full().version.clone();
-        let stale = version.levels.tables().filter(|(_, table)| table.key_id != key);
+        let is_stale = |table: &TableDescriptor| {
+            table.key_id != key || table.vector.as_ref().is_some_and(|vector| vector.key_id != key)
+        };
+        let stale = version.levels.tables().filter(|(_, table)| is_stale(table));
         let logs = version.vlogs.iter().map(|log| &log.vlog).filter(|log| log.key_id != key);
         let logs: BTreeSet<VlogId> = logs.map(|log| log.id).collect();
         let tables = stale.map(|(_, table)| table.id).collect();
