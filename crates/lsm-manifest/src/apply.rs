@@ -8,7 +8,8 @@ use alloc::{
 use lsm_types::{FileUuid, KeyOrder, Level, MAX_NAME_LEN, RouteId, RunId, TableId, TreeId, ValueReferences};
 
 use crate::{
-    Catalog, DatabaseEdit, ManifestError, Restriction, Run, TableDescriptor, TreeEdit, Version, VersionEdit,
+    Catalog, DatabaseEdit, ManifestError, Restriction, Run, TableDescriptor, TreeEdit, VectorDescriptor,
+    Version, VersionEdit,
     catalog::{Change, Place},
     levels::LevelRuns,
     version::TOKEN_MAX,
@@ -142,17 +143,7 @@ impl Draft<'_> {
             TreeEdit::RestrictTable { id, to, references } => {
                 self.restrict(tree, *id, to, references, &order)
             }
-            TreeEdit::AttachVector { id, vector } => {
-                let unknown = ManifestError::UnknownTable { tree, table: *id };
-                let place = self.place(*id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
-                let file = TableId::new(vector.id.get());
-                if file.get() >= self.change.reserved_ids || self.place(file).is_some() {
-                    let rule = "its number is a table's, or was never reserved";
-                    return Err(ManifestError::Vector { table: *id, rule });
-                }
-                let table = place.table.with_vector(vector.clone())?;
-                self.exchange(Place { table, ..place }, &order)
-            }
+            TreeEdit::AttachVector { id, vector } => self.attach(tree, *id, vector, &order),
             TreeEdit::RaiseFloor(floor) => {
                 let version = self.version(tree)?;
                 version.retention_floor = version.retention_floor.max(*floor);
@@ -239,6 +230,24 @@ impl Draft<'_> {
         vlogs.release(id, &place.table.references)?;
         vlogs.refer(id, &table.references)?;
         self.change.touched.extend(place.table.references.iter().map(|(vlog, _)| (tree, vlog)));
+        self.exchange(Place { table, ..place }, order)
+    }
+
+    fn attach(
+        &mut self,
+        tree: TreeId,
+        id: TableId,
+        vector: &Arc<VectorDescriptor>,
+        order: &KeyOrder,
+    ) -> Result<(), ManifestError> {
+        let unknown = ManifestError::UnknownTable { tree, table: id };
+        let place = self.place(id).filter(|place| place.tree == tree).cloned().ok_or(unknown)?;
+        let file = TableId::new(vector.id.get());
+        if file.get() >= self.change.reserved_ids || self.place(file).is_some() {
+            let rule = "its number is a table's, or was never reserved";
+            return Err(ManifestError::Vector { table: id, rule });
+        }
+        let table = place.table.with_vector(vector.clone())?;
         self.exchange(Place { table, ..place }, order)
     }
 

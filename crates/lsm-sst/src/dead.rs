@@ -135,10 +135,7 @@ impl TableLayout {
         let before = self.local(before);
         let Some(row) = block.find(&self.order, hash, key, before) else { return Ok(None) };
         let root_idx = self.root.find(&self.order, key, before);
-        let leaf = match partition {
-            Some(partition) => Some((partition, partition.find(&self.order, key, before))),
-            None => None,
-        };
+        let leaf = partition.map(|partition| (partition, partition.find(&self.order, key, before)));
         self.check_counts(root_idx, leaf, block.rows())?;
         // Whatever hides a version hides all older ones of the key: there is none to be looked for behind it.
         if dead.rows.contains(self.first_row(root_idx, leaf).saturating_add(row as u64)) {

@@ -353,7 +353,10 @@ fn a_search_reads_what_the_index_does_not_tell() {
     let wide = [stretch("k01000", "k04000", 6)];
     let source = counting();
     let found = table.meta().dead_rows(&source, &wide, None, None, &mut || Ok(())).unwrap().unwrap();
-    assert_eq!((found.fresh, found.rows.ranges(0).collect::<Vec<_>>()), (3_000, vec![1_000..4_000]));
+    assert_eq!(
+        (found.fresh, found.rows.ranges(0).next(), found.rows.ranges(0).count()),
+        (3_000, Some(1_000..4_000), 1)
+    );
     assert!(found.blocks_read <= 2 && source.data.get() == found.blocks_read, "{found:?}");
     let source = counting();
     let narrow = [stretch("k01000", "k01001", 6)];
@@ -361,8 +364,8 @@ fn a_search_reads_what_the_index_does_not_tell() {
     assert!(source.indexes.get() <= 2 && source.data.get() <= 2);
     // A row that is as new as the delete, anywhere: the index cannot tell where.
     let source = counting();
-    let older = [stretch("k01000", "k04000", 5)];
-    let none = table.meta().dead_rows(&source, &older, None, None, &mut || Ok(())).unwrap().unwrap();
+    let not_newer = [stretch("k01000", "k04000", 5)];
+    let none = table.meta().dead_rows(&source, &not_newer, None, None, &mut || Ok(())).unwrap().unwrap();
     assert_eq!(none.fresh, 0);
     assert!(source.data.get() > blocks / 2 && source.data.get() < blocks * 7 / 10);
 
@@ -378,7 +381,7 @@ fn a_search_reads_what_the_index_does_not_tell() {
             Ok(())
         }
     };
-    assert!(table.meta().dead_rows(&counting(), &older, None, None, &mut step).is_err());
+    assert!(table.meta().dead_rows(&counting(), &not_newer, None, None, &mut step).is_err());
     assert_eq!(steps.get(), 3);
 
     let source = counting();

@@ -251,9 +251,9 @@ impl<L: TableList> RunCursor<L> {
                 }
             };
             if is_back {
-                self.roll_back()
+                self.roll_back();
             } else {
-                self.roll_forward()
+                self.roll_forward();
             }
             if let Stand::In(_) = self.stand {
                 return Ok(());

@@ -362,7 +362,7 @@ fn check_refused(bytes: &[u8], expect: ManifestError) {
 #[test]
 fn edits_have_one_encoding() {
     let decode = |field| ManifestError::Decode { field };
-    check_refused(&[0xBF, 0], ManifestError::UnknownTag { what: "step", tag: 0xBF });
+    check_refused(&[0xFF, 0], ManifestError::UnknownTag { what: "step", tag: 0xFF });
     assert_eq!(VersionEdit::decode(&[0x3F, 2, 1, 1]), Ok(VersionEdit::default()));
     check_refused(&[0x81, 2, 5, 5], decode("length of a step"));
     check_refused(&[0xA5, 2, 0, 9, 0x81, 1, 5], decode("order of steps"));

@@ -83,7 +83,9 @@ impl Table {
         let dead = match self.inner.dead() {
             Ok(dead) => dead,
             Err(error) => {
-                look_ups.iter_mut().for_each(|look_up| look_up.answer = Answer::Failed(error.clone()));
+                for look_up in look_ups {
+                    look_up.answer = Answer::Failed(error.clone());
+                }
                 return;
             }
         };
