@@ -81,8 +81,8 @@ impl fmt::Display for Report {
         row("entries", text::count(self.entries), "old versions and deletes included");
         row("tables", text::count(self.tables), "");
         if self.delete_vectors > 0 {
-            let note = format!("besides, in {} of the tables", text::count(self.delete_vectors as u64));
-            row("marked dead", text::count(self.dead_entries), &note);
+            let besides = format!("besides, in {} of the tables", text::count(self.delete_vectors as u64));
+            row("marked dead", text::count(self.dead_entries), &besides);
         }
         row("on disk", text::size(self.file_bytes), "");
         if self.value_logs > 0 {
