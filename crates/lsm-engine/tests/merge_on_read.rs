@@ -145,7 +145,7 @@ fn check_reads(reader: &impl Reader, expected: &Pairs) {
     }
 }
 
-/// Proves C-114, C-115, C-117, C-118, F-130, F-131, F-133, T-90, T-91: at every share of dead rows, plain and sealed, with
+/// Proves C-114, C-115, C-117, C-118, F-130, F-131, F-133: at every share of dead rows, plain and sealed, with
 /// values beside their keys and apart, readers find what they found before, no byte of a table changes, what was dead
 /// stays so when more is deleted and when the tree is opened again, and a merge leaves nothing of it.
 /// Fault: compaction W-33.
@@ -249,7 +249,7 @@ fn check_falls_back(
     assert_eq!(files(fs.as_ref(), "dv"), Vec::<PathBuf>::new(), "{told}");
 }
 
-/// Proves C-114, C-116, F-131, T-90: each precondition alone decides that the tables are written anew.
+/// Proves C-114, C-116, F-131: each precondition alone decides that the tables are written anew.
 #[test]
 fn a_merge_is_done_when_one_precondition_is_not_met() {
     let same = |options| options;
@@ -283,7 +283,7 @@ fn more_than_everything_is_refused() {
     assert_eq!(Tree::open(options).unwrap_err().kind(), ErrorKind::InvalidConfig);
 }
 
-/// Proves C-115, C-118, T-90: what a reader may still see is not marked, nor is what is newer than the delete.
+/// Proves C-115, C-118: what a reader may still see is not marked, nor is what is newer than the delete.
 #[test]
 fn what_a_reader_may_see_is_not_marked() {
     let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
@@ -317,7 +317,7 @@ fn scans_make_a_rewrite_due() {
     check_reads(&tree, &expected);
 }
 
-/// Proves F-132, T-91: without its delete vector a table is not read: a missing or cut file keeps the tree from opening,
+/// Proves F-132: without its delete vector a table is not read: a missing or cut file keeps the tree from opening,
 /// a damaged or foreign one makes reads fail with a typed error, and a check finds it.
 #[test]
 fn a_table_is_never_read_without_its_vector() {
@@ -384,7 +384,7 @@ impl Failpoints for FailAt {
     }
 }
 
-/// Proves C-117, C-119, C-145, C-159, I-1, I-2, I-9, T-91: a job that fails, panics or is stopped at any of its steps
+/// Proves C-117, C-119, C-145, C-159, I-1, I-2, I-9: a job that fails, panics or is stopped at any of its steps
 /// changes nothing, leaves no file, and can be repeated.
 #[test]
 fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
@@ -428,7 +428,7 @@ impl Failpoints for Marks {
     }
 }
 
-/// Proves F-132, C-117, D-55, I-2, T-91: the power is cut at every event of two jobs that mark rows, the second of which
+/// Proves F-132, C-117, D-55, I-2: the power is cut at every event of two jobs that mark rows, the second of which
 /// replaces the vectors of the first: what opens holds what it held, and no file that nobody names.
 #[test]
 fn the_power_may_be_cut_at_any_step() {

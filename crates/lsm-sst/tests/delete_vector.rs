@@ -116,8 +116,8 @@ fn is_dead(entry: &Entry, stretches: &[DeadStretch], global: u64, order: &KeyOrd
     })
 }
 
-/// Proves F-130, F-133, C-115, FI-6: what is found is what a test of each row finds, and cursors, points and change scans
-/// answer as a table would that never had these rows.
+/// What is found is what a test of each row finds, and cursors, points and change scans answer as a table would that never
+/// had these rows.
 #[track_caller]
 fn check(
     mut all: Vec<Entry>,
@@ -209,6 +209,7 @@ fn check(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
+    /// Proves F-130, F-133, C-115.
     #[test]
     fn a_masked_table_is_one_without_the_rows(
         all in entries(40),
@@ -244,7 +245,7 @@ proptest! {
         }
     }
 
-    /// Proves F-30, F-32: the same for whole files.
+    /// Proves F-30: the same for whole files.
     #[test]
     fn hostile_files_are_refused(
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=u8::MAX), 1..6),
