@@ -69,10 +69,10 @@ kinds! {
     SEQNO_BOUNDS = 10, "seqno bounds", 64 * MIB, true;
     /// Zone map.
     ZONE_MAP = 11, "zone map", 64 * MIB, true;
-    /// Directory of a row group.
-    ROW_GROUP = 12, "row group", 64 * MIB, false;
-    /// Page of a column.
-    COLUMN_PAGE = 13, "column page", 64 * MIB, true;
+    /// Directory of a row group; the pages too where they are few. Only then worth to be compressed.
+    ROW_GROUP = 12, "row group", 64 * MIB, true;
+    /// Page of a column. As long as a block of rows may be: any value fits one.
+    COLUMN_PAGE = 13, "column page", 256 * MIB, true;
     /// Schema of the columns.
     COLUMN_SCHEMA = 14, "column schema", 64 * MIB, false;
     /// List of linked value logs.

@@ -85,6 +85,12 @@ impl Strings {
         self.heap(payload).get(start..start.saturating_add(len)).unwrap_or_default()
     }
 
+    /// Length of string `row`.
+    #[inline]
+    pub(crate) fn len_at(&self, payload: &[u8], row: usize) -> usize {
+        usize::try_from(self.lens.at(payload, row)).unwrap_or(usize::MAX)
+    }
+
     /// Lengths of the strings from `first`, a multiple of eight, on.
     pub(crate) fn lens(&self, payload: &[u8], first: usize, out: &mut [u64]) {
         self.lens.unpack(payload, first, out);

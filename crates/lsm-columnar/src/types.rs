@@ -137,6 +137,15 @@ impl ColumnType {
         }
     }
 
+    /// Whether values are integers of sixteen bytes.
+    pub(crate) const fn is_wide(self) -> bool {
+        match self {
+            Self::U128 | Self::I128 => true,
+            Self::Decimal { precision, .. } => precision > 18,
+            _ => false,
+        }
+    }
+
     pub(crate) const fn physical(self) -> Physical {
         match self {
             Self::Bool => Physical::Word { width: 1, max: 1 },

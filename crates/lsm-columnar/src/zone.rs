@@ -134,6 +134,22 @@ impl Zone {
         self.null_count = self.null_count.saturating_add(other.null_count);
     }
 
+    /// Appends the zone as a directory has it, without its counts.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    /// The zone that `bytes` are, all of them, of `rows` rows of a column of type `ty`, `null_count` of them null.
+    ///
+    /// # Errors
+    /// [`ColumnarError::Malformed`](crate::ColumnarError) for anything else, `Unsupported` for unknown flags.
+    pub fn decode(bytes: &[u8], ty: ColumnType, rows: u64, null_count: u64) -> Result<Self> {
+        let mut cursor = Cursor::new("zone", bytes);
+        let zone = Self::read(&mut cursor, ty, rows, null_count)?;
+        cursor.finish()?;
+        Ok(zone)
+    }
+
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let flag = |bound: &Option<ZoneBound>, there: u8, exact: u8| {
             bound.as_ref().map_or(0, |bound| there | if bound.is_exact { exact } else { 0 })

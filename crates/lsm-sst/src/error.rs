@@ -3,6 +3,7 @@
 use alloc::{boxed::Box, string::String};
 
 use lsm_block::{BlockError, BlockKind};
+use lsm_columnar::ColumnarError;
 use lsm_types::{ErrorKind, Fault, IoError, Location, SeqNo, Slice};
 
 use crate::payload::PayloadError;
@@ -65,6 +66,27 @@ pub enum SstError {
         /// The one the table was written with.
         found: String,
     },
+    /// Values of the table cannot be put together: nobody gave the splitter that took them apart.
+    #[error("{} {} needs splitter `{name}`, version {version}, with schema {schema}", at.kind.name(), at.id)]
+    NoSplitter {
+        /// The file.
+        at: Location,
+        /// Name of the splitter.
+        name: String,
+        /// Its version.
+        version: u32,
+        /// Number of its schema.
+        schema: u32,
+    },
+    /// The table holds rows, and no columns that could be scanned.
+    #[error("{} {} is not columnar", at.kind.name(), at.id)]
+    NotColumnar {
+        /// The file.
+        at: Location,
+    },
+    /// Columns could not be built.
+    #[error("the columns of a row group could not be built")]
+    Columns(#[source] ColumnarError),
     /// The table cannot be taken over by another file without writing its entries anew.
     #[error("{} {} cannot be taken over as it is: {what}; read its entries and ingest them", at.kind.name(), at.id)]
     NotMovable {
@@ -148,12 +170,14 @@ impl Fault for SstError {
                 ErrorKind::Corruption(lsm_types::CorruptionKind::Decode)
             }
             Self::Comparator { .. } => ErrorKind::ComparatorMismatch,
+            Self::NoSplitter { .. } => ErrorKind::OptionMismatch,
+            Self::Columns(source) => source.kind(),
             Self::Read { source, .. } | Self::Length(source) => source.kind(),
             Self::OutOfOrder { .. } => ErrorKind::OutOfOrder,
             Self::Entry { .. } => ErrorKind::InvalidArgument,
             Self::EntryTooLarge { .. } => ErrorKind::EntryTooLarge,
             Self::SeqNoOutOfRange { .. } => ErrorKind::SeqNoOutOfRange,
-            Self::IndexFull | Self::NotMovable { .. } => ErrorKind::Unsupported,
+            Self::IndexFull | Self::NotMovable { .. } | Self::NotColumnar { .. } => ErrorKind::Unsupported,
             Self::WriterFailed => ErrorKind::Poisoned,
             Self::Setting { .. } => ErrorKind::InvalidConfig,
             Self::OwnPayload(_) => ErrorKind::Bug,
@@ -169,6 +193,8 @@ impl Fault for SstError {
             | Self::Disagree { at, .. }
             | Self::FilterDenies { at }
             | Self::Comparator { at, .. }
+            | Self::NoSplitter { at, .. }
+            | Self::NotColumnar { at }
             | Self::NotMovable { at, .. } => Some(*at),
             _ => None,
         }

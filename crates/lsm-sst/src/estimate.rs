@@ -56,7 +56,8 @@ impl TableLayout {
         let partitions = indexes.into_iter().flatten().filter_map(first).map(|entry| entry.handle.offset);
         let is_block = |kind| {
             let filters = [FilterId::Keys, FilterId::Prefixes].map(FilterId::partition_kind);
-            [BlockKind::DATA, BlockKind::INDEX_PARTITION].contains(&kind) || filters.contains(&kind)
+            let data = [BlockKind::DATA, BlockKind::ROW_GROUP, BlockKind::COLUMN_PAGE, BlockKind::INDEX_PARTITION];
+            data.contains(&kind) || filters.contains(&kind)
         };
         let sections = self.directory.sections.iter().filter(|section| !is_block(section.kind));
         let kept = partitions.chain(sections.map(|section| section.offset)).min();
@@ -89,7 +90,7 @@ impl TableLayout {
     }
 
     fn data_end(&self) -> u64 {
-        let data = self.directory.primary(lsm_block::BlockKind::DATA);
+        let data = self.directory.primary(self.data_kind());
         data.map_or(lsm_block::Superblock::LEN as u64, |section| section.offset.saturating_add(section.len))
     }
 }

@@ -3,14 +3,15 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use lsm_block::{
-    BlockError, BlockKind, Directory, Expect, FrameReader, Handle, OpenedFrame, Part, Section, Superblock,
+    BlockError, BlockKind, Directory, Expect, FrameHeader, FrameReader, Handle, OpenedFrame, Part, Section, Superblock,
 };
 use lsm_codec::{Codec, Decoder};
-use lsm_types::{Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice, ValueReferences};
+use lsm_types::{CorruptionKind, Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice, ValueReferences};
 
 use crate::{
     FilterAnswer, FilterId, FilterPartition, Neighbours, SstError, TableCursor,
     builder::ENCODING,
+    columnar::{GROUP_LEN_MAX, TableColumns},
     data_block::DataBlock,
     filter::FilterRoots,
     hops::reaching,
@@ -158,6 +159,8 @@ pub struct TableLayout {
     pub(crate) file_len: u64,
     pub(crate) max_block_bytes: u32,
     pub(crate) detours: Vec<Error>,
+    /// What is needed to read row groups; `None` for a table of rows.
+    pub(crate) columns: Option<TableColumns>,
 }
 
 impl TableLayout {
@@ -314,12 +317,36 @@ impl TableLayout {
 
     /// Refuses a reference that cannot be right in this file. To be asked before a buffer is allocated for it.
     pub fn check_ref(&self, kind: BlockKind, at: BlockRef) -> Result<()> {
+        if kind == BlockKind::DATA && self.is_columnar() {
+            return self.check_group(at);
+        }
         expect(kind, at).check_handle(self.reader.identity(), self.file_len).map_err(SstError::from)?;
         Ok(())
     }
 
-    /// Checks and parses a data block; `frame` is exactly the bytes of the reference.
+    /// What entries of the index lead to: data blocks or row groups.
+    pub const fn data_kind(&self) -> BlockKind {
+        if self.is_columnar() { BlockKind::ROW_GROUP } else { BlockKind::DATA }
+    }
+
+    /// A row group takes more than the frame it begins with.
+    fn check_group(&self, at: BlockRef) -> Result<()> {
+        let Handle { offset, len } = at.handle;
+        let is_inside = at.handle.end().is_some_and(|end| end <= self.file_len);
+        if is_inside && (FrameHeader::LEN..=GROUP_LEN_MAX as usize).contains(&(len as usize)) {
+            return Ok(());
+        }
+        let (kind, what) = (BlockKind::ROW_GROUP, CorruptionKind::Geometry);
+        let at = self.reader.identity().at(offset);
+        let (expected, found) = (self.file_len, len.into());
+        Err(SstError::from(BlockError::Corrupt { at, kind, what, expected, found }).into())
+    }
+
+    /// Checks and parses a data block, or the rows of a row group; `frame` is exactly the bytes of the reference.
     pub fn decode_data(&self, at: BlockRef, frame: &Slice, decoder: &mut Decoder) -> Result<DataBlock> {
+        if self.is_columnar() {
+            return self.decode_rows(at, frame, decoder);
+        }
         let payload = self.open(BlockKind::DATA, at, frame, decoder)?;
         Ok(DataBlock::decode(payload).map_err(|source| self.payload(BlockKind::DATA, at, source))?)
     }

@@ -34,6 +34,7 @@ extern crate alloc;
 
 mod builder;
 mod change_scan;
+mod columnar;
 mod cursor;
 mod dead;
 mod dead_rows;
@@ -58,6 +59,10 @@ pub mod seqno_bounds;
 
 pub use builder::{BlockJob, BlockJobs, BuildOptions, EndedTable, FileLen, TableBuilder, TableSummary};
 pub use change_scan::{ChangeScan, ScanCounts, SeqNoWindow};
+pub use columnar::{
+    ColumnPage, ColumnProperties, ColumnStats, ColumnarOptions, GroupScan, GroupSource, RowGroup, SplitterId,
+    Splitters, Versions,
+};
 pub use cursor::TableCursor;
 pub use dead_rows::{DeadRows, DeadStretch};
 pub use delete_vector::{DeleteVector, DeleteVectorFile};

@@ -14,12 +14,14 @@ use lsm_block::{
     Located, Locator, LocatorHints, Section, Step,
 };
 use lsm_codec::Decoder;
+use lsm_columnar::Schema;
 use lsm_types::{
     CorruptionKind, FileKind, KeyOrder, Location, RangeTombstone, Result, Slice, ValueReferences,
 };
 
 use crate::{
-    FilterId, SstError, TableLayout, filter::FilterRoots, index::IndexBlock, layout::checked_encoding,
+    ColumnProperties, FilterId, Splitters, SstError, TableLayout, columnar::TableColumns, filter::FilterRoots,
+    index::IndexBlock, layout::checked_encoding,
     payload::PayloadError, properties::Properties, range_tombstones,
 };
 
@@ -38,12 +40,14 @@ pub struct OpenOptions {
     pub max_block_bytes: u32,
     /// Where keys come from, and what to make of a table that is not sealed; `None` opens plain tables only.
     pub encryption: Option<Encryption>,
+    /// What puts the values of columnar tables together. Without the right one there are keys and columns, and no values.
+    pub splitters: Splitters,
 }
 
 impl OpenOptions {
     /// Opens any plain table with this order.
     pub fn new(order: KeyOrder) -> Self {
-        Self { order, hints: LocatorHints::default(), max_block_bytes: u32::MAX, encryption: None }
+        Self { order, hints: LocatorHints::default(), max_block_bytes: u32::MAX, encryption: None, splitters: Splitters::default() }
     }
 }
 
@@ -172,6 +176,10 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         sections.load(BlockKind::RANGE_TOMBSTONES, |frames| read_tombstones(frames, &options.order))?;
     let references = sections
         .load(BlockKind::LINKED_VALUE_LOGS, |frames| Ok(ValueReferences::decode(single(frames)?)?))?;
+    let columns = match &properties.columns {
+        Some(columns) => Some(sections.columns(columns, &options.splitters)?),
+        None => None,
+    };
     let mut filters = FilterRoots::default();
     if properties.filters.is_usable(FilterId::Keys) {
         filters.keys = sections.filter_root(FilterId::Keys)?;
@@ -192,13 +200,22 @@ fn assemble(mut sections: Sections<'_>, located: &Located, options: &OpenOptions
         file_len: sections.file_len,
         max_block_bytes: options.max_block_bytes,
         detours: sections.detours.into_iter().map(Into::into).collect(),
+        columns,
     };
     Ok(complete(layout, tombstones.unwrap_or_default())?)
 }
 
 /// Sections that are read when a table is opened and lie together.
-const META_KINDS: [BlockKind; 4] =
-    [BlockKind::INDEX_ROOT, BlockKind::PROPERTIES, BlockKind::RANGE_TOMBSTONES, BlockKind::LINKED_VALUE_LOGS];
+const META_KINDS: [BlockKind; 5] = [
+    BlockKind::INDEX_ROOT,
+    BlockKind::PROPERTIES,
+    BlockKind::RANGE_TOMBSTONES,
+    BlockKind::LINKED_VALUE_LOGS,
+    BlockKind::COLUMN_SCHEMA,
+];
+/// Kinds of blocks that lie in the data region.
+const DATA_KINDS: [BlockKind; 4] =
+    [BlockKind::DATA, BlockKind::INDEX_PARTITION, BlockKind::ROW_GROUP, BlockKind::COLUMN_PAGE];
 
 /// The sections of a file, each read from its mirror when the primary copy is damaged.
 struct Sections<'o> {
@@ -261,6 +278,17 @@ impl Sections<'_> {
             }
             Err(need) => Err(need),
         }
+    }
+
+    /// What is needed to read the row groups of a table with these properties.
+    fn columns(&mut self, properties: &ColumnProperties, splitters: &Splitters) -> Attempt<TableColumns> {
+        let Some(id) = &properties.splitter else { return Ok(TableColumns { schema: None, splitter: None }) };
+        let schema = self.required(BlockKind::COLUMN_SCHEMA, |frames| {
+            let schema = Schema::decode(single(frames)?)?;
+            if schema.id() == properties.schema_id { Ok(schema) } else { Err(PayloadError::field("schema id")) }
+        })?;
+        let splitter = splitters.find(id, &schema);
+        Ok(TableColumns { schema: Some(Arc::new(schema)), splitter })
     }
 
     /// The root of a filter; damage means that there is no filter.
@@ -336,8 +364,7 @@ impl Sections<'_> {
 
 /// Kinds of sections this version can read.
 fn is_known(kind: BlockKind) -> bool {
-    META_KINDS.contains(&kind)
-        || [BlockKind::DATA, BlockKind::INDEX_PARTITION, BlockKind::SUPERBLOCK_COPY].contains(&kind)
+    META_KINDS.contains(&kind) || DATA_KINDS.contains(&kind) || kind == BlockKind::SUPERBLOCK_COPY
 }
 
 fn single(frames: &[Slice]) -> core::result::Result<&Slice, PayloadError> {

@@ -1,6 +1,7 @@
 //! Why the bytes of a block do not decode, before it is known which block of which file they are.
 
-use lsm_types::{CorruptionKind, ErrorKind, ReferenceError, columns::Malformed, reader::ReadError};
+use lsm_columnar::ColumnarError;
+use lsm_types::{CorruptionKind, ErrorKind, Fault, ReferenceError, columns::Malformed, reader::ReadError};
 
 /// A payload that a decoder refuses.
 #[non_exhaustive]
@@ -17,6 +18,9 @@ pub enum PayloadError {
         /// Number of the row or entry.
         item: usize,
     },
+    /// Columns that make no sense.
+    #[error(transparent)]
+    Columns(#[from] ColumnarError),
     /// Something this version must understand and does not.
     #[error("{part} {found} is not known to this version")]
     Unsupported {
@@ -33,9 +37,14 @@ impl PayloadError {
     }
 
     /// Row of the one table of kinds.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Malformed(_) | Self::Item { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
+            Self::Columns(source) => match source.kind() {
+                kind @ (ErrorKind::Corruption(_) | ErrorKind::UnsupportedFormat) => kind,
+                // A rule that a writer would have kept, broken by what was read.
+                _ => ErrorKind::Corruption(CorruptionKind::Decode),
+            },
             Self::Unsupported { .. } => ErrorKind::UnsupportedFormat,
         }
     }

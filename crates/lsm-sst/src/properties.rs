@@ -5,16 +5,18 @@
 
 use alloc::{string::String, vec::Vec};
 
+use lsm_codec::Codec;
 use lsm_types::{ByteReader, Cut, Level, MAX_NAME_LEN, SeqNo, Slice, TableId, UnixNanos, varint};
 
 use crate::{
     FilterProperties, SlicePart, TakenOver,
+    columnar::{ColumnProperties, Statistics},
     lineage::{decode_taken_over, encode_taken_over},
     payload::PayloadError,
 };
 
 pub(crate) const NUMBER: u8 = 1;
-const BYTES: u8 = 2;
+pub(crate) const BYTES: u8 = 2;
 pub(crate) const TEXT: u8 = 3;
 /// Ids with this bit must be understood.
 const CRITICAL: u16 = 1 << 15;
@@ -103,7 +105,7 @@ counters! {
     filter_partitions = 0x0309;
 }
 
-/// How many data blocks are stored by which codec.
+/// How many data blocks, or directories and pages of row groups, are stored by which codec.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CodecCensus {
     /// Stored raw.
@@ -112,6 +114,17 @@ pub struct CodecCensus {
     pub lz4: u64,
     /// Zstandard.
     pub zstd: u64,
+}
+
+impl CodecCensus {
+    /// Counts a frame.
+    pub(crate) const fn note(&mut self, codec: Codec) {
+        match codec {
+            Codec::Lz4 => self.lz4 += 1,
+            Codec::Zstd => self.zstd += 1,
+            _ => self.raw += 1,
+        }
+    }
 }
 
 /// Smallest and largest of some sequence numbers.
@@ -169,6 +182,8 @@ pub struct Properties {
     pub codecs: CodecCensus,
     /// Filters.
     pub filters: FilterProperties,
+    /// Columns; `None` for a table of rows.
+    pub columns: Option<ColumnProperties>,
     /// Tables that a compaction made it from, ascending; empty for a flush, and where they would take more than
     /// 256 KiB. A file of one of them that is still there is superseded if another one is gone.
     pub inputs: Vec<TableId>,
@@ -216,6 +231,9 @@ impl Properties {
             .collect();
         put(CODECS, BYTES, &census);
         self.filters.encode(&mut put);
+        if let Some(columns) = &self.columns {
+            columns.encode(&mut put);
+        }
         let inputs = encode_inputs(&self.inputs);
         if !inputs.is_empty() && inputs.len() <= INPUTS_MAX_BYTES {
             put(INPUTS, BYTES, &inputs);
@@ -247,6 +265,7 @@ impl Properties {
         let mut extent = Pair::default();
         let mut seqnos = Pair::default();
         let mut point_seqnos = Pair::default();
+        let mut columns = Statistics::default();
         let mut last_id = None;
         while !reader.is_empty() {
             let id = reader.u16()?;
@@ -283,7 +302,7 @@ impl Properties {
                 }
                 _ => match found.counters.slot(id) {
                     Some(slot) => *slot = item.number()?,
-                    None if found.filters.decode(&item)? => {}
+                    None if found.filters.decode(&item)? || columns.decode(&item)? => {}
                     None if id & CRITICAL != 0 => {
                         return Err(PayloadError::Unsupported { part: "property", found: id.into() });
                     }
@@ -296,6 +315,7 @@ impl Properties {
         found.seqnos = seqnos.whole("seqno bounds")?.map(|(min, max)| SeqNoBounds { min, max });
         found.point_seqnos =
             point_seqnos.whole("seqno bounds of points")?.map(|(min, max)| SeqNoBounds { min, max });
+        found.columns = columns.finish()?;
         found.check()
     }
 
@@ -360,7 +380,7 @@ impl<'a> Item<'a> {
         PayloadError::Item { field, item: self.id.into() }
     }
 
-    fn bytes(&self, ty: u8) -> Result<&'a [u8], PayloadError> {
+    pub(crate) fn bytes(&self, ty: u8) -> Result<&'a [u8], PayloadError> {
         if self.ty == ty { Ok(self.bytes) } else { Err(self.wrong("property type")) }
     }
 

@@ -3,16 +3,17 @@
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::cell::RefCell;
 
-use lsm_block::{BlockKind, ByteRange, Step};
+use lsm_block::{BlockKind, ByteRange, FrameHeader, Step};
 use lsm_codec::Decoder;
+use lsm_columnar::PageEntry;
 use lsm_types::{
     Comparator, KeyHash, KeyOrder, Kind, PrefixExtractor, RangeTombstone, ReadAt, Result, SeqNo, Slice,
     columns::KeyBuf,
 };
 
 use crate::{
-    BlockRef, BlockSource, CheckDepth, FilterId, FilterPartition, Found, OpenOptions, OpenSst, Remainder,
-    SstError, TableCursor, TableLayout, Verified,
+    BlockRef, BlockSource, CheckDepth, ColumnPage, FilterId, FilterPartition, Found, GroupScan, GroupSource,
+    OpenOptions, OpenSst, Remainder, RowGroup, SstError, TableCursor, TableLayout, Verified,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -111,6 +112,14 @@ impl<R: ReadAt> Table<R> {
         self.layout.cursor(&self.source)
     }
 
+    /// A scan of the row groups of a columnar table.
+    ///
+    /// # Errors
+    /// `Unsupported` for a table of rows.
+    pub fn groups(&self) -> Result<GroupScan<&DirectSource<R>>> {
+        self.layout.group_scan(&self.source)
+    }
+
     /// Checks everything and hands what is wrong to `report`: [`TableLayout::verify`].
     pub fn verify(&self, report: &mut dyn FnMut(crate::Error)) -> Result<Verified> {
         self.layout.verify(&self.source.file, &self.source, report)
@@ -174,6 +183,27 @@ impl<R: ReadAt> BlockSource for DirectSource<R> {
         let frame = self.read(id.partition_kind(), at)?;
         let partition = self.layout.decode_filter(id, at, &frame, &mut self.decoder.borrow_mut())?;
         Ok(Some(Arc::new(partition)))
+    }
+}
+
+impl<R: ReadAt> GroupSource for DirectSource<R> {
+    fn group(&self, at: BlockRef) -> Result<Arc<RowGroup>> {
+        self.layout.check_ref(BlockKind::DATA, at)?;
+        let range = |len: u64| ByteRange { offset: at.handle.offset, len };
+        let head = read(&self.file, range(FrameHeader::LEN as u64))?;
+        let bytes = read(&self.file, range(self.layout.directory_len(at, &head)?.into()))?;
+        self.layout.decode_group(at, &bytes, &mut self.decoder.borrow_mut()).map(Arc::new)
+    }
+
+    fn page(&self, group: &RowGroup, page: &PageEntry) -> Result<Arc<ColumnPage>> {
+        let frame = match group.page_handle(page) {
+            Some(handle) => {
+                self.layout.check_page(group, handle)?;
+                read(&self.file, ByteRange { offset: handle.offset, len: handle.len.into() })?
+            }
+            None => Slice::empty(),
+        };
+        self.layout.decode_page(group, page, &frame, &mut self.decoder.borrow_mut()).map(Arc::new)
     }
 }
 

@@ -167,7 +167,7 @@ impl Check<'_> {
             match step? {
                 Walked::Frame { header, mark } => {
                     self.verified.frames += 1;
-                    data_frames += u32::from(header.kind == BlockKind::DATA && first <= Some(header.ordinal));
+                    data_frames += u32::from(header.kind == self.layout.data_kind() && first <= Some(header.ordinal));
                     if header.kind != BlockKind::DIRECTORY {
                         digest.add(&mark);
                     }
@@ -368,7 +368,7 @@ impl Check<'_> {
         }
         self.verified.entries += block.rows() as u64;
         if let Err(source) = result {
-            self.payload_error(BlockKind::DATA, entry.handle.offset, source);
+            self.payload_error(self.layout.data_kind(), entry.handle.offset, source);
         }
     }
 

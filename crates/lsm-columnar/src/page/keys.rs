@@ -69,6 +69,21 @@ impl KeyPage {
         row
     }
 
+    /// Where the keys lie in the payload.
+    pub const fn bundled(&self) -> &BundledKeys {
+        &self.keys
+    }
+
+    /// Heads of the bundles' first keys, for searches in [`KeyPage::bundled`].
+    pub fn heads(&self) -> &[u64] {
+        &self.heads
+    }
+
+    /// Whether some row is marked as a repetition of the key before it.
+    pub const fn has_repeats(&self) -> bool {
+        self.repeats.is_some()
+    }
+
     /// Whether `row` has the key of the row before it, by the marks.
     pub fn is_repeat(&self, payload: &[u8], row: usize) -> bool {
         self.owner(payload, row) != row

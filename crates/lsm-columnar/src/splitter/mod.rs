@@ -5,12 +5,14 @@ mod fixed;
 mod image;
 #[cfg(feature = "json")]
 mod json;
+mod rows;
 
 pub use delimited::DelimitedText;
 pub use fixed::FixedStruct;
 pub use image::{assemble_image, split_image};
 #[cfg(feature = "json")]
 pub use json::JsonLines;
+pub use rows::RowPages;
 
 use alloc::vec::Vec;
 

@@ -11,6 +11,7 @@ use lsm_types::{Cut, SeqNo, Slice};
 use super::{
     TableBuilder,
     finish::{self, Body, TableSummary},
+    open_rows::OpenRows,
 };
 use crate::{
     Result, SstError, builder::filter_writer::FilterWriter, data_block::DataBlockBuilder, index::IndexWriter,
@@ -32,7 +33,7 @@ impl<O: Output> EndedTable<O> {
     pub(super) fn with_body(mut builder: TableBuilder<O>, body: Body) -> Result<Self> {
         builder.sink.flush_and_shrink()?;
         // Many tables may wait at once: what is used up takes no memory.
-        builder.block = DataBlockBuilder::new(builder.options.rows);
+        builder.block = OpenRows::Rows(DataBlockBuilder::new(builder.options.rows));
         builder.index = IndexWriter::new(0, 1);
         builder.filter = FilterWriter::default();
         (builder.payload, builder.separator, builder.bounds) = (Vec::new(), Vec::new(), Vec::new());

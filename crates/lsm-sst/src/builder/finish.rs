@@ -14,9 +14,11 @@ use lsm_block::{
 use lsm_codec::Compression;
 use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId, ValueReferences};
 
-use super::{ENCODING, TableBuilder, filter_writer::FinishedFilter, sink::Scattered};
+use super::{
+    ENCODING, TableBuilder, filter_writer::FinishedFilter, open_rows::OpenRows, sink::Scattered,
+};
 use crate::{
-    ExtractorId, FilterId, FilterProperties, Result, SstError,
+    ColumnProperties, ExtractorId, FilterId, FilterProperties, Result, SstError,
     properties::{Properties, SeqNoBounds},
     range_tombstones, seqno_bounds,
 };
@@ -95,6 +97,15 @@ pub(super) struct Body {
     /// The payload of the index root.
     pub(super) root: Vec<u8>,
     pub(super) sections: Vec<Section>,
+    pub(super) columns: Option<EndedColumns>,
+}
+
+/// What is known of the columns of a table of row groups.
+#[derive(Debug)]
+pub(super) struct EndedColumns {
+    pub(super) properties: ColumnProperties,
+    /// The payload of the section with the schema.
+    pub(super) schema: Option<Vec<u8>>,
 }
 
 /// What became of the filters.
@@ -130,7 +141,7 @@ pub(super) fn end_body<O: Output>(builder: &mut TableBuilder<O>) -> Result<Body>
     }
     sections.extend(write_bounds(builder)?);
     let sink = &builder.sink;
-    for scattered in [&sink.data, &sink.index, &sink.filter, &sink.prefix_filter] {
+    for scattered in [&sink.data, &sink.pages, &sink.index, &sink.filter, &sink.prefix_filter] {
         sections.extend(scattered_section(scattered, data_end));
     }
     sort_tombstones(builder);
@@ -139,15 +150,23 @@ pub(super) fn end_body<O: Output>(builder: &mut TableBuilder<O>) -> Result<Body>
         bytes: filter_bytes(builder, &filters),
         given_up: filters.iter().map(|filter| u32::from(filter.root.is_none())).sum(),
     };
-    Ok(Body { filters, root, sections })
+    let columns = match &builder.block {
+        OpenRows::Columns(group) => {
+            Some(EndedColumns { properties: group.properties(), schema: group.schema() })
+        }
+        OpenRows::Rows(_) => None,
+    };
+    Ok(Body { filters, root, sections, columns })
 }
 
 pub(super) fn finish<O: Output>(builder: TableBuilder<O>, body: Body) -> Result<(TableSummary, O)> {
-    let Body { filters, root, sections } = body;
+    let Body { filters, root, sections, columns } = body;
     let mut properties = complete_properties(&builder);
+    let (columns, schema) = columns.map(|columns| (columns.properties, columns.schema)).unzip();
+    properties.columns = columns;
     properties.filters = filters.properties;
     let root_len = builder.sink.frames.raw_frame_len(BlockKind::INDEX_ROOT, root.len());
-    let parts = parts(&builder, root, &properties);
+    let parts = parts(&builder, root, schema.flatten(), &properties);
     let summary =
         Known { root_len, filter_bytes: filters.bytes, filters_given_up: filters.given_up, properties };
     write_metadata(builder, &parts, sections, summary)
@@ -247,8 +266,7 @@ fn complete_properties<O: Output>(builder: &TableBuilder<O>) -> Properties {
     let sink = &builder.sink;
     let counters = &mut properties.counters;
     counters.range_tombstones = builder.tombstones.len() as u64;
-    counters.data_logical_bytes = sink.data.logical_bytes;
-    counters.data_stored_bytes = sink.data.stored_bytes;
+    (counters.data_stored_bytes, counters.data_logical_bytes) = sink.data_bytes();
     counters.data_blocks = sink.data.digest.frames().into();
     counters.index_partition_logical_bytes = sink.index.logical_bytes;
     counters.index_partition_stored_bytes = sink.index.stored_bytes;
@@ -277,7 +295,12 @@ fn describe_filters<O>(builder: &TableBuilder<O>, filters: &[FinishedFilter]) ->
     properties
 }
 
-fn parts<O>(builder: &TableBuilder<O>, root: Vec<u8>, properties: &Properties) -> Vec<TailPart> {
+fn parts<O>(
+    builder: &TableBuilder<O>,
+    root: Vec<u8>,
+    schema: Option<Vec<u8>>,
+    properties: &Properties,
+) -> Vec<TailPart> {
     let mut encoded = Vec::new();
     properties.encode(&mut encoded);
     let mut parts = Vec::from([
@@ -300,6 +323,9 @@ fn parts<O>(builder: &TableBuilder<O>, root: Vec<u8>, properties: &Properties) -
         let mut list = Vec::new();
         builder.references.encode(&mut list);
         parts.push(single(BlockKind::LINKED_VALUE_LOGS, SectionFlags::CRITICAL, list));
+    }
+    if let Some(schema) = schema {
+        parts.push(single(BlockKind::COLUMN_SCHEMA, SectionFlags::CRITICAL, schema));
     }
     parts.push(single(BlockKind::PROPERTIES, SectionFlags::CRITICAL, encoded));
     let superblock = builder.superblock.encode().to_vec();

@@ -94,7 +94,8 @@ pub(super) struct Unwritten {
 
 impl Unwritten {
     fn file_len<O: Output>(self, sink: &FrameSink<O>, index: &IndexWriter) -> u64 {
-        let open = scale(self.open_len, sink.data.stored_bytes, sink.data.logical_bytes);
+        let (stored, logical) = sink.data_bytes();
+        let open = scale(self.open_len, stored, logical);
         sink.offset() + open + finish::tail_len(index.pending_len(), self.tombstones)
     }
 }
@@ -118,6 +119,12 @@ impl Flight {
     pub(super) fn end(&mut self) {
         debug_assert!(self.blocks.is_empty(), "all blocks have landed");
         *self = Self { noted: self.noted, ..Self::default() };
+    }
+
+    /// A block is in the file that never flew. Nothing else flies.
+    pub(super) fn wrote(&mut self, entry: IndexEntry) {
+        debug_assert!(self.blocks.is_empty(), "blocks come in order");
+        self.pending = Some(entry);
     }
 
     pub(super) fn memory_len(&self) -> usize {

@@ -7,7 +7,9 @@ mod ended;
 mod filter_writer;
 mod finish;
 mod flight;
+mod group;
 mod jobs;
+mod open_rows;
 mod options;
 mod relocate;
 mod sink;
@@ -31,11 +33,11 @@ use lsm_types::{
 use self::{
     filter_writer::FilterWriter,
     flight::{Flight, Landing, Unwritten},
+    open_rows::OpenRows,
     sink::FrameSink,
 };
 use crate::{
     Result, SstError,
-    data_block::DataBlockBuilder,
     index::IndexWriter,
     properties::{Properties, SeqNoBounds},
 };
@@ -52,7 +54,7 @@ pub struct TableBuilder<O> {
     options: BuildOptions,
     superblock: Superblock,
     sink: FrameSink<O>,
-    block: DataBlockBuilder,
+    block: OpenRows,
     payload: Vec<u8>,
     index: IndexWriter,
     filter: FilterWriter,
@@ -103,11 +105,14 @@ impl<O: Output> TableBuilder<O> {
         options.index_compression = options.index_compression.or_weaker();
         let frames = FrameWriter::new(superblock.identity, transforms);
         let mut sink = FrameSink::new(frames, output, options.write_buffer_bytes, options.index_compression);
+        if options.columnar.is_some() {
+            sink.data.kind = BlockKind::ROW_GROUP;
+        }
         sink.write(&superblock.encode())?;
         let filter = FilterWriter::new(options.filter, options.prefix_filter.clone());
         Ok(Self {
             sink,
-            block: DataBlockBuilder::new(options.rows),
+            block: OpenRows::new(&options),
             payload: Vec::new(),
             index: IndexWriter::new(options.index_spill_bytes, options.index_partition_bytes),
             filter,
@@ -172,9 +177,10 @@ impl<O: Output> TableBuilder<O> {
         self.first_key.is_some().then_some(self.last_key.as_slice())
     }
 
-    /// Has data blocks compressed through `jobs`, as far as it takes them. The file is the same.
+    /// Has data blocks compressed through `jobs`, as far as it takes them. The file is the same. Row groups are not given
+    /// away.
     pub fn compress_through(&mut self, jobs: Box<dyn BlockJobs>) {
-        if self.options.compression != Compression::None {
+        if self.options.compression != Compression::None && self.options.columnar.is_none() {
             self.flight.begin(jobs);
         }
     }
@@ -336,7 +342,7 @@ impl<O: Output> TableBuilder<O> {
                 return Err(SstError::Entry { what: "separated values have less than 2^64 bytes" }.into());
             }
         }
-        self.block.push(key, repeats, seqno, kind, value);
+        self.block.push(key, repeats, seqno, kind, value)?;
         self.count(key, same_key, seqno, kind, value);
         if !same_key {
             self.last_key.clear();
@@ -344,7 +350,7 @@ impl<O: Output> TableBuilder<O> {
         }
         self.last_seqno = seqno;
         self.last_kind = kind;
-        if self.block.is_full() || self.block.logical_len() >= self.options.data_block_bytes {
+        if self.block.is_full(self.options.data_block_bytes) {
             self.close_block()?;
         }
         Ok(())
@@ -380,11 +386,19 @@ impl<O: Output> TableBuilder<O> {
                 self.bounds.push(bounds);
             }
         }
-        let mut payload = core::mem::take(&mut self.payload);
-        payload.clear();
-        self.block.finish(&mut payload);
         self.awaits_key = true;
         let compression = self.options.compression;
+        let block = match &mut self.block {
+            OpenRows::Rows(block) => block,
+            OpenRows::Columns(group) => {
+                let entry = group.write(&mut self.sink, compression, &mut self.properties.codecs)?;
+                self.flight.wrote(entry);
+                return Ok(());
+            }
+        };
+        let mut payload = core::mem::take(&mut self.payload);
+        payload.clear();
+        block.finish(&mut payload);
         let closed = self.landing().close(&mut payload, compression, rows);
         self.payload = payload;
         closed

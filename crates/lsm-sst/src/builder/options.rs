@@ -6,7 +6,8 @@ use lsm_codec::Compression;
 use lsm_types::{KeyOrder, Level, SeqNo, TableId, check_name};
 
 use crate::{
-    FilterOptions, PrefixFilterOptions, Result, SlicePart, SstError, TakenOver, data_block::RowOptions,
+    ColumnarOptions, FilterOptions, PrefixFilterOptions, Result, SlicePart, SstError, TakenOver,
+    data_block::RowOptions,
 };
 
 /// How one table is to be written. All sizes are in bytes before compression.
@@ -42,6 +43,8 @@ pub struct BuildOptions {
     pub slice: Option<SlicePart>,
     /// Tables of which a part is taken over by now, in any order; recorded. `None` when there are too many to name.
     pub taken_over: Option<Vec<TakenOver>>,
+    /// Rows are laid out in columns, in groups in place of data blocks.
+    pub columnar: Option<ColumnarOptions>,
     /// The filter over keys, where one is wanted.
     pub filter: Option<FilterOptions>,
     /// The filter over prefixes, where one is wanted.
@@ -67,6 +70,7 @@ impl BuildOptions {
             inputs: Vec::new(),
             slice: None,
             taken_over: Some(Vec::new()),
+            columnar: None,
             filter: None,
             prefix_filter: None,
         }
@@ -82,6 +86,9 @@ impl BuildOptions {
         let filters = [self.filter, self.prefix_filter.as_ref().map(|prefixes| prefixes.filter)];
         if filters.iter().flatten().any(|filter| filter.partition_bytes > 4 << 20) {
             return wrong("filter.partition_bytes");
+        }
+        if let Some(columnar) = &self.columnar {
+            columnar.check()?;
         }
         if self.rows.bundle_shift > 7 {
             return wrong("rows.bundle_shift");

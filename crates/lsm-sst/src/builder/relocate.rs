@@ -20,7 +20,7 @@ use lsm_types::{RangeTombstone, ReadAt, SeqNo};
 
 use super::{
     BuildOptions, EndedTable, TableBuilder,
-    finish::{Body, EndedFilters},
+    finish::{Body, EndedColumns, EndedFilters},
 };
 use crate::{
     Result, SstError, TableLayout,
@@ -30,7 +30,8 @@ use crate::{
 };
 
 /// What is written anew for the new file.
-const REWRITTEN: [BlockKind; 5] = [
+const REWRITTEN: [BlockKind; 6] = [
+    BlockKind::COLUMN_SCHEMA,
     BlockKind::INDEX_ROOT,
     BlockKind::RANGE_TOMBSTONES,
     BlockKind::LINKED_VALUE_LOGS,
@@ -38,8 +39,10 @@ const REWRITTEN: [BlockKind; 5] = [
     BlockKind::SUPERBLOCK_COPY,
 ];
 /// What stays as it is.
-const KEPT: [BlockKind; 7] = [
+const KEPT: [BlockKind; 9] = [
     BlockKind::DATA,
+    BlockKind::ROW_GROUP,
+    BlockKind::COLUMN_PAGE,
     BlockKind::INDEX_PARTITION,
     BlockKind::FILTER_PARTITION,
     BlockKind::FILTER_ROOT,
@@ -72,7 +75,17 @@ impl<O: Output> EndedTable<O> {
             return Err(not_movable(source, "the new file seals or checks its blocks in another way"));
         }
         let root = index_root(source, file)?;
+        let columns = source.properties.columns.clone().map(|properties| {
+            let schema = source.columns.as_ref().and_then(|columns| columns.schema.as_deref());
+            let schema = schema.map(|schema| {
+                let mut out = Vec::new();
+                schema.encode(&mut out);
+                out
+            });
+            EndedColumns { properties, schema }
+        });
         let mut builder = TableBuilder::with_transforms((superblock, transforms), options, output)?;
+        builder.sink.data.kind = source.data_kind();
         copy_frames(&mut builder, source, file, body_end, proceed)?;
         let properties = &source.properties;
         if let Some((first, last)) = &properties.keys {
@@ -97,7 +110,7 @@ impl<O: Output> EndedTable<O> {
             bytes: builder.sink.filter.stored_bytes + builder.sink.prefix_filter.stored_bytes + roots,
             given_up: 0,
         };
-        Self::with_body(builder, Body { filters, root, sections })
+        Self::with_body(builder, Body { filters, root, sections, columns })
     }
 }
 

@@ -6,10 +6,11 @@ use lsm_block::{
     BlockKind, Expect, FrameHeader, FrameMark, FrameReader, FrameSpec, FrameWriter, Handle, Output,
     SectionDigest, Superblock,
 };
-use lsm_codec::{Compression, Trial};
+use lsm_codec::{Codec, Compression, Trial};
+use lsm_columnar::{EncodedGroup, GroupHead, PagePlace};
 
 use super::filter_writer::FilterSink;
-use crate::{Result, SstError, index::PartitionSink};
+use crate::{Result, SstError, columnar::GROUP_LEN_MAX, index::PartitionSink, properties::CodecCensus};
 
 /// First ordinal of frames that are not data: the other half of the range.
 pub(crate) const META_ORDINALS: u32 = 1 << 31;
@@ -44,7 +45,10 @@ pub(crate) struct FrameSink<O> {
     flushed: u64,
     /// Digest over all frames in file order, directories apart.
     pub(crate) digest: SectionDigest,
+    /// Data blocks, or directories of row groups.
     pub(crate) data: Scattered,
+    /// Pages of columns.
+    pub(crate) pages: Scattered,
     pub(crate) index: Scattered,
     pub(crate) filter: Scattered,
     pub(crate) prefix_filter: Scattered,
@@ -68,6 +72,7 @@ impl<O: Output> FrameSink<O> {
             flushed: 0,
             digest: SectionDigest::new(0),
             data: Scattered::new(BlockKind::DATA),
+            pages: Scattered::new(BlockKind::COLUMN_PAGE),
             index: Scattered::new(BlockKind::INDEX_PARTITION),
             filter: Scattered::new(BlockKind::FILTER_PARTITION),
             prefix_filter: Scattered::new(BlockKind::PREFIX_FILTER_PARTITION),
@@ -108,12 +113,78 @@ impl<O: Output> FrameSink<O> {
         compression: Compression,
         trial: Trial<'_>,
     ) -> Result<(FrameMark, u32)> {
-        let ordinal = self.next_data;
-        // Half of the range is for data.
-        self.next_data =
-            ordinal.checked_add(1).filter(|&next| next < META_ORDINALS).ok_or(SstError::IndexFull)?;
+        let ordinal = self.take_data_ordinal()?;
         let mark = self.append((BlockKind::DATA, compression, ordinal), payload, trial)?;
         Ok((mark, ordinal))
+    }
+
+    /// Bytes of all frames with data, in the file and before compression.
+    pub(crate) const fn data_bytes(&self) -> (u64, u64) {
+        let Self { data, pages, .. } = self;
+        (data.stored_bytes + pages.stored_bytes, data.logical_bytes + pages.logical_bytes)
+    }
+
+    /// The ordinal of the next data block or row group.
+    pub(crate) const fn next_data_ordinal(&self) -> u32 {
+        self.next_data
+    }
+
+    fn take_data_ordinal(&mut self) -> Result<u32> {
+        let ordinal = self.next_data;
+        // Half of the range is for data.
+        let next = ordinal.checked_add(1).filter(|&next| next < META_ORDINALS);
+        self.next_data = next.ok_or(SstError::IndexFull)?;
+        Ok(ordinal)
+    }
+
+    /// Appends a row group: one frame, or a directory and a frame per page behind it. Where all of it lies.
+    pub(crate) fn append_group(
+        &mut self,
+        head: &GroupHead,
+        group: &EncodedGroup,
+        compression: Compression,
+        census: &mut CodecCensus,
+    ) -> Result<Handle> {
+        let ordinal = self.take_data_ordinal()?;
+        debug_assert_eq!(ordinal, head.ordinal, "pages were stamped for this place");
+        let mut payload = Vec::new();
+        if group.is_small() {
+            group.write_inline(head, &mut payload).map_err(SstError::Columns)?;
+            let spec = (BlockKind::ROW_GROUP, compression, ordinal);
+            let mark = self.append(spec, &payload, Trial::NotMade)?;
+            let compressed = (mark.stored_len as usize) < payload.len();
+            census.note(if compressed { compression.codec() } else { Codec::None });
+            return Ok(mark.handle);
+        }
+        // The directory comes first and says where pages lie. Its length is known, so theirs is all that is missing.
+        let directory_len = self.frames.raw_frame_len(BlockKind::ROW_GROUP, group.directory_len());
+        let (mut pages, mut frames, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let mut len = directory_len;
+        for (_, _, payload) in group.pages() {
+            let ordinal = self.next_meta;
+            self.next_meta = ordinal.checked_add(1).ok_or(SstError::IndexFull)?;
+            let spec = FrameSpec { kind: BlockKind::COLUMN_PAGE, encoding: ENCODING, compression, ordinal };
+            let frame = self.frames.prepare(spec, payload, &mut pages).map_err(SstError::from)?;
+            let codec = frame.codec().unwrap_or(Codec::None);
+            census.note(codec);
+            let (offset, stored_len) = (group_offset(len)?, frame.frame_len());
+            places.push(PagePlace { offset, stored_len, codec: codec.tag(), dictionary_slot: 0 });
+            frames.push((frame, payload.len() as u64));
+            len += u64::from(stored_len);
+        }
+        let group_len = group_offset(len)?;
+        group.write_directory(head, &places, &mut payload).map_err(SstError::Columns)?;
+        let spec = (BlockKind::ROW_GROUP, Compression::None, ordinal);
+        let directory = self.append(spec, &payload, Trial::NotMade)?;
+        census.note(Codec::None);
+        debug_assert_eq!(u64::from(directory.handle.len), directory_len, "the length was known");
+        for ((frame, logical_len), place) in frames.into_iter().zip(&places) {
+            let offset = directory.handle.offset + u64::from(place.offset);
+            let mark = self.frames.place(frame, offset, &mut pages);
+            self.count(&mark, logical_len);
+        }
+        self.write(&pages)?;
+        Ok(Handle { len: group_len, ..directory.handle })
     }
 
     /// Appends any other frame; its mark and ordinal.
@@ -185,7 +256,13 @@ impl<O: Output> FrameSink<O> {
 
     fn count(&mut self, mark: &FrameMark, logical_len: u64) {
         self.digest.add(mark);
-        for section in [&mut self.data, &mut self.index, &mut self.filter, &mut self.prefix_filter] {
+        for section in [
+            &mut self.data,
+            &mut self.pages,
+            &mut self.index,
+            &mut self.filter,
+            &mut self.prefix_filter,
+        ] {
             if section.kind == mark.kind {
                 section.digest.add(mark);
                 section.logical_bytes += logical_len;
@@ -209,6 +286,14 @@ impl<O: Output> FrameSink<O> {
         }
         Ok(())
     }
+}
+
+/// A place within a group; groups are far shorter than places can say.
+fn group_offset(len: u64) -> Result<u32> {
+    let max = GROUP_LEN_MAX as usize;
+    let len_in = u32::try_from(len).ok().filter(|&len| len <= GROUP_LEN_MAX);
+    let too_long = || SstError::EntryTooLarge { len: usize::try_from(len).unwrap_or(usize::MAX), max };
+    Ok(len_in.ok_or_else(too_long)?)
 }
 
 impl<O: Output> PartitionSink for FrameSink<O> {

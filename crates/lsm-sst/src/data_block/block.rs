@@ -28,6 +28,20 @@ pub struct DataBlock {
     heads: Vec<u64>,
 }
 
+/// Where the parts of a block lie that was not read as one.
+pub(super) struct Parts {
+    pub(super) payload: Slice,
+    pub(super) keys: BundledKeys,
+    pub(super) heads: Vec<u64>,
+    /// Start of the kinds; `None` where all rows have `kind`.
+    pub(super) kinds: Option<usize>,
+    pub(super) kind: Kind,
+    pub(super) seqnos: Column,
+    pub(super) value_ends: Column,
+    pub(super) values: usize,
+    pub(super) has_runs: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Kinds {
     All(Kind),
@@ -73,6 +87,29 @@ impl DataBlock {
         }
         block.heads = keys.bundle_heads(&block.payload);
         Ok(block)
+    }
+
+    /// The block that lies in parts: as if it had been decoded.
+    pub(super) fn of_parts(parts: Parts) -> Result<Self, PayloadError> {
+        let Parts { payload, keys, heads, kinds, kind, seqnos, value_ends, values, has_runs } = parts;
+        let heap_len = payload.len().saturating_sub(values);
+        let block = Self {
+            payload,
+            keys,
+            kinds: kinds.map_or(Kinds::All(kind), Kinds::Each),
+            seqnos,
+            values: Values::Ends { heap: values, ends: value_ends },
+            tags: None,
+            has_runs,
+            heads,
+        };
+        block.check_values(heap_len)?;
+        block.check_kinds()?;
+        if block.seqnos.is_at_most(&block.payload, block.rows(), SeqNo::MAX_WRITE.get()) {
+            Ok(block)
+        } else {
+            Err(PayloadError::field("seqnos"))
+        }
     }
 
     /// Number of rows.

@@ -18,10 +18,12 @@
 
 mod block;
 mod builder;
+mod columns;
 mod cursor;
 
 pub use block::DataBlock;
 pub use builder::{DataBlockBuilder, RowOptions};
+pub(crate) use columns::RowColumns;
 pub use cursor::RowCursor;
 
 use lsm_types::KeyHash;

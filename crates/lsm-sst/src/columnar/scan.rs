@@ -1,0 +1,273 @@
+//! Walking the row groups of a table without reading more of them than is asked for.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use lsm_columnar::{ColumnId, Values};
+use lsm_types::{Kind, Result, SeqNo, Slice, columns::KeyBuf};
+
+use super::{ColumnPage, GroupSource, RowGroup};
+use crate::{
+    TableLayout,
+    data_block::DataBlock,
+    index::{IndexBlock, IndexEntry},
+    payload::PayloadError,
+};
+
+/// Numbers and kinds of the rows of a part.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Versions {
+    /// Effective sequence numbers.
+    pub seqnos: Vec<SeqNo>,
+    /// What the entries mean.
+    pub kinds: Vec<Kind>,
+}
+
+/// Walks row groups in key order. Made by [`TableLayout::group_scan`]; stands before the first group at first.
+///
+/// A group it comes to has its directory read and nothing else. Pages come one by one.
+#[derive(Debug)]
+pub struct GroupScan<S> {
+    layout: Arc<TableLayout>,
+    source: S,
+    /// Entry of the root; stays at 0 for an index of one block.
+    root_idx: usize,
+    /// The partition behind it, once it is loaded.
+    partition: Option<Arc<IndexBlock>>,
+    /// Entry of the index block whose entries are groups, to be looked at next.
+    entry_idx: usize,
+    /// Rows of the table before the next group.
+    next_row: u64,
+    group: Option<Arc<RowGroup>>,
+    /// Rows of the table before the group in hand.
+    first_row: u64,
+    /// What the keys of the group before do not pass.
+    lower: KeyBuf,
+    has_lower: bool,
+    /// What the keys of the group in hand do not pass.
+    upper: KeyBuf,
+    floor: Option<Slice>,
+}
+
+impl TableLayout {
+    /// Whether the table holds row groups in place of data blocks.
+    pub const fn is_columnar(&self) -> bool {
+        self.columns.is_some()
+    }
+
+    /// A scan of the row groups, which only a columnar table has.
+    ///
+    /// # Errors
+    /// `Unsupported` for a table of rows.
+    pub fn group_scan<S: GroupSource>(self: &Arc<Self>, source: S) -> Result<GroupScan<S>> {
+        if !self.is_columnar() {
+            return Err(crate::SstError::NotColumnar { at: self.reader.identity().at(0) }.into());
+        }
+        Ok(GroupScan {
+            layout: Arc::clone(self),
+            source,
+            root_idx: 0,
+            partition: None,
+            entry_idx: 0,
+            next_row: 0,
+            group: None,
+            first_row: 0,
+            lower: KeyBuf::new(),
+            has_lower: false,
+            upper: KeyBuf::new(),
+            floor: None,
+        })
+    }
+}
+
+impl<S: GroupSource> GroupScan<S> {
+    /// The same scan over the entries from `floor` on, standing before the first group that may hold one. Groups below it
+    /// are not read; they may be gone. Rows of the first group may lie below: [`GroupScan::floor`].
+    ///
+    /// # Errors
+    /// What reading an index partition finds.
+    pub fn above(mut self, floor: Option<Slice>) -> Result<Self> {
+        if let Some(floor) = &floor {
+            self.seek(floor)?;
+        }
+        self.floor = floor;
+        Ok(self)
+    }
+
+    /// Goes before the first group that may hold `key` or a larger one.
+    ///
+    /// # Errors
+    /// What reading an index partition finds.
+    pub fn seek(&mut self, key: &[u8]) -> Result<()> {
+        let layout = Arc::clone(&self.layout);
+        let floor = self.floor.clone();
+        let key = match &floor {
+            Some(floor) if layout.order.compare(key, floor).is_lt() => &floor[..],
+            _ => key,
+        };
+        (self.group, self.partition, self.has_lower) = (None, None, false);
+        let rows_before = |index: &IndexBlock, upto: usize| {
+            let rows = (0..upto).map_while(|idx| index.entry(idx)).map(|entry| entry.rows);
+            rows.fold(0_u64, u64::saturating_add)
+        };
+        let root = &layout.root;
+        let root_idx = root.find(&layout.order, key, SeqNo::LATEST);
+        self.next_row = rows_before(root, root_idx);
+        if !root.is_upper() {
+            self.entry_idx = root_idx;
+            self.note_lower(root_idx.checked_sub(1).map(|before| (&**root, before)));
+            return Ok(());
+        }
+        (self.root_idx, self.entry_idx) = (root_idx, 0);
+        self.note_lower(root_idx.checked_sub(1).map(|before| (&**root, before)));
+        if let Some(entry) = root.entry(root_idx) {
+            let partition = self.load_partition(entry)?;
+            self.entry_idx = partition.find(&layout.order, key, SeqNo::LATEST);
+            self.next_row = self.next_row.saturating_add(rows_before(&partition, self.entry_idx));
+            if let Some(before) = self.entry_idx.checked_sub(1) {
+                self.note_lower(Some((&partition, before)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the next group and reads its directory; `false` behind the last one, and where the next one begins right
+    /// of `last`, the largest key of interest.
+    ///
+    /// # Errors
+    /// What reading the directory finds.
+    pub fn next_group(&mut self, last: Option<&[u8]>) -> Result<bool> {
+        if self.group.take().is_some() {
+            core::mem::swap(&mut self.lower, &mut self.upper);
+            self.has_lower = true;
+        }
+        // Every key behind a separator is above it, but for further versions of the same key.
+        let order = &self.layout.order;
+        if let (true, Some(last)) = (self.has_lower, last)
+            && order.compare(self.lower.as_slice(), last).is_gt()
+        {
+            return Ok(false);
+        }
+        let Some((leaf, entry)) = self.next_entry()? else { return Ok(false) };
+        self.upper.reset();
+        leaf.separator(self.entry_idx, &mut self.upper);
+        let group = self.source.group(entry.into())?;
+        if group.rows() != entry.rows {
+            return Err(self.layout.disagree("row count of a row group"));
+        }
+        self.entry_idx += 1;
+        self.first_row = self.next_row;
+        self.next_row = self.next_row.saturating_add(entry.rows);
+        self.group = Some(group);
+        Ok(true)
+    }
+
+    fn next_entry(&mut self) -> Result<Option<(Arc<IndexBlock>, IndexEntry)>> {
+        let root = Arc::clone(&self.layout.root);
+        if !root.is_upper() {
+            let entry = root.entry(self.entry_idx);
+            return Ok(entry.map(|entry| (root, entry)));
+        }
+        while let Some(upper) = root.entry(self.root_idx) {
+            let partition = match &self.partition {
+                Some(partition) => Arc::clone(partition),
+                None => self.load_partition(upper)?,
+            };
+            if let Some(entry) = partition.entry(self.entry_idx) {
+                return Ok(Some((partition, entry)));
+            }
+            (self.root_idx, self.entry_idx, self.partition) = (self.root_idx + 1, 0, None);
+        }
+        Ok(None)
+    }
+
+    fn load_partition(&mut self, entry: IndexEntry) -> Result<Arc<IndexBlock>> {
+        let partition = self.source.index(entry.into())?;
+        if partition.row_sum() != entry.rows {
+            return Err(self.layout.disagree("row count of an index partition"));
+        }
+        self.partition = Some(Arc::clone(&partition));
+        Ok(partition)
+    }
+
+    fn note_lower(&mut self, before: Option<(&IndexBlock, usize)>) {
+        self.has_lower = before.is_some();
+        if let Some((index, idx)) = before {
+            self.lower.reset();
+            index.separator(idx, &mut self.lower);
+        }
+    }
+
+    /// The group in hand.
+    pub fn group(&self) -> Option<&Arc<RowGroup>> {
+        self.group.as_ref()
+    }
+
+    /// Rows of the table before the group in hand: with the rows before it in the group, the ordinal of a row.
+    pub const fn first_row(&self) -> u64 {
+        self.first_row
+    }
+
+    /// A key that no key of the group in hand lies below; `None` for the first group of the table.
+    pub fn lower(&self) -> Option<&[u8]> {
+        self.has_lower.then(|| self.lower.as_slice())
+    }
+
+    /// A key that no key of the group in hand lies above.
+    pub fn upper(&self) -> Option<&[u8]> {
+        self.group.is_some().then(|| self.upper.as_slice())
+    }
+
+    /// The key below which entries are not there.
+    pub const fn floor(&self) -> Option<&Slice> {
+        self.floor.as_ref()
+    }
+
+    /// The page of a column in part `part` of the group in hand; `None` where the group has none.
+    ///
+    /// # Errors
+    /// What reading the page finds. Other pages are not looked at.
+    pub fn page(&self, column: ColumnId, part: usize) -> Result<Option<Arc<ColumnPage>>> {
+        let Some(group) = &self.group else { return Ok(None) };
+        group.directory().page(column, part).map(|page| self.source.page(group, page)).transpose()
+    }
+
+    /// Effective numbers and kinds of the rows of part `part` of the group in hand.
+    ///
+    /// # Errors
+    /// What reading their pages finds.
+    pub fn versions(&self, part: usize) -> Result<Versions> {
+        let wrong = |field| {
+            let at = self.group.as_ref().map_or(0, |group| group.at().handle.offset);
+            let at = self.layout.reader.identity().at(at);
+            let (kind, source) = (lsm_block::BlockKind::COLUMN_PAGE, PayloadError::field(field));
+            crate::Error::from(crate::SstError::Payload { at, kind, source })
+        };
+        let decoded = |id| {
+            let page = self.page(id, part)?.ok_or_else(|| wrong("column id"))?;
+            page.decode().map_err(|_| wrong("rows"))
+        };
+        let (seqnos, kinds) = (decoded(ColumnId::SEQNO)?, decoded(ColumnId::KIND)?);
+        let (Values::U64(seqnos), Values::U8(kinds), 0, 0) =
+            (seqnos.values(), kinds.values(), seqnos.null_count(), kinds.null_count())
+        else {
+            return Err(wrong("validity"));
+        };
+        let local = |&seqno| SeqNo::new(seqno).filter(|seqno| seqno.is_write()).ok_or_else(|| wrong("seqnos"));
+        let seqnos = seqnos.iter().map(|seqno| Ok(self.layout.effective(local(seqno)?)));
+        let kinds = kinds.iter().map(|&kind| Kind::from_tag(kind).ok_or_else(|| wrong("kinds")));
+        Ok(Versions { seqnos: seqnos.collect::<Result<_>>()?, kinds: kinds.collect::<Result<_>>()? })
+    }
+
+    /// The rows of the group in hand, values put together: all of its pages are read.
+    ///
+    /// # Errors
+    /// What reading them finds, a splitter that is missing among it.
+    pub fn rows(&self) -> Result<Option<Arc<DataBlock>>> {
+        self.group.as_ref().map(|group| self.source.data(group.at())).transpose()
+    }
+
+    /// What is known about the table.
+    pub const fn layout(&self) -> &Arc<TableLayout> {
+        &self.layout
+    }
+}
