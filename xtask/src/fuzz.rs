@@ -7,6 +7,7 @@ mod corpus;
 mod formats;
 mod libfuzzer;
 mod mutate;
+mod row_group;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -171,7 +172,7 @@ fn number(option: &str, value: Option<&String>) -> Result<u64, Trouble> {
 /// Every decoder of the workspace.
 fn targets() -> &'static [Target] {
     static ALL: std::sync::LazyLock<Vec<Target>> = std::sync::LazyLock::new(|| {
-        targets::TARGETS.into_iter().chain(formats::TARGETS).chain(columnar::TARGETS).collect()
+        targets::TARGETS.into_iter().chain(formats::TARGETS).chain(columnar::TARGETS).chain([row_group::TARGET]).collect()
     });
     &ALL
 }

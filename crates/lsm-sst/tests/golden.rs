@@ -1,13 +1,17 @@
 //! The bytes of encoding 1, field by field. They stay as they are for ever: a change of the format is a new encoding
 //! with its own golden bytes beside these.
-#![expect(clippy::unwrap_used, reason = "a helper's panic fails the test")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a helper's panic fails the test")]
 
 mod common;
 
+use std::{fmt::Write as _, sync::Arc};
+
 use common::{Entry, build, put, seqno, small_options};
 use lsm_block::{Handle, SectionFlags};
+use lsm_codec::Compression;
+use lsm_columnar::{Column, ColumnId, ColumnType, DelimitedText};
 use lsm_sst::{
-    BuildOptions, ExtractorId, FilterFacts, FilterProperties, Table, TableOptions,
+    BuildOptions, ColumnarOptions, ExtractorId, FilterFacts, FilterProperties, Table, TableOptions,
     data_block::{DataBlock, DataBlockBuilder, RowOptions},
     index::{IndexBlock, IndexBlockBuilder, IndexEntry},
     properties::{CodecCensus, Counters, Properties, SeqNoBounds},
@@ -214,16 +218,9 @@ fn properties_bytes() {
     assert_eq!(Properties::decode(&bytes_of(&dump)).unwrap(), properties);
 }
 
-/// A whole table: its digest, its length and where everything lies.
-#[test]
-fn table_sections() {
-    let order = KeyOrder::bytewise();
-    let entries: Vec<Entry> = (0..60).map(|n| put(&format!("key/{n:03}"), n, "value")).collect();
-    let tombstone = RangeTombstone { start: Cut::Before("key/5".into()), end: Cut::End, seqno: SeqNo::ZERO };
-    let options = BuildOptions { index_spill_bytes: 0, ..small_options(&order) };
-    let (summary, bytes) = build(options, &entries, &[tombstone]);
-    let table = Table::open(bytes, TableOptions::new()).unwrap();
-    let map: Vec<String> = table
+/// Where everything lies.
+fn sections(table: &Table<Vec<u8>>) -> String {
+    let map = table
         .meta()
         .directory()
         .sections
@@ -244,8 +241,61 @@ fn table_sections() {
                 section.digest,
                 flags.concat()
             )
-        })
-        .collect();
-    let found = format!("file len {} digest {:016x}\n{}\n", summary.file_len, summary.digest, map.join("\n"));
-    assert_eq!(found, include_str!("golden/table.txt"));
+        });
+    map.map(|line| line + "\n").collect()
+}
+
+/// A whole table: its digest, its length and where everything lies.
+#[test]
+fn table_sections() {
+    let order = KeyOrder::bytewise();
+    let entries: Vec<Entry> = (0..60).map(|n| put(&format!("key/{n:03}"), n, "value")).collect();
+    let tombstone = RangeTombstone { start: Cut::Before("key/5".into()), end: Cut::End, seqno: SeqNo::ZERO };
+    let options = BuildOptions { index_spill_bytes: 0, ..small_options(&order) };
+    let (summary, bytes) = build(options, &entries, &[tombstone]);
+    let table = Table::open(bytes, TableOptions::new()).unwrap();
+    let head = format!("file len {} digest {:016x}\n", summary.file_len, summary.digest);
+    assert_eq!(head + &sections(&table), include_str!("golden/table.txt"));
+}
+
+/// Proves F-112 in part: a table by columns, as bytes, stays as it is.
+#[test]
+fn columnar_tables() {
+    let schema = lsm_columnar::Schema::new(vec![
+        Column::new(ColumnId::new(16), "n", ColumnType::U32).nullable(),
+        Column::new(ColumnId::new(17), "t", ColumnType::Utf8).nullable(),
+    ])
+    .unwrap();
+    let splitter = Arc::new(DelimitedText::new("test.csv", schema, b',').unwrap());
+    let mut found = String::new();
+    // One group of one frame; groups of a directory and pages.
+    for (rows, compression) in [(5_usize, Compression::None), (3000, Compression::Lz4)] {
+        let columnar = ColumnarOptions {
+            splitter: Some(splitter.clone()),
+            group_bytes: 60_000,
+            part_rows: 700,
+            ..ColumnarOptions::default()
+        };
+        let order = KeyOrder::bytewise();
+        let options = BuildOptions { columnar: Some(columnar), compression, ..small_options(&order) };
+        let mut entries: Vec<Entry> = (0..rows)
+            .map(|n| put(&format!("key{n:05}"), 7, &format!("{},{:0>40}", n * n, n * 7919)))
+            .collect();
+        entries[3] = Entry { kind: Kind::Tombstone, ..put("key00003", 8, "") };
+        entries[4].value = b"kept whole".to_vec();
+        let (summary, bytes) = build(options, &entries, &[]);
+        let table = Table::open(bytes.clone(), TableOptions::new()).unwrap();
+        writeln!(found, "file len {} digest {:016x}", summary.file_len, summary.digest).unwrap();
+        found.push_str(&sections(&table));
+        if rows == 5 {
+            let mut scan = table.groups().unwrap();
+            assert!(scan.next_group(None).unwrap());
+            let handle = scan.group().unwrap().at().handle;
+            let start = usize::try_from(handle.offset).unwrap() + 32;
+            for line in bytes[start..usize::try_from(handle.end().unwrap()).unwrap()].chunks(16) {
+                writeln!(found, "{line:02X?}").unwrap();
+            }
+        }
+    }
+    assert_eq!(found, include_str!("golden/columnar.txt"));
 }

@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lsm_sst::{DeleteVector, FilterPartition, data_block::DataBlock, index::IndexBlock};
+use lsm_sst::{
+    ColumnPage, DeleteVector, FilterPartition, RowGroup, data_block::DataBlock, index::IndexBlock,
+};
 use lsm_types::Result;
 use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
 
@@ -24,6 +26,8 @@ pub(crate) enum CachedBlock {
     Filter(Arc<FilterPartition>),
     Value(Arc<CachedValue>),
     Vector(Arc<DeleteVector>),
+    Group(Arc<RowGroup>),
+    Page(Arc<ColumnPage>),
 }
 
 impl CachedBlock {
@@ -34,6 +38,8 @@ impl CachedBlock {
             Self::Filter(partition) => partition.memory_len(),
             Self::Value(value) => value.memory_len(),
             Self::Vector(vector) => vector.memory_len(),
+            Self::Group(group) => group.memory_len(),
+            Self::Page(page) => page.memory_len(),
         };
         len as u64
     }

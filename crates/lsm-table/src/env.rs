@@ -19,7 +19,7 @@ use lsm_types::{
 };
 use parking_lot::Mutex;
 
-use crate::{BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FilterScene, TablePolicy};
+use crate::{BlockCache, ColumnDesk, ConsumedPrefix, DecoderPool, DescriptorCache, FilterScene, TablePolicy};
 
 /// Where numbers of new files come from.
 pub trait FileIds: Send + Sync {
@@ -185,6 +185,8 @@ pub struct TableEnv {
     pub prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
     /// Domains of keys that no new table spans; `None` for one domain.
     pub domains: Option<Arc<dyn KeyDomains>>,
+    /// Which tables are laid out in columns.
+    pub columns: ColumnDesk,
     /// What the tree tells those who choose filters, and what they have to tell.
     pub filters: FilterDesk,
     /// What the tree tells new tables about older ones.

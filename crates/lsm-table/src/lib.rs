@@ -10,6 +10,7 @@ mod batch;
 mod block_ends;
 mod cache;
 mod changes;
+mod columns;
 mod decoders;
 mod describe;
 mod descriptors;
@@ -40,6 +41,7 @@ pub use batch::{Answer, BatchLimits, BlockBatch, BlockRead, LookUp, Progress};
 pub use block_ends::{BlockEnd, BlockEnds};
 pub use cache::BlockCache;
 pub use changes::TableChangeScan;
+pub use columns::{ColumnDesk, ColumnScheme, TableGroups};
 pub use decoders::DecoderPool;
 pub use describe::{FoundTable, read_table};
 pub use descriptors::DescriptorCache;
@@ -51,7 +53,8 @@ pub use foreign::ForeignTable;
 pub use front::{ConsumedPrefix, ReleaseStats};
 pub use head::{FileHead, check_key, read_head};
 pub use lsm_sst::{
-    DeadRows, DeadStretch, DeleteVector, FilterBits, ScanCounts, SeqNoWindow, SlicePart, TakenOver,
+    ColumnPage, ColumnStats, ColumnarOptions, DeadRows, DeadStretch, DeleteVector, FilterBits, RowGroup,
+    ScanCounts, SeqNoWindow, SlicePart, TakenOver, Versions,
 };
 pub use physical::consumed_range;
 pub use policy::TablePolicy;

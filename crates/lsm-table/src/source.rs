@@ -1,6 +1,9 @@
 //! Blocks of a table: from the cache, or from the file.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use lsm_block::BlockKind;
 use lsm_fs::{AccessHint, FsFile, OpenOptions};
@@ -11,7 +14,7 @@ use lsm_sst::{
 use lsm_types::{FileKind, IoError, KeyHash, Location, Result, Slice};
 
 use crate::{
-    TableError, Throttle, ahead::ReadAhead, cache::CachedBlock, filters::TableFilters, table::TableInner,
+    TableError, Throttle, ahead::ReadAhead, cache::CachedBlock, columns::DIRECTORY_GUESS, filters::TableFilters, table::TableInner,
 };
 
 /// What the payload of a filter partition is aligned to in memory: a cache line.
@@ -35,6 +38,11 @@ impl ReadMode {
     pub const PICK: Self = Self { fill_cache: false, read_ahead: false };
     /// A walk through the whole table that will not come back: large reads, the cache is left alone.
     pub const COMPACTION: Self = Self { fill_cache: false, read_ahead: true };
+
+    /// Whether blocks come from the cache and go there.
+    pub(crate) const fn fills_cache(self) -> bool {
+        self.fill_cache
+    }
 }
 
 /// Blocks for point reads.
@@ -76,6 +84,8 @@ pub struct CursorSource {
     pieces: RefCell<(u64, Slice)>,
     /// What was read ahead for a scan.
     ahead: RefCell<ReadAhead>,
+    /// Bytes of the directory of a row group that was read last.
+    pub(crate) directory_guess: Cell<u32>,
 }
 
 impl CursorSource {
@@ -86,7 +96,8 @@ impl CursorSource {
         throttle: Option<Arc<dyn Throttle>>,
     ) -> Self {
         let pieces = RefCell::new((0, Slice::empty()));
-        Self { table, layout, mode, throttle, pieces, ahead: RefCell::new(ReadAhead::new()) }
+        let (ahead, directory_guess) = (RefCell::new(ReadAhead::new()), Cell::new(DIRECTORY_GUESS));
+        Self { table, layout, mode, throttle, pieces, ahead, directory_guess }
     }
 
     fn pass(&self, at: BlockRef) -> Result<()> {

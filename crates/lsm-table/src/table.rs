@@ -223,7 +223,7 @@ impl Table {
         Ok(())
     }
 
-    fn source(&self, mode: ReadMode, throttle: Option<Arc<dyn Throttle>>) -> Result<CursorSource> {
+    pub(crate) fn source(&self, mode: ReadMode, throttle: Option<Arc<dyn Throttle>>) -> Result<CursorSource> {
         Ok(CursorSource::new(self.inner.clone(), self.layout()?.clone(), mode, throttle))
     }
 
@@ -309,6 +309,7 @@ impl TableInner {
         let descriptor = &self.descriptor;
         let mut options = OpenOptions::new(self.env.order.clone());
         options.encryption.clone_from(&self.env.encryption);
+        options.splitters = self.env.columns.scheme().splitters();
         options.hints.identity = Some(FileIdentity {
             kind: FileKind::Table,
             file_id: descriptor.id.get(),

@@ -358,6 +358,7 @@ impl MultiWriter {
         let mut options = env.policy.build_options(&env.order, self.level, self.level_count);
         options.inputs.clone_from(&self.inputs);
         options.taken_over = Some(env.lineage.taken_over(env.reclaim.obsolete()));
+        options.columnar = env.columns.scheme().options_at(self.dest);
         let scene = env.filters.scene();
         options.filter = env.policy.key_filter(&scene, self.dest, self.level_count);
         if let Some(extractor) = &env.prefix_extractor {

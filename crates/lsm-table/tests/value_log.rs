@@ -84,6 +84,7 @@ fn place(target_bytes: u64, cache_bytes: u64) -> Place {
         policy: TablePolicy::default(),
         prefix_extractor: None,
         domains: None,
+        columns: lsm_table::ColumnDesk::default(),
         filters: FilterDesk::default(),
         lineage: LineageDesk::default(),
         sync_file: SyncLevel::None,

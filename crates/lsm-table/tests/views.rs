@@ -13,10 +13,11 @@ use std::{
 
 use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_manifest::TableDescriptor;
+use lsm_columnar::{ColumnId, Datum};
 use lsm_table::{
-    Answer, BatchLimits, BlockBatch, BlockCache, ConsumedPrefix, DecoderPool, DescriptorCache, FileIds,
-    FilterDesk, LineageDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim, RunCursor, SeqNoWindow,
-    Table, TableEnv, TablePolicy, TableRoutes, consumed_range,
+    Answer, BatchLimits, BlockBatch, BlockCache, ColumnScheme, ColumnarOptions, ConsumedPrefix, DecoderPool,
+    DescriptorCache, FileIds, FilterDesk, LineageDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim,
+    RunCursor, SeqNoWindow, Table, TableEnv, TablePolicy, TableRoutes, consumed_range,
 };
 use lsm_testkit::{
     dice::Dice,
@@ -102,6 +103,7 @@ fn place(partitioned: bool) -> Place {
         policy,
         prefix_extractor: None,
         domains: None,
+        columns: lsm_table::ColumnDesk::default(),
         filters: FilterDesk::default(),
         lineage: LineageDesk::default(),
         sync_file: SyncLevel::None,
@@ -270,10 +272,57 @@ fn check_changes(view: &Table, model: &[Entry], keys: &[Vec<u8>]) {
     }
 }
 
+/// The groups of a view hold what is left of the table, and know which rows of it that is.
+fn check_groups(view: &Table, model: &[Entry], whole: &[Entry]) {
+    for mode in [ReadMode::SCAN, ReadMode::PICK] {
+        let mut scan = view.groups(mode).unwrap();
+        let mut found = Vec::new();
+        while scan.next_group(None).unwrap() {
+            let mut row = usize::try_from(scan.first_row()).unwrap();
+            for part in 0..scan.group().unwrap().directory().part_count() {
+                let keys = scan.page(ColumnId::KEY, part).unwrap().unwrap().decode().unwrap();
+                let values = scan.page(ColumnId::OPAQUE, part).unwrap().unwrap().decode().unwrap();
+                for (at, seqno) in scan.versions(part).unwrap().seqnos.into_iter().enumerate() {
+                    let (Datum::Bytes(key), Datum::Bytes(value)) = (keys.get(at), values.get(at)) else {
+                        panic!("a row without key or value");
+                    };
+                    let entry = (key.to_vec(), seqno.get(), value.to_vec());
+                    assert_eq!(entry, whole[row]);
+                    row += 1;
+                    if scan.floor().is_none_or(|floor| entry.0[..] >= floor[..]) {
+                        found.push(entry);
+                    }
+                }
+            }
+        }
+        assert_eq!(found, model);
+        // From a key on, up to another one.
+        let (first, last) = (&model[model.len() / 3].0, &model[model.len() / 2].0);
+        scan.seek(first).unwrap();
+        let mut rows = 0;
+        while scan.next_group(Some(last)).unwrap() {
+            assert!(scan.upper().unwrap() >= &first[..] && scan.lower().is_none_or(|lower| lower <= &last[..]));
+            rows += scan.group().unwrap().rows();
+        }
+        let wanted = model.iter().filter(|entry| (first..=last).contains(&&entry.0)).count();
+        assert!(rows >= wanted as u64);
+    }
+}
+
 #[track_caller]
-fn check(seed: u64, partitioned: bool) {
+fn check(seed: u64, partitioned: bool, columnar: bool) {
     let mut dice = Dice::new(seed);
     let place = place(partitioned);
+    if columnar {
+        // Parts of three rows, and of all.
+        let part_rows = if seed.is_multiple_of(2) { 3 } else { 1000 };
+        let columnar = ColumnarOptions { group_bytes: 256, part_rows, ..ColumnarOptions::default() };
+        place.env.columns.set(ColumnScheme {
+            from_level: Some(Level::new(0)),
+            columnar,
+            ..ColumnScheme::default()
+        });
+    }
     let numbers = 20 + dice.below(400);
     let entries = draw(&mut dice, 1_000, numbers);
     let table = write(&place, &entries, &[]);
@@ -304,6 +353,10 @@ fn check(seed: u64, partitioned: bool) {
     for view in [&shared, &anew] {
         check_reads(view, &model, &keys);
         check_changes(view, &model, &keys);
+        assert_eq!(view.is_columnar().unwrap(), columnar);
+        if columnar {
+            check_groups(view, &model, &entries);
+        }
         for mode in [ReadMode::SCAN, ReadMode::PICK, ReadMode::COMPACTION] {
             check_walks(&mut view.cursor(mode).unwrap(), &model, &points);
             let run = vec![outer[0].clone(), view.clone(), outer[1].clone()];
@@ -320,7 +373,17 @@ fn check(seed: u64, partitioned: bool) {
 #[test]
 fn a_view_is_what_lies_above_its_bound() {
     for seed in 0..10 {
-        check(seed, false);
+        check(seed, false, false);
+    }
+}
+
+/// The same with row groups in place of data blocks.
+///
+/// Proves F-106, F-115, F-136 in part.
+#[test]
+fn a_view_of_columns_is_what_lies_above_its_bound() {
+    for seed in 200..216 {
+        check(seed, seed < 208, true);
     }
 }
 
@@ -330,7 +393,7 @@ fn a_view_is_what_lies_above_its_bound() {
 #[test]
 fn a_view_is_what_lies_above_its_bound_under_partitions() {
     for seed in 100..110 {
-        check(seed, true);
+        check(seed, true, false);
     }
 }
 

@@ -141,6 +141,7 @@ impl World {
             policy,
             prefix_extractor: None,
             domains: None,
+            columns: lsm_table::ColumnDesk::default(),
             filters: FilterDesk::default(),
             lineage: LineageDesk::default(),
             sync_file: SyncLevel::None,

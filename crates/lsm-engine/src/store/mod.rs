@@ -515,6 +515,7 @@ impl StoreInner {
             policy: options.tables.clone(),
             prefix_extractor: options.prefix_extractor.clone(),
             domains: options.key_domains.clone(),
+            columns: lsm_table::ColumnDesk::default(),
             filters: lsm_table::FilterDesk::default(),
             lineage: lsm_table::LineageDesk::default(),
             sync_file: self.options.sync.table,
