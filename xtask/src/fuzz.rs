@@ -172,7 +172,12 @@ fn number(option: &str, value: Option<&String>) -> Result<u64, Trouble> {
 /// Every decoder of the workspace.
 fn targets() -> &'static [Target] {
     static ALL: std::sync::LazyLock<Vec<Target>> = std::sync::LazyLock::new(|| {
-        targets::TARGETS.into_iter().chain(formats::TARGETS).chain(columnar::TARGETS).chain([row_group::TARGET]).collect()
+        targets::TARGETS
+            .into_iter()
+            .chain(formats::TARGETS)
+            .chain(columnar::TARGETS)
+            .chain([row_group::TARGET])
+            .collect()
     });
     &ALL
 }

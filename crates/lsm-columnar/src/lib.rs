@@ -76,7 +76,9 @@ pub use predicate::{BoundPredicate, Comparison, LIST_LEN_MAX, Predicate, ZoneAns
 pub use schema::{COLUMNS_MAX, Column, ColumnId, Schema};
 #[cfg(feature = "json")]
 pub use splitter::JsonLines;
-pub use splitter::{ColumnSplitter, DelimitedText, FixedStruct, RowCells, RowPages, assemble_image, split_image};
+pub use splitter::{
+    ColumnSplitter, DelimitedText, FixedStruct, RowCells, RowPages, assemble_image, split_image,
+};
 pub use types::{ColumnType, Datum, FIXED_LEN_MAX};
 pub use vector::{ByteStrings, ColumnVector, Values};
 pub use zone::{ZONE_BOUND_LEN_MAX, Zone, ZoneBound};

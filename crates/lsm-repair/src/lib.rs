@@ -44,6 +44,7 @@ mod verify;
 
 pub use depth::{Depth, UnknownDepth};
 pub use error::RepairError;
+pub use lsm_sst::Splitters;
 pub use options::{Pace, Progress, Selection, VerifyOptions};
 pub use report::{Cursor, Finding, Outcome, TablePlace, VerifyReport};
 pub use verify::{LiveTable, LiveValues, Scope, verify};

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, ops::RangeInclusive, path::Path, sync::Arc, time::D
 
 use lsm_block::Encryption;
 use lsm_manifest::TableDescriptor;
+use lsm_sst::Splitters;
 use lsm_types::{Clock, Comparator, KeyOrder, KeyRange, Level, PrefixExtractor, TableId, TreeId, UnixNanos};
 
 use crate::{Cursor, Outcome};
@@ -30,6 +31,9 @@ pub struct VerifyOptions<'a> {
     pub comparators: Vec<Arc<dyn Comparator>>,
     /// Extractors of the prefixes in filters: only the one a filter was made with tells whether it is right.
     pub prefix_extractors: Vec<Arc<dyn PrefixExtractor>>,
+    /// What puts the values of columnar tables together. Without the right one their rows are not counted, and a finding
+    /// says so.
+    pub splitters: Splitters,
     /// Where the keys of sealed files come from. What is sealed under a key that is not at hand is checked frame by
     /// frame, and the report says what was left out.
     pub encryption: Option<Encryption>,
@@ -48,6 +52,7 @@ impl Default for VerifyOptions<'_> {
             progress: None,
             comparators: Vec::new(),
             prefix_extractors: Vec::new(),
+            splitters: Splitters::default(),
             encryption: None,
             findings_per_file: FINDINGS_PER_FILE,
         }

@@ -81,7 +81,7 @@ impl Places<'_> {
                     self.partition(&partition, lower.clone(), max);
                 }
             } else {
-                self.note(entry.handle, BlockKind::DATA, Some((&lower, &upper)));
+                self.note(entry.handle, self.layout.data_kind(), Some((&lower, &upper)));
             }
             lower = upper;
         }
@@ -91,7 +91,7 @@ impl Places<'_> {
         for idx in 0..partition.entries() {
             let upper = self.upper(partition, idx, max);
             if let Some(entry) = partition.entry(idx) {
-                self.note(entry.handle, BlockKind::DATA, Some((&lower, &upper)));
+                self.note(entry.handle, self.layout.data_kind(), Some((&lower, &upper)));
             }
             lower = upper;
         }

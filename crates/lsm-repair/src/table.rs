@@ -118,6 +118,7 @@ fn contents(
 fn open<'f, 'm>(file: &'f Metered<'m>, subject: &Subject, depth: Depth) -> Result<Table<&'f Metered<'m>>> {
     let mut options = OpenOptions::new(subject.order.clone());
     options.encryption.clone_from(&file.options().encryption);
+    options.splitters.clone_from(&file.options().splitters);
     if let Some(expected) = &subject.expected {
         let directory = expected.descriptor.directory;
         options.hints.identity = Some(expected.identity());

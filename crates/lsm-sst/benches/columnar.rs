@@ -8,8 +8,8 @@ use lsm_block::{FileIdentity, Superblock};
 use lsm_codec::Compression;
 use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, DelimitedText, Schema};
 use lsm_sst::{
-    BlockRef, BlockSource, BuildOptions, ColumnarOptions, OpenOptions, Result, Splitters, Table, TableBuilder,
-    TableOptions, data_block::DataBlock, index::IndexBlock,
+    BlockRef, BlockSource, BuildOptions, ColumnarOptions, OpenOptions, Result, Splitters, Table,
+    TableBuilder, TableOptions, data_block::DataBlock, index::IndexBlock,
 };
 use lsm_types::{
     EditIndex, EntryCursor, FileKind, FileUuid, KeyHash, KeyOrder, Kind, SeqNo, TreeId, UnixNanos,

@@ -56,7 +56,8 @@ impl TableLayout {
         let partitions = indexes.into_iter().flatten().filter_map(first).map(|entry| entry.handle.offset);
         let is_block = |kind| {
             let filters = [FilterId::Keys, FilterId::Prefixes].map(FilterId::partition_kind);
-            let data = [BlockKind::DATA, BlockKind::ROW_GROUP, BlockKind::COLUMN_PAGE, BlockKind::INDEX_PARTITION];
+            let data =
+                [BlockKind::DATA, BlockKind::ROW_GROUP, BlockKind::COLUMN_PAGE, BlockKind::INDEX_PARTITION];
             data.contains(&kind) || filters.contains(&kind)
         };
         let sections = self.directory.sections.iter().filter(|section| !is_block(section.kind));

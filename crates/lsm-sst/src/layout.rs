@@ -3,10 +3,13 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use lsm_block::{
-    BlockError, BlockKind, Directory, Expect, FrameHeader, FrameReader, Handle, OpenedFrame, Part, Section, Superblock,
+    BlockError, BlockKind, Directory, Expect, FrameHeader, FrameReader, Handle, OpenedFrame, Part, Section,
+    Superblock,
 };
 use lsm_codec::{Codec, Decoder};
-use lsm_types::{CorruptionKind, Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice, ValueReferences};
+use lsm_types::{
+    CorruptionKind, Error, KeyHash, KeyOrder, Kind, RangeTombstone, Result, SeqNo, Slice, ValueReferences,
+};
 
 use crate::{
     FilterAnswer, FilterId, FilterPartition, Neighbours, SstError, TableCursor,

@@ -20,9 +20,9 @@ use lsm_types::{
 };
 
 use crate::{
-    ColumnProperties, FilterId, Splitters, SstError, TableLayout, columnar::TableColumns, filter::FilterRoots,
-    index::IndexBlock, layout::checked_encoding,
-    payload::PayloadError, properties::Properties, range_tombstones,
+    ColumnProperties, FilterId, Splitters, SstError, TableLayout, columnar::TableColumns,
+    filter::FilterRoots, index::IndexBlock, layout::checked_encoding, payload::PayloadError,
+    properties::Properties, range_tombstones,
 };
 
 /// How far apart sections may lie to be read in one go, in bytes.
@@ -47,7 +47,13 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// Opens any plain table with this order.
     pub fn new(order: KeyOrder) -> Self {
-        Self { order, hints: LocatorHints::default(), max_block_bytes: u32::MAX, encryption: None, splitters: Splitters::default() }
+        Self {
+            order,
+            hints: LocatorHints::default(),
+            max_block_bytes: u32::MAX,
+            encryption: None,
+            splitters: Splitters::default(),
+        }
     }
 }
 
@@ -285,7 +291,11 @@ impl Sections<'_> {
         let Some(id) = &properties.splitter else { return Ok(TableColumns { schema: None, splitter: None }) };
         let schema = self.required(BlockKind::COLUMN_SCHEMA, |frames| {
             let schema = Schema::decode(single(frames)?)?;
-            if schema.id() == properties.schema_id { Ok(schema) } else { Err(PayloadError::field("schema id")) }
+            if schema.id() == properties.schema_id {
+                Ok(schema)
+            } else {
+                Err(PayloadError::field("schema id"))
+            }
         })?;
         let splitter = splitters.find(id, &schema);
         Ok(TableColumns { schema: Some(Arc::new(schema)), splitter })

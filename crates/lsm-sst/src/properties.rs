@@ -122,7 +122,7 @@ impl CodecCensus {
         match codec {
             Codec::Lz4 => self.lz4 += 1,
             Codec::Zstd => self.zstd += 1,
-            _ => self.raw += 1,
+            Codec::None => self.raw += 1,
         }
     }
 }

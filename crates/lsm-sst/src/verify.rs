@@ -7,8 +7,8 @@ use lsm_block::{
 };
 use lsm_codec::Decoder;
 use lsm_types::{
-    Error, KeyOrder, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, ValueHandle, ValueReferences,
-    columns::KeyBuf,
+    Error, ErrorKind, KeyOrder, Kind, PrefixExtractor, ReadAt, Result, SeqNo, Slice, ValueHandle,
+    ValueReferences, columns::KeyBuf,
 };
 
 use crate::{
@@ -89,7 +89,15 @@ impl TableLayout {
         report: &mut dyn FnMut(CheckDepth, Error),
     ) -> Result<Verified> {
         let (reported, verified) = (BTreeSet::new(), Verified::default());
-        let mut check = Check { layout: self, left, report, at: CheckDepth::Heads, reported, verified };
+        let mut check = Check {
+            layout: self,
+            left,
+            report,
+            at: CheckDepth::Heads,
+            reported,
+            lacks_splitter: false,
+            verified,
+        };
         check.head(file)?;
         check.property_copies(file)?;
         if depth >= CheckDepth::Frames {
@@ -114,6 +122,8 @@ struct Check<'c> {
     at: CheckDepth,
     /// Offsets of frames that were reported: damage is not told twice.
     reported: BTreeSet<u64>,
+    /// Whether it was told that values cannot be put together.
+    lacks_splitter: bool,
     verified: Verified,
 }
 
@@ -167,7 +177,8 @@ impl Check<'_> {
             match step? {
                 Walked::Frame { header, mark } => {
                     self.verified.frames += 1;
-                    data_frames += u32::from(header.kind == self.layout.data_kind() && first <= Some(header.ordinal));
+                    data_frames +=
+                        u32::from(header.kind == self.layout.data_kind() && first <= Some(header.ordinal));
                     if header.kind != BlockKind::DIRECTORY {
                         digest.add(&mark);
                     }
@@ -349,7 +360,12 @@ impl Check<'_> {
             Ok(block) => block,
             Err(error) => {
                 rows.incomplete = true;
-                return self.found(error);
+                let lacks_splitter = error.kind() == ErrorKind::OptionMismatch;
+                // One word for all groups: their frames were checked, and nothing is wrong with them.
+                if !(lacks_splitter && core::mem::replace(&mut self.lacks_splitter, lacks_splitter)) {
+                    self.found(error);
+                }
+                return;
             }
         };
         let result = block

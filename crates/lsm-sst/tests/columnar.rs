@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use common::{Entry, build, current, entries, key, lower_bound, orders, put, seqno, small_options, sort};
 use lsm_codec::Compression;
-use lsm_columnar::{
-    Column, ColumnId, ColumnSplitter, ColumnType, Datum, DelimitedText, Schema,
-};
+use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, Datum, DelimitedText, Schema};
 use lsm_sst::{BuildOptions, ColumnarOptions, OpenOptions, SeqNoWindow, Splitters, Table, TableOptions};
 use lsm_types::{EntryCursor, ErrorKind, KeyOrder, Kind, SeqNo};
 use proptest::prelude::*;
@@ -28,7 +26,7 @@ fn splitter() -> Arc<dyn ColumnSplitter> {
 }
 
 fn columnar(group_bytes: usize, part_rows: u16) -> ColumnarOptions {
-    ColumnarOptions { splitter: Some(splitter()), group_bytes, part_rows, ..ColumnarOptions::default() }
+    ColumnarOptions { splitter: Some(splitter()), group_bytes, part_rows, group_rows: 5000 }
 }
 
 fn open(bytes: Vec<u8>, order: &KeyOrder) -> Table<Vec<u8>> {
@@ -181,20 +179,43 @@ fn check_groups(table: &Table<Vec<u8>>, model: &[Entry], is_split: bool) -> Resu
         }
     }
     prop_assert_eq!(row, model.len());
-    if let (true, Some(properties)) = (is_split, &table.meta().properties().columns) {
-        for (stats, column) in properties.stats.iter().zip(schema().columns()) {
-            prop_assert_eq!(stats.column, column.id());
-            let zone = stats.zone(column.ty(), model.len() as u64).unwrap();
-            let cells_of = model.iter().filter(|entry| entry.kind == Kind::Put && cells.split(&*splitter, &entry.value)
-                && !cells.get(schema().position(column.id()).unwrap()).is_null());
-            prop_assert_eq!(zone.rows() - zone.null_count(), cells_of.count() as u64);
+    if is_split {
+        for column in schema().columns() {
+            let zone = table.meta().column_zone(column.id()).unwrap();
+            let position = schema().position(column.id()).unwrap();
+            let mut has_cell = |entry: &&Entry| {
+                let split = entry.kind == Kind::Put && cells.split(&*splitter, &entry.value);
+                split && !cells.get(position).is_null()
+            };
+            let cells_of = model.iter().filter(|entry| has_cell(entry)).count();
+            prop_assert_eq!(zone.rows() - zone.null_count(), cells_of as u64);
+        }
+        // Every number lies within the zone, and its ends are there.
+        let number = ColumnId::new(16);
+        let numbers: Vec<i64> = model
+            .iter()
+            .filter_map(|entry| {
+                let split = entry.kind == Kind::Put && cells.split(&*splitter, &entry.value);
+                match cells.get(0) {
+                    Datum::I64(number) if split => Some(number),
+                    _ => None,
+                }
+            })
+            .collect();
+        let zone = table.meta().column_zone(number).unwrap();
+        let image = |number: i64| (number.cast_unsigned() ^ 1 << 63).to_be_bytes();
+        if let (Some(min), Some(max)) = (numbers.iter().min(), numbers.iter().max()) {
+            prop_assert_eq!(zone.min().unwrap().bytes(), image(*min));
+            prop_assert_eq!(zone.max().unwrap().bytes(), image(*max));
         }
     }
     Ok(())
 }
 
 fn lines(count: usize) -> Vec<Entry> {
-    (0..count).map(|n| put(&format!("key{n:06}"), 5, &format!("{},name {},{}", n * 3, n % 50, n % 3 == 0))).collect()
+    (0..count)
+        .map(|n| put(&format!("key{n:06}"), 5, &format!("{},name {},{}", n * 3, n % 50, n % 3 == 0)))
+        .collect()
 }
 
 /// Without the splitter there are keys, numbers and columns, and an error in place of values that were split.

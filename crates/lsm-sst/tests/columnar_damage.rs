@@ -1,18 +1,16 @@
-//! Damaged and misplaced columns: the right content or an error, and no more of the file read than asked for.
+//! Damaged and misplaced columns: the right content or an error.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
-use std::{cell::Cell, sync::Arc};
+use std::sync::Arc;
 
 use common::{Entry, build, current, put, small_options, superblock};
 use lsm_block::{BlockKind, Checksum, FrameSpec, FrameWriter, Transforms};
 use lsm_codec::Compression;
 use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, Datum, DelimitedText, Schema};
 use lsm_sst::{BuildOptions, ColumnarOptions, OpenOptions, Splitters, Table, TableOptions};
-use lsm_types::{
-    CorruptionKind, EntryCursor, ErrorKind, IoError, KeyOrder, ReadAt, Result, SeqNo,
-};
+use lsm_types::{CorruptionKind, EntryCursor, ErrorKind, KeyOrder, ReadAt, Result, SeqNo};
 
 const COLUMNS: u16 = 10;
 
@@ -27,13 +25,13 @@ fn number(row: usize, column: u16) -> u64 {
 }
 
 fn entries(rows: usize) -> Vec<Entry> {
-    let value = |row| (0..COLUMNS).map(|column| number(row, column).to_string()).collect::<Vec<_>>().join(",");
+    let value =
+        |row| (0..COLUMNS).map(|column| number(row, column).to_string()).collect::<Vec<_>>().join(",");
     (0..rows).map(|row| put(&format!("key{row:05}"), 9, &value(row))).collect()
 }
 
 fn file(rows: usize, group_bytes: usize) -> Vec<u8> {
-    let columnar =
-        ColumnarOptions { splitter: Some(splitter()), group_bytes, ..ColumnarOptions::default() };
+    let columnar = ColumnarOptions { splitter: Some(splitter()), group_bytes, ..ColumnarOptions::default() };
     let order = KeyOrder::bytewise();
     build(BuildOptions { columnar: Some(columnar), ..small_options(&order) }, &entries(rows), &[]).1
 }
@@ -154,39 +152,4 @@ fn a_page_of_another_column_is_found_out() {
     assert_eq!(column(&table, 2).unwrap_err().kind(), misplaced);
     assert_eq!(rows(&table).unwrap_err().kind(), misplaced);
     assert!(column(&table, 3).is_ok());
-}
-
-/// Counts what is read.
-struct Counted {
-    bytes: Vec<u8>,
-    read: Cell<u64>,
-}
-
-impl ReadAt for Counted {
-    fn len(&self) -> core::result::Result<u64, IoError> {
-        Ok(self.bytes.len() as u64)
-    }
-
-    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> core::result::Result<(), IoError> {
-        self.read.set(self.read.get() + out.len() as u64);
-        self.bytes.read_exact_at(offset, out)
-    }
-}
-
-/// Proves F-112: a scan of columns reads these and the directories.
-#[test]
-fn bytes_read_grow_with_the_columns_asked_for() {
-    let file = Counted { bytes: file(4000, 100_000), read: Cell::new(0) };
-    let table = open(&file).unwrap();
-    let read = |columns: u16| {
-        let before = file.read.get();
-        (0..columns).for_each(|n| drop(column(&table, n).unwrap()));
-        file.read.get() - before
-    };
-    // Numbers of 8 bytes in 4,000 rows.
-    let (one, three, all) = (read(1), read(3), read(COLUMNS));
-    let bytes_of_column = 4000 * 8;
-    assert!((bytes_of_column..bytes_of_column * 5 / 4).contains(&one), "{one}");
-    assert!((3 * one - 200..=3 * one + 200).contains(&three), "{three}");
-    assert!((10 * one - 2000..=10 * one + 2000).contains(&all), "{all}");
 }

@@ -192,6 +192,7 @@ fn properties_bytes() {
         },
         codecs: CodecCensus { raw: 0, lz4: 1, zstd: 0 },
         filters: FilterProperties::default(),
+        columns: None,
         inputs: Vec::new(),
         slice: None,
         taken_over: None,
@@ -220,28 +221,23 @@ fn properties_bytes() {
 
 /// Where everything lies.
 fn sections(table: &Table<Vec<u8>>) -> String {
-    let map = table
-        .meta()
-        .directory()
-        .sections
-        .iter()
-        .map(|section| {
-            let flag = |flag, name| if section.flags.has(flag) { name } else { "" };
-            let flags = [
-                flag(SectionFlags::CRITICAL, " critical"),
-                flag(SectionFlags::MIRROR, " mirror"),
-                flag(SectionFlags::INTERLEAVED, " interleaved"),
-            ];
-            format!(
-                "{} at {} len {} frames {} digest {:016x}{}",
-                section.kind.name(),
-                section.offset,
-                section.len,
-                section.frames,
-                section.digest,
-                flags.concat()
-            )
-        });
+    let map = table.meta().directory().sections.iter().map(|section| {
+        let flag = |flag, name| if section.flags.has(flag) { name } else { "" };
+        let flags = [
+            flag(SectionFlags::CRITICAL, " critical"),
+            flag(SectionFlags::MIRROR, " mirror"),
+            flag(SectionFlags::INTERLEAVED, " interleaved"),
+        ];
+        format!(
+            "{} at {} len {} frames {} digest {:016x}{}",
+            section.kind.name(),
+            section.offset,
+            section.len,
+            section.frames,
+            section.digest,
+            flags.concat()
+        )
+    });
     map.map(|line| line + "\n").collect()
 }
 

@@ -8,12 +8,7 @@ use lsm_sst::{BlockRef, ColumnPage, ColumnarOptions, GroupScan, GroupSource, Row
 use lsm_types::{Level, Result, Slice};
 use parking_lot::Mutex;
 
-use crate::{
-    ReadMode, Table,
-    cache::CachedBlock,
-    source::CursorSource,
-    table::TableInner,
-};
+use crate::{ReadMode, Table, cache::CachedBlock, source::CursorSource, table::TableInner};
 
 /// Which tables of a tree are written by columns, and what it takes to read them.
 #[derive(Clone, Default)]
@@ -95,7 +90,8 @@ impl GroupSource for CursorSource {
         }
         // The block of rows of the group has the place itself; a frame has more than one byte.
         let place = at.handle.offset.saturating_add(1);
-        let load = || Ok(CachedBlock::Group(Arc::new(table.read_group(layout, at, &self.directory_guess)?)));
+        let load =
+            || Ok(CachedBlock::Group(Arc::new(table.read_group(layout, at, &self.directory_guess)?)));
         match table.env.cache.get_or_load(table.cache_file, place, load)? {
             CachedBlock::Group(group) => Ok(group),
             _ => Err(table.disagrees("kind of a block").into()),

@@ -42,7 +42,8 @@ impl ForeignTable {
         }
         let open = || env.fs.open(path, &OpenOptions::READ);
         let file = env.descriptors.make_room_for(open).map_err(|error| refuse(error.into()))?;
-        let options = lsm_sst::OpenOptions::new(env.order.clone());
+        let splitters = env.columns.scheme().splitters();
+        let options = lsm_sst::OpenOptions { splitters, ..lsm_sst::OpenOptions::new(env.order.clone()) };
         let options = TableOptions::new().open(options);
         let table = lsm_sst::Table::open(file.clone(), options).map_err(refuse)?;
         let Some(extent) = extent(table.meta()) else {

@@ -14,7 +14,8 @@ use lsm_sst::{
 use lsm_types::{FileKind, IoError, KeyHash, Location, Result, Slice};
 
 use crate::{
-    TableError, Throttle, ahead::ReadAhead, cache::CachedBlock, columns::DIRECTORY_GUESS, filters::TableFilters, table::TableInner,
+    TableError, Throttle, ahead::ReadAhead, cache::CachedBlock, columns::DIRECTORY_GUESS,
+    filters::TableFilters, table::TableInner,
 };
 
 /// What the payload of a filter partition is aligned to in memory: a cache line.

@@ -192,7 +192,7 @@ fn rows_of_large_groups_are_the_rows() {
         let keys: Vec<_> = (0..ROWS).step_by(97).map(key).collect();
         for (at, key) in keys.iter().enumerate() {
             let found = table.get(key, KeyHash::of(key), SeqNo::LATEST).unwrap().unwrap();
-            assert_eq!(found.value, value(at as u64 * 97));
+            assert_eq!(found.value, value(at as u64 * 97)[..]);
         }
         let mut batch = BlockBatch::new(BatchLimits::default());
         let look_up = |key: &'static [u8]| LookUp::new(key, KeyHash::of(key), SeqNo::LATEST);
@@ -242,7 +242,8 @@ fn tables_keep_the_splitter_they_were_written_with() {
     assert!(anew.get(&key(1), KeyHash::of(&key(1)), SeqNo::LATEST).unwrap().is_some());
     let mut writer = MultiWriter::new(&place.env, Level::new(3), 4);
     writer.add(EntryRef { key: b"a", seqno: SeqNo::new(7).unwrap(), kind: Kind::Put, value: b"b" }).unwrap();
-    let rows = writer.finish().unwrap().0[0].open(&place.env);
+    let (staged, _) = writer.finish().unwrap();
+    let rows = staged[0].open(&place.env);
     assert!(!rows.is_columnar().unwrap());
-    assert_eq!(rows.groups(ReadMode::PICK).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(rows.groups(ReadMode::PICK).err().unwrap().kind(), ErrorKind::Unsupported);
 }

@@ -11,9 +11,9 @@ use std::{
     },
 };
 
+use lsm_columnar::{ColumnId, Datum};
 use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_manifest::TableDescriptor;
-use lsm_columnar::{ColumnId, Datum};
 use lsm_table::{
     Answer, BatchLimits, BlockBatch, BlockCache, ColumnScheme, ColumnarOptions, ConsumedPrefix, DecoderPool,
     DescriptorCache, FileIds, FilterDesk, LineageDesk, LookUp, MultiWriter, ObsoleteFile, ReadMode, Reclaim,
@@ -301,7 +301,9 @@ fn check_groups(view: &Table, model: &[Entry], whole: &[Entry]) {
         scan.seek(first).unwrap();
         let mut rows = 0;
         while scan.next_group(Some(last)).unwrap() {
-            assert!(scan.upper().unwrap() >= &first[..] && scan.lower().is_none_or(|lower| lower <= &last[..]));
+            assert!(
+                scan.upper().unwrap() >= &first[..] && scan.lower().is_none_or(|lower| lower <= &last[..])
+            );
             rows += scan.group().unwrap().rows();
         }
         let wanted = model.iter().filter(|entry| (first..=last).contains(&&entry.0)).count();

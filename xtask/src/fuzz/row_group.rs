@@ -44,7 +44,8 @@ fn sample(part_rows: u16) -> Option<(Vec<u8>, Arc<TableLayout>)> {
     let head = Superblock::new(identity(), UnixNanos::new(3), EditIndex::new(4));
     let mut options = BuildOptions::new(KeyOrder::bytewise());
     options.compression = Compression::None;
-    options.columnar = Some(ColumnarOptions { splitter: splitter(), part_rows, ..ColumnarOptions::default() });
+    options.columnar =
+        Some(ColumnarOptions { splitter: splitter(), part_rows, ..ColumnarOptions::default() });
     let mut builder = TableBuilder::new(head, options, Vec::new()).ok()?;
     for row in 0..ROWS {
         let key = format!("key-{}", row / 2);

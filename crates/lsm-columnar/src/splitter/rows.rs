@@ -126,9 +126,10 @@ mod tests {
             (ColumnType::Utf8, |_, text| Datum::Bytes(text.as_bytes())),
             (ColumnType::Bytes, |row, text| if row.is_multiple_of(5) { Datum::Null } else { text.into() }),
         ];
-        let columns = cases.iter().zip(16..).map(|((ty, _), id)| {
-            Column::new(ColumnId::new(id), alloc::format!("c{id}"), *ty).nullable()
-        });
+        let columns = cases
+            .iter()
+            .zip(16..)
+            .map(|((ty, _), id)| Column::new(ColumnId::new(id), alloc::format!("c{id}"), *ty).nullable());
         let schema = Schema::new(columns.collect())?;
         let mut pages = vec![];
         for (column, (ty, make)) in schema.columns().iter().zip(&cases) {

@@ -14,9 +14,7 @@ use lsm_block::{
 use lsm_codec::Compression;
 use lsm_types::{Cut, RangeTombstone, SeqNo, Slice, TableId, ValueReferences};
 
-use super::{
-    ENCODING, TableBuilder, filter_writer::FinishedFilter, open_rows::OpenRows, sink::Scattered,
-};
+use super::{ENCODING, TableBuilder, filter_writer::FinishedFilter, open_rows::OpenRows, sink::Scattered};
 use crate::{
     ColumnProperties, ExtractorId, FilterId, FilterProperties, Result, SstError,
     properties::{Properties, SeqNoBounds},

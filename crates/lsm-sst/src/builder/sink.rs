@@ -256,13 +256,9 @@ impl<O: Output> FrameSink<O> {
 
     fn count(&mut self, mark: &FrameMark, logical_len: u64) {
         self.digest.add(mark);
-        for section in [
-            &mut self.data,
-            &mut self.pages,
-            &mut self.index,
-            &mut self.filter,
-            &mut self.prefix_filter,
-        ] {
+        for section in
+            [&mut self.data, &mut self.pages, &mut self.index, &mut self.filter, &mut self.prefix_filter]
+        {
             if section.kind == mark.kind {
                 section.digest.add(mark);
                 section.logical_bytes += logical_len;

@@ -151,8 +151,8 @@ impl TableLayout {
         let handle = Handle { len: frame_len, ..at.handle };
         let payload = self.open(kind, BlockRef { handle, ..at }, &frame, decoder)?;
         let schema = self.columns.as_ref().and_then(|columns| columns.schema.as_deref());
-        let directory =
-            GroupDirectory::decode(&payload, schema).map_err(|source| self.columns_error(kind, at, source))?;
+        let directory = GroupDirectory::decode(&payload, schema)
+            .map_err(|source| self.columns_error(kind, at, source))?;
         let has = |column| directory.page(column, 0).is_some();
         let needed = [ColumnId::KEY, ColumnId::SEQNO, ColumnId::KIND];
         if directory.head().ordinal != at.ordinal || !needed.into_iter().all(has) {
@@ -164,6 +164,11 @@ impl TableLayout {
         let starts = directory.pages().iter().map(|page| page.offset).min();
         let is_behind = directory.is_inline() || starts >= Some(frame_len);
         if u64::from(frame_len) + pages != at.handle.len.into() || !is_behind {
+            return Err(self.group_geometry(at));
+        }
+        // What pages promise to decompress to is bounded before any of them is.
+        let logical = directory.pages().iter().map(|page| u64::from(page.logical_len)).sum::<u64>();
+        if logical > GROUP_LEN_MAX.into() {
             return Err(self.group_geometry(at));
         }
         let payload = directory.is_inline().then_some(payload);
@@ -192,7 +197,8 @@ impl TableLayout {
             }
             (None, Some(handle)) => {
                 let expect = Expect { kind, ordinal: None, handle };
-                let opened = self.reader.open(&expect, frame, decoder, self.max_block_bytes);
+                let most = self.max_block_bytes.min(page.logical_len);
+                let opened = self.reader.open(&expect, frame, decoder, most);
                 checked_encoding(&self.reader, kind, handle, opened.map_err(SstError::from)?)?
             }
             (None, None) => Slice::empty(),

@@ -82,7 +82,8 @@ impl Splitters {
 
 impl core::fmt::Debug for Splitters {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let names = self.0.iter().map(|splitter| (splitter.name(), splitter.version(), splitter.schema().id()));
+        let names =
+            self.0.iter().map(|splitter| (splitter.name(), splitter.version(), splitter.schema().id()));
         f.debug_list().entries(names).finish()
     }
 }

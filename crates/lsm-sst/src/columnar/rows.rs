@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use lsm_block::BlockKind;
 use lsm_codec::Decoder;
-use lsm_columnar::{ColumnId, ColumnType, ColumnVector, RowCells, RowPages, Values};
+use lsm_columnar::{ColumnId, ColumnSplitter, ColumnType, ColumnVector, Datum, RowCells, RowPages, Values};
 use lsm_types::{Kind, Result, Slice};
 
 use super::{ColumnPage, RowGroup};
@@ -26,7 +26,12 @@ struct RowValues {
 
 impl TableLayout {
     /// The rows of the group that `bytes` are.
-    pub(crate) fn decode_rows(&self, at: BlockRef, bytes: &Slice, decoder: &mut Decoder) -> Result<DataBlock> {
+    pub(crate) fn decode_rows(
+        &self,
+        at: BlockRef,
+        bytes: &Slice,
+        decoder: &mut Decoder,
+    ) -> Result<DataBlock> {
         let group = self.decode_group(at, bytes, decoder)?;
         let pages = self.all_pages(&group, bytes, decoder)?;
         let directory = group.directory();
@@ -34,8 +39,7 @@ impl TableLayout {
         let wrong = |source| self.columns_error(BlockKind::ROW_GROUP, at, source);
         let column = |id| directory.columns().iter().position(|(column, _)| *column == id);
         let page = |column: usize, part: usize| pages.get(column * parts + part);
-        let (mut seqnos, mut kinds) =
-            (ColumnVector::new(ColumnType::U64), ColumnVector::new(ColumnType::U8));
+        let (mut seqnos, mut kinds) = (ColumnVector::new(ColumnType::U64), ColumnVector::new(ColumnType::U8));
         let mut keys = Vec::with_capacity(parts);
         for part in 0..parts {
             for (id, vector) in [(ColumnId::SEQNO, &mut seqnos), (ColumnId::KIND, &mut kinds)] {
@@ -49,7 +53,9 @@ impl TableLayout {
         let (Values::U64(seqnos), Values::U8(kinds), None, None) =
             (seqnos.values(), kinds.values(), seqnos.validity(), kinds.validity())
         else {
-            return Err(self.payload(BlockKind::ROW_GROUP, at, PayloadError::field("seqnos and kinds")).into());
+            return Err(self
+                .payload(BlockKind::ROW_GROUP, at, PayloadError::field("seqnos and kinds"))
+                .into());
         };
         let mut values = RowValues { ends: Vec::with_capacity(kinds.len()), bytes: Vec::new() };
         let mut cells = RowCells::new();
@@ -79,23 +85,14 @@ impl TableLayout {
         for (row, kind) in kinds.iter().enumerate() {
             let is_whole = opaque.filter(|page| page.page().is_valid(page.payload(), row));
             if let Some(page) = is_whole {
-                if let lsm_columnar::Datum::Bytes(value) = page.page().get(page.payload(), row, &mut no_keys) {
+                if let Datum::Bytes(value) = page.page().get(page.payload(), row, &mut no_keys) {
                     values.bytes.extend_from_slice(value);
                 }
             } else if !Kind::from_tag(*kind).is_some_and(Kind::is_tombstone) {
-                let (splitter, pages) = match &mut split {
-                    Some(split) => split,
-                    None => {
-                        let splitter = self.splitter_of(group)?;
-                        let pages = splitter.schema().columns().iter().map(|column| {
-                            consumer(column.id()).ok_or(PayloadError::field("columns"))
-                        });
-                        let pages = pages.collect::<Result<Vec<_>, _>>();
-                        let pages = pages.map_err(|source| self.payload(BlockKind::ROW_GROUP, group.at(), source))?;
-                        let pages = pages.into_iter().map(|page| (page.page(), &page.payload()[..]));
-                        let pages = RowPages::new(splitter.schema(), pages, cells);
-                        split.insert((splitter, pages))
-                    }
+                let (splitter, pages) = if let Some(split) = &mut split {
+                    split
+                } else {
+                    split.insert(self.begin_rows(group, &consumer, cells)?)
                 };
                 pages.load(row, cells);
                 splitter
@@ -104,15 +101,35 @@ impl TableLayout {
             }
             let end = u32::try_from(values.bytes.len()).ok().filter(|&end| end as usize <= VALUES_MAX);
             let Some(end) = end else {
-                return Err(self.payload(BlockKind::ROW_GROUP, group.at(), PayloadError::field("values")).into());
+                return Err(self
+                    .payload(BlockKind::ROW_GROUP, group.at(), PayloadError::field("values"))
+                    .into());
             };
             values.ends.push(end);
         }
         Ok(())
     }
 
+    /// What puts the values of a part together, and the pages it does that from.
+    fn begin_rows<'p>(
+        &self,
+        group: &RowGroup,
+        consumer: impl Fn(ColumnId) -> Option<&'p ColumnPage>,
+        cells: &mut RowCells,
+    ) -> Result<(&dyn ColumnSplitter, RowPages<'p>)> {
+        let splitter = self.splitter_of(group)?;
+        let columns = splitter.schema().columns().iter();
+        let pages =
+            columns.map(|column| consumer(column.id()).map(|page| (page.page(), &page.payload()[..])));
+        let Some(pages) = pages.collect::<Option<Vec<_>>>() else {
+            let source = PayloadError::field("columns");
+            return Err(self.payload(BlockKind::ROW_GROUP, group.at(), source).into());
+        };
+        Ok((splitter, RowPages::new(splitter.schema(), pages, cells)))
+    }
+
     /// What puts the values of a group together.
-    fn splitter_of(&self, group: &RowGroup) -> Result<&dyn lsm_columnar::ColumnSplitter> {
+    fn splitter_of(&self, group: &RowGroup) -> Result<&dyn ColumnSplitter> {
         let columns = self.columns.as_ref();
         let schema_id = columns.and_then(|columns| columns.schema.as_ref()).map_or(0, |schema| schema.id());
         let found = self.properties.columns.as_ref().and_then(|columns| columns.splitter.as_ref());

@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use lsm_columnar::{ColumnId, Values};
+use lsm_columnar::{ColumnId, Schema, Values, Zone};
 use lsm_types::{Kind, Result, SeqNo, Slice, columns::KeyBuf};
 
 use super::{ColumnPage, GroupSource, RowGroup};
@@ -52,6 +52,18 @@ impl TableLayout {
     /// Whether the table holds row groups in place of data blocks.
     pub const fn is_columnar(&self) -> bool {
         self.columns.is_some()
+    }
+
+    /// The columns that values are split into; `None` for a table of rows, and where all values are opaque.
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.columns.as_ref()?.schema.as_ref()
+    }
+
+    /// What is known of a column of the consumer in all rows of the table, dead ones included.
+    pub fn column_zone(&self, column: ColumnId) -> Option<Zone> {
+        let ty = self.schema()?.column(column)?.ty();
+        let stats = self.properties.columns.as_ref()?.stats.iter().find(|stats| stats.column == column)?;
+        stats.zone(ty, self.entries())
     }
 
     /// A scan of the row groups, which only a columnar table has.
@@ -252,7 +264,8 @@ impl<S: GroupSource> GroupScan<S> {
         else {
             return Err(wrong("validity"));
         };
-        let local = |&seqno| SeqNo::new(seqno).filter(|seqno| seqno.is_write()).ok_or_else(|| wrong("seqnos"));
+        let local =
+            |&seqno| SeqNo::new(seqno).filter(|seqno| seqno.is_write()).ok_or_else(|| wrong("seqnos"));
         let seqnos = seqnos.iter().map(|seqno| Ok(self.layout.effective(local(seqno)?)));
         let kinds = kinds.iter().map(|&kind| Kind::from_tag(kind).ok_or_else(|| wrong("kinds")));
         Ok(Versions { seqnos: seqnos.collect::<Result<_>>()?, kinds: kinds.collect::<Result<_>>()? })

@@ -8,10 +8,7 @@ use lsm_types::{
     columns::{BundledKeys, KeyBuf, KeysWriter, Layout, Width},
 };
 
-use super::{
-    DataBlock, SAME_KEY,
-    block::Parts,
-};
+use super::{DataBlock, SAME_KEY, block::Parts};
 use crate::payload::PayloadError;
 
 /// Rows per bundle of keys that are bundled anew, as a power of two.
@@ -47,7 +44,7 @@ impl DataBlock {
 
         let mut payload = Vec::new();
         let keys = write_keys(columns, &mut payload)?;
-        let Keys { keys, heads, repeats } = keys;
+        let Keys { places: keys, heads, repeats } = keys;
         if keys.rows() != rows {
             return Err(PayloadError::field("rows"));
         }
@@ -88,7 +85,7 @@ impl DataBlock {
 
 /// Keys at the front of a payload.
 struct Keys {
-    keys: BundledKeys,
+    places: BundledKeys,
     heads: Vec<u64>,
     /// Which rows repeat the key before, as far as that is marked; empty for none.
     repeats: Vec<bool>,
@@ -102,7 +99,7 @@ fn write_keys(columns: &RowColumns<'_>, payload: &mut Vec<u8>) -> Result<Keys, P
         if page.has_repeats() {
             repeats.extend((0..page.rows()).map(|row| page.is_repeat(bytes, row)));
         }
-        return Ok(Keys { keys: *page.bundled(), heads: page.heads().to_vec(), repeats });
+        return Ok(Keys { places: *page.bundled(), heads: page.heads().to_vec(), repeats });
     }
     let (mut writer, mut key, mut last) = (KeysWriter::new(BUNDLE_SHIFT), KeyBuf::new(), Vec::new());
     let mut repeats = Vec::new();
@@ -128,5 +125,5 @@ fn write_keys(columns: &RowColumns<'_>, payload: &mut Vec<u8>) -> Result<Keys, P
     keys.place_heap(&mut layout)?;
     layout.finish()?;
     keys.check(payload)?;
-    Ok(Keys { heads: keys.bundle_heads(payload), keys, repeats })
+    Ok(Keys { heads: keys.bundle_heads(payload), places: keys, repeats })
 }
