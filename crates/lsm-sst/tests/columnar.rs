@@ -42,7 +42,7 @@ fn with_fields(mut entries: Vec<Entry>) -> Vec<Entry> {
             0 => continue,
             1 => b",,".to_vec(),
             2 => b"007,no,maybe".to_vec(),
-            3 => format!("{},,true", n as i64 - 50).into_bytes(),
+            3 => format!("{},,true", n.cast_signed() - 50).into_bytes(),
             _ => format!("{},{text}{},{}", n * n, n % 5, n % 2 == 0).into_bytes(),
         };
     }

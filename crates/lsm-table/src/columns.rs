@@ -39,7 +39,7 @@ impl std::fmt::Debug for ColumnScheme {
             .field("from_level", &self.from_level)
             .field("columnar", &self.columnar)
             .field("splitters", &self.splitters())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -109,17 +109,18 @@ mod tests {
         Column, ColumnId, ColumnType, ColumnVector, ColumnarError, Datum, EncodingSet, PageEncoder, PageStamp,
     };
 
+    type Make = fn(u64, &str) -> Datum<'_>;
+
     /// Proves F-115 in part: rows of all types come out of pages as they went in, in order and out of it.
     #[test]
     fn rows_come_back_from_pages_of_every_type() -> Result<(), ColumnarError> {
         let text = |row: u64| alloc::format!("{:1$}", row, (row % 20) as usize);
         let strings: Vec<_> = (0..200).map(text).collect();
-        type Make = fn(u64, &str) -> Datum<'_>;
         let cases: Vec<(ColumnType, Make)> = vec![
             (ColumnType::U64, |row, _| Datum::U64(row * row)),
-            (ColumnType::I16, |row, _| Datum::I64(7 - row as i64)),
+            (ColumnType::I16, |row, _| Datum::I64(7 - row.cast_signed())),
             (ColumnType::Bool, |row, _| Datum::Bool(row.is_multiple_of(3))),
-            (ColumnType::F64, |row, _| Datum::F64(row as f64 / 3.0)),
+            (ColumnType::F64, |row, _| Datum::F64(f64::from_bits(row << 40))),
             (ColumnType::I128, |row, _| Datum::I128(-i128::from(row) << 70)),
             (ColumnType::U128, |row, _| Datum::U128(u128::from(row) << 90)),
             (ColumnType::Fixed(1), |_, text| Datum::Bytes(&text.as_bytes()[..1])),
