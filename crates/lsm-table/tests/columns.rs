@@ -183,7 +183,7 @@ fn a_scan_reads_the_columns_it_names() {
     assert_eq!(place.read(), 0);
 }
 
-/// Proves F-115: rows of large groups come one by one, in batches and in walks, cached and past the cache.
+/// Rows of large groups come one by one, in batches and in walks, cached and past the cache.
 #[test]
 fn rows_of_large_groups_are_the_rows() {
     for cache_bytes in [0, 64 << 20] {

@@ -380,8 +380,6 @@ fn a_view_is_what_lies_above_its_bound() {
 }
 
 /// The same with row groups in place of data blocks.
-///
-/// Proves F-106, F-115, F-136 in part.
 #[test]
 fn a_view_of_columns_is_what_lies_above_its_bound() {
     for seed in 200..216 {

@@ -48,7 +48,7 @@ fn sample(part_rows: u16) -> Option<(Vec<u8>, Arc<TableLayout>)> {
         Some(ColumnarOptions { splitter: splitter(), part_rows, ..ColumnarOptions::default() });
     let mut builder = TableBuilder::new(head, options, Vec::new()).ok()?;
     for row in 0..ROWS {
-        let key = format!("key-{}", row / 2);
+        let key = format!("key-{:02}", row / 2);
         let (kind, value) = match row % 7 {
             0 => (Kind::Tombstone, String::new()),
             1 => (Kind::MergeOperand, "+1".into()),
@@ -87,7 +87,7 @@ fn run(payload: &[u8]) -> u64 {
             values += block.value(row).len();
         }
         let _ = block.verify(layout.order());
-        let _ = block.find(layout.order(), KeyHash::of(b"key-7"), b"key-7", SeqNo::LATEST);
+        let _ = block.find(layout.order(), KeyHash::of(b"key-07"), b"key-07", SeqNo::LATEST);
     }
     let rows = rows.map(|block| block.rows()).map_err(|error| error.kind());
     seen((format!("{rows:?}"), values.min(500) / 10))

@@ -111,7 +111,7 @@ mod tests {
 
     type Make = fn(u64, &str) -> Datum<'_>;
 
-    /// Proves F-115 in part: rows of all types come out of pages as they went in, in order and out of it.
+    /// Rows of all types come out of pages as they went in, in order and out of it.
     #[test]
     fn rows_come_back_from_pages_of_every_type() -> Result<(), ColumnarError> {
         let text = |row: u64| alloc::format!("{:1$}", row, (row % 20) as usize);
