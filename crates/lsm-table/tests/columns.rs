@@ -13,6 +13,7 @@ use std::{
 };
 
 use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, Datum, DelimitedText, Schema};
+use lsm_crypto::{Encryption, KeyChain, KeyId, Secret};
 use lsm_fs::{Fs, MemFs, SyncLevel};
 use lsm_table::{
     Answer, BatchLimits, BlockBatch, BlockCache, ColumnDesk, ColumnScheme, ColumnarOptions, ConsumedPrefix,
@@ -55,6 +56,10 @@ struct Place {
 
 impl Place {
     fn new(cache_bytes: u64) -> Self {
+        Self::sealed(cache_bytes, None)
+    }
+
+    fn sealed(cache_bytes: u64, encryption: Option<Encryption>) -> Self {
         let (control, desk) = (Arc::new(Control::default()), Arc::new(Desk::default()));
         let fs = WrapFs { inner: Arc::new(MemFs::new()), control: control.clone() };
         fs.create_dir_all(Path::new("tables")).unwrap();
@@ -72,7 +77,7 @@ impl Place {
             reclaim: desk,
             clock: Arc::new(TestClock::new()),
             random: Arc::new(SeededRandom::new(7)),
-            encryption: None,
+            encryption,
             policy: TablePolicy::default(),
             prefix_extractor: None,
             domains: None,
@@ -186,9 +191,11 @@ fn a_scan_reads_the_columns_it_names() {
 /// Rows of large groups come one by one, in batches and in walks, cached and past the cache.
 #[test]
 fn rows_of_large_groups_are_the_rows() {
-    for cache_bytes in [0, 64 << 20] {
-        let place = Place::new(cache_bytes);
+    let sealed = Encryption::new(Arc::new(KeyChain::new(KeyId::new(4), Secret::new([7; 32]))));
+    for (cache_bytes, encryption) in [(0, None), (64 << 20, None), (0, Some(sealed))] {
+        let place = Place::sealed(cache_bytes, encryption);
         let table = write(&place);
+        assert_eq!(scan(&table, ReadMode::PICK, 2), 2 * ROWS);
         let keys: Vec<_> = (0..ROWS).step_by(97).map(key).collect();
         for (at, key) in keys.iter().enumerate() {
             let found = table.get(key, KeyHash::of(key), SeqNo::LATEST).unwrap().unwrap();
