@@ -180,6 +180,12 @@ proptest! {
             }) == Some(true)
         }).collect();
         for (row, expected) in truths.iter().enumerate() {
+            let holds = bound.holds(|id| match id {
+                A => left.get(row),
+                B => right.get(row),
+                _ => Datum::I64(5),
+            });
+            prop_assert_eq!(holds, *expected, "row {} by itself, {:?}", row, predicate);
             prop_assert_eq!(found.contains(row), *expected, "row {} of {:?}, {:?}", row, left_info.encoding, predicate);
         }
         let zone = |id: ColumnId| -> Option<&Zone> {

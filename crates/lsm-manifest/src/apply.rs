@@ -192,6 +192,7 @@ impl Draft<'_> {
                 self.version(tree)?.merge_operator = Some(name.clone());
                 Ok(())
             }
+            TreeEdit::AddSchema(schema) => self.version(tree)?.schemas.add(schema.clone()),
         }
     }
 

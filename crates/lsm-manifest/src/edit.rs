@@ -4,7 +4,9 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use lsm_types::{FileUuid, Level, RouteId, RunId, SeqNo, TableId, TreeId, ValueReferences, VlogId};
 
-use crate::{Restriction, TableDescriptor, TreeIdentity, VectorDescriptor, VlogDescriptor, Watermark};
+use crate::{
+    Restriction, StoredSchema, TableDescriptor, TreeIdentity, VectorDescriptor, VlogDescriptor, Watermark,
+};
 
 /// A change to one tree. Within an edit, changes apply in order.
 #[non_exhaustive]
@@ -103,6 +105,8 @@ pub enum TreeEdit {
     Separate,
     /// Operands of the tree are for the merge operator with this name.
     MergeOperator(String),
+    /// Values of the tree are split by a new schema from now on.
+    AddSchema(Arc<StoredSchema>),
 }
 
 /// A change to the database as a whole.

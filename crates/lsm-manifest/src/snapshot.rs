@@ -45,6 +45,7 @@ impl Catalog {
         let routes = self.routes().map(|(route, uuid)| DatabaseEdit::AddRoute { route, uuid });
         let contents = self.trees.iter().flat_map(|(tree, version)| {
             numbers(version)
+                .chain(version.schemas.iter().cloned().map(TreeEdit::AddSchema))
                 .chain(vlogs(version))
                 .chain(levels(version))
                 .map(move |step| Step::Tree(*tree, step))
@@ -82,6 +83,7 @@ impl Step {
                 Self::Tree(_, TreeEdit::AddTable { table, .. }) => descriptor_len_max(table),
                 Self::Tree(_, TreeEdit::AddVlog { .. }) => VLOG_MAX,
                 Self::Tree(_, TreeEdit::MergeOperator(name)) => name.len(),
+                Self::Tree(_, TreeEdit::AddSchema(schema)) => schema.splitter.len() + schema.schema.len(),
                 Self::Tree(_, TreeEdit::Watermark(watermark)) => {
                     watermark.token.as_ref().map_or(0, |token| token.len())
                 }

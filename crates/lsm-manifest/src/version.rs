@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use lsm_types::{MAX_NAME_LEN, SeqNo, Slice};
 
-use crate::{Levels, ManifestError, Vlogs};
+use crate::{Levels, ManifestError, Schemas, Vlogs};
 
 /// Fewest levels of a tree.
 pub(crate) const LEVELS_MIN: u8 = 2;
@@ -67,6 +67,8 @@ pub struct Version {
     pub separates: bool,
     /// Name of the merge operator that operands are for; `None` until the tree is opened with one.
     pub merge_operator: Option<String>,
+    /// What its values are split into; empty until the tree is opened with columns.
+    pub schemas: Schemas,
 }
 
 impl Version {
@@ -82,6 +84,7 @@ impl Version {
             watermark: Watermark::default(),
             separates: false,
             merge_operator: None,
+            schemas: Schemas::default(),
         }
     }
 

@@ -125,6 +125,12 @@ impl BoundPredicate {
         &self.columns
     }
 
+    /// Whether one row satisfies the predicate; `datum` finds its cells. A cell that is not of its column's type satisfies
+    /// nothing.
+    pub fn holds<'d>(&self, datum: impl Fn(ColumnId) -> Datum<'d>) -> bool {
+        holds(&self.root, &datum)
+    }
+
     /// The rows of some pages that satisfy the predicate; `page` finds the page of a column, and `None` means that the
     /// rows are older than the column.
     ///
@@ -145,6 +151,14 @@ fn collect(node: &Node, columns: &mut Vec<ColumnId>) {
     match node {
         Node::Leaf(leaf) => columns.push(leaf.column),
         Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| collect(node, columns)),
+    }
+}
+
+fn holds<'d>(node: &Node, datum: &impl Fn(ColumnId) -> Datum<'d>) -> bool {
+    match node {
+        Node::Leaf(leaf) => datum(leaf.column).cell(leaf.ty).is_ok_and(|cell| leaf.test.holds(cell)),
+        Node::All(nodes) => nodes.iter().all(|node| holds(node, datum)),
+        Node::Any(nodes) => nodes.iter().any(|node| holds(node, datum)),
     }
 }
 
@@ -255,14 +269,19 @@ fn bind(predicate: &Predicate<'_>, schema: &Schema, negated: bool) -> Result<Nod
 }
 
 fn leaf(column: &Column, test: Test) -> Leaf {
-    let default = column.default_cell();
-    let holds_for_missing = match (&test, default) {
-        (Test::IsNull, default) => default == Cell::Null,
-        (Test::IsNotNull, default) => default != Cell::Null,
-        (Test::Values(_), Cell::Null) => false,
-        (Test::Values(set), default) => set.contains(default),
-    };
+    let holds_for_missing = test.holds(column.default_cell());
     Leaf { column: column.id(), ty: column.ty(), test, holds_for_missing }
+}
+
+impl Test {
+    fn holds(&self, cell: Cell<'_>) -> bool {
+        match (self, cell) {
+            (Self::IsNull, cell) => cell == Cell::Null,
+            (Self::IsNotNull, cell) => cell != Cell::Null,
+            (Self::Values(_), Cell::Null) => false,
+            (Self::Values(set), cell) => set.contains(cell),
+        }
+    }
 }
 
 impl ValueSet {

@@ -28,6 +28,7 @@
 //! | 0xBB | `RestrictTable` | tree varint, table varint, restriction, references |
 //! | 0xBC | `ExportVlog`  | tree varint, value log varint                       |
 //! | 0xBD | `AdvanceVlog` | tree varint, value log varint, offset varint        |
+//! | 0xBE | `AddSchema`   | tree varint, schema varint, splitter version varint, its name, schema |
 //! | 0xBF | `AttachVector` | tree varint, table varint, delete vector           |
 //!
 //! A restriction and a delete vector are laid out as in a descriptor, references as in a table; no references, no bytes.
@@ -44,8 +45,8 @@ use lsm_types::{
 
 use super::fields::{MUST_UNDERSTAND, narrow, prefixed};
 use crate::{
-    DatabaseEdit, ManifestError, Restriction, TableDescriptor, TreeEdit, TreeIdentity, VectorDescriptor,
-    VersionEdit, VlogDescriptor, Watermark,
+    DatabaseEdit, ManifestError, Restriction, SCHEMA_LEN_MAX, StoredSchema, TableDescriptor, TreeEdit,
+    TreeIdentity, VectorDescriptor, VersionEdit, VlogDescriptor, Watermark,
     version::{LEVELS_MIN, TOKEN_MAX},
 };
 
@@ -72,6 +73,7 @@ mod tag {
     pub(super) const RESTRICT_TABLE: u8 = 0xBB;
     pub(super) const EXPORT_VLOG: u8 = 0xBC;
     pub(super) const ADVANCE_VLOG: u8 = 0xBD;
+    pub(super) const ADD_SCHEMA: u8 = 0xBE;
     pub(super) const ATTACH_VECTOR: u8 = 0xBF;
 }
 
@@ -200,6 +202,12 @@ impl TreeEdit {
                 }
                 Self::Separate => {}
                 Self::MergeOperator(name) => out.extend_from_slice(name.as_bytes()),
+                Self::AddSchema(schema) => {
+                    varint::encode(schema.id.into(), out);
+                    varint::encode(schema.splitter_version.into(), out);
+                    varint::encode_prefixed(schema.splitter.as_bytes(), out);
+                    out.extend_from_slice(&schema.schema);
+                }
             }
         });
     }
@@ -225,6 +233,7 @@ impl TreeEdit {
             Self::AdvanceVlog { .. } => tag::ADVANCE_VLOG,
             Self::RefuseReads(_) => tag::REFUSE_READS,
             Self::Separate => tag::SEPARATE,
+            Self::AddSchema(_) => tag::ADD_SCHEMA,
         }
     }
 }
@@ -257,6 +266,7 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::RESTRICT_TABLE,
         tag::EXPORT_VLOG,
         tag::ADVANCE_VLOG,
+        tag::ADD_SCHEMA,
         tag::ATTACH_VECTOR,
     ];
     if !matches!(tag, tag::ADD_RUN..=tag::WATERMARK) && !others.contains(&tag) {
@@ -300,7 +310,8 @@ fn decode_tree(tag: u8, payload: &mut ByteReader<'_>) -> Result<Option<(TreeId, 
         tag::CHANGES_FROM => TreeEdit::ChangesFrom(seqno(payload)?),
         tag::SEPARATE => TreeEdit::Separate,
         tag::REFUSE_READS => TreeEdit::RefuseReads(seqno(payload)?),
-        tag::MERGE_OPERATOR => TreeEdit::MergeOperator(name(payload, "merge operator")?),
+        tag::MERGE_OPERATOR => TreeEdit::MergeOperator(name(payload.take_rest(), "merge operator")?),
+        tag::ADD_SCHEMA => TreeEdit::AddSchema(Arc::new(schema(payload)?)),
         _ => TreeEdit::Watermark(Watermark { seqno: seqno(payload)?, token: token(payload)? }),
     };
     Ok(Some((tree, step)))
@@ -336,11 +347,23 @@ fn identity(payload: &mut ByteReader<'_>) -> Result<TreeIdentity, ManifestError>
     if level_count < LEVELS_MIN {
         return Err(ManifestError::Decode { field: "level count" });
     }
-    Ok(TreeIdentity { comparator: name(payload, "comparator")?, level_count })
+    Ok(TreeIdentity { comparator: name(payload.take_rest(), "comparator")?, level_count })
 }
 
-fn name(payload: &mut ByteReader<'_>, field: &'static str) -> Result<String, ManifestError> {
-    let text = core::str::from_utf8(payload.take_rest()).ok();
+/// A schema stands in its step as it is; whoever opens the tree looks into it.
+fn schema(payload: &mut ByteReader<'_>) -> Result<StoredSchema, ManifestError> {
+    let id = narrow(payload.varint()?, "schema")?;
+    let splitter_version = narrow(payload.varint()?, "version of a splitter")?;
+    let splitter = name(payload.prefixed()?, "splitter")?;
+    let schema = payload.take_rest();
+    if schema.len() > SCHEMA_LEN_MAX {
+        return Err(ManifestError::Decode { field: "schema" });
+    }
+    Ok(StoredSchema { id, splitter, splitter_version, schema: Slice::copy_from(schema) })
+}
+
+fn name(bytes: &[u8], field: &'static str) -> Result<String, ManifestError> {
+    let text = core::str::from_utf8(bytes).ok();
     let name = text.filter(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
     name.map(String::from).ok_or(ManifestError::Decode { field })
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::common::{Dice, table};
 use lsm_manifest::{
     Census, Counts, DatabaseEdit, DirectoryHandle, ManifestError, Record, RecordHead, Restriction,
-    SeqNoRange, Sizes, SnapshotBegin, TableDescriptor, TreeEdit, TreeIdentity, VectorDescriptor, VersionEdit,
-    VlogDescriptor, Watermark,
+    SeqNoRange, Sizes, SnapshotBegin, StoredSchema, TableDescriptor, TreeEdit, TreeIdentity,
+    VectorDescriptor, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
     Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, Slice, TableId, TreeId, UnixNanos,
@@ -216,6 +216,16 @@ fn tree_step() -> BoxedStrategy<TreeEdit> {
         seqno().prop_map(TreeEdit::MaxSeqNo),
         (seqno(), token).prop_map(|(seqno, token)| TreeEdit::Watermark(Watermark { seqno, token })),
         "[a-zü.]{1,40}".prop_map(TreeEdit::MergeOperator),
+        (any::<u32>(), any::<u32>(), "[a-zü.]{1,40}", prop::collection::vec(any::<u8>(), 0..40)).prop_map(
+            |(id, splitter_version, splitter, schema)| {
+                TreeEdit::AddSchema(Arc::new(StoredSchema {
+                    id,
+                    splitter,
+                    splitter_version,
+                    schema: schema.into(),
+                }))
+            }
+        ),
     ]
     .boxed()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lsm_manifest::{
-    Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, Restriction, SeqNoRange, Sizes, TableDescriptor,
-    TreeEdit, TreeIdentity, VectorDescriptor, VersionEdit, VlogDescriptor, Watermark,
+    Catalog, Census, Counts, DatabaseEdit, DirectoryHandle, Restriction, SeqNoRange, Sizes, StoredSchema,
+    TableDescriptor, TreeEdit, TreeIdentity, VectorDescriptor, VersionEdit, VlogDescriptor, Watermark,
 };
 use lsm_types::{
     Comparator, Cut, EditIndex, FileUuid, KeyOrder, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId,
@@ -147,7 +147,7 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let pick = |dice: &mut Dice| tables[usize::try_from(dice.next()).unwrap() % tables.len()];
     let level = Level::new(u8::try_from(dice.below(4)).unwrap());
     let run = RunId::new(dice.below(4));
-    match dice.below(20) {
+    match dice.below(21) {
         0 => {
             edit.database.push(DatabaseEdit::ReserveIds(catalog.reserved_ids() + dice.below(60)));
             if dice.below(8) == 0 {
@@ -234,6 +234,18 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
                 watermark: SeqNo::new(dice.below(100)).unwrap(),
             };
             edit.push(tree, TreeEdit::AttachVector { id, vector: Arc::new(vector) });
+        }
+        20 => {
+            let schemas = catalog.tree(tree).map(|version| version.schemas.clone()).unwrap_or_default();
+            // Mostly the next one, now and then one that is not new.
+            let id = schemas.newest().map_or(0, |newest| newest.id) + u32::from(dice.below(4) > 0);
+            let schema = StoredSchema {
+                id,
+                splitter: "test.splitter".into(),
+                splitter_version: 1,
+                schema: dice.below(400).to_be_bytes().into(),
+            };
+            edit.push(tree, TreeEdit::AddSchema(Arc::new(schema)));
         }
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),

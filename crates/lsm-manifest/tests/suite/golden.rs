@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::common::{identity, order, refer, table, vlog};
 use lsm_manifest::{
-    Catalog, DatabaseEdit, Record, Replay, Restriction, TableDescriptor, TreeEdit, VersionEdit, Watermark,
-    write_snapshot,
+    Catalog, DatabaseEdit, Record, Replay, Restriction, StoredSchema, TableDescriptor, TreeEdit, VersionEdit,
+    Watermark, write_snapshot,
 };
 use lsm_types::{
     Cut, EditIndex, FileUuid, KeyRange, Level, RouteId, RunId, SeqNo, TableId, TreeId, UnixNanos,
@@ -14,6 +14,7 @@ use lsm_types::{
 
 const EDIT: &str = include_str!("../golden/edit-v1.txt");
 const OPERATOR: &str = include_str!("../golden/operator-v1.txt");
+const SCHEMA: &str = include_str!("../golden/schema-v1.txt");
 const CHANGES: &str = include_str!("../golden/changes-v1.txt");
 const VLOGS: &str = include_str!("../golden/vlogs-v1.txt");
 const FRONTIER: &str = include_str!("../golden/frontier-v1.txt");
@@ -85,6 +86,24 @@ fn operator() {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     assert_eq!(parse(OPERATOR), [bytes.clone()], "{}", hex(&bytes));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+}
+
+/// Proves D-36, F-107: the step that adds a schema.
+#[test]
+fn schema() {
+    let schema = StoredSchema {
+        id: 1,
+        splitter: "test.tsv".into(),
+        splitter_version: 2,
+        schema: [1, 1, 0, 0, 0, 16, 0, 0, 0].into(),
+    };
+    let mut edit = VersionEdit::default();
+    edit.push(TreeId::new(3), TreeEdit::AddSchema(Arc::new(schema)));
+    let record = Record::Edits { follows: EditIndex::new(41), edits: vec![edit] };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(parse(SCHEMA), [bytes.clone()], "{}", hex(&bytes));
     assert_eq!(Record::decode(&bytes), Ok(record));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::common::{Dice, draw_edit, identity, order, refer, table, vlog};
 use lsm_manifest::{
     Catalog, DatabaseEdit, LostEdits, ManifestError, Record, Replay, Replayed, SNAPSHOT_CHUNK_MAX, Salvage,
-    Salvaged, TableDescriptor, TreeEdit, VersionEdit, write_snapshot,
+    Salvaged, StoredSchema, TableDescriptor, TreeEdit, VersionEdit, write_snapshot,
 };
 use lsm_types::{EditIndex, FileUuid, Level, RouteId, RunId, TableId, TreeId, ValueUsage, VlogId};
 use proptest::prelude::*;
@@ -492,6 +492,34 @@ fn a_frontier_rises() {
     catalog.apply_in_place(&last).unwrap();
     assert_eq!(catalog.file_bytes(), 0);
     assert_eq!(catalog.apply(&advance(9_050)), Err(ManifestError::UnknownVlog { vlog: id }));
+}
+
+/// Proves F-107: schemas of a tree are kept, all of them, and their numbers only grow.
+#[test]
+fn schemas_are_kept_by_number() {
+    let tree = TreeId::new(0);
+    let schema = |id: u32, name: &str| {
+        let schema = [id.to_le_bytes()[0]].into();
+        TreeEdit::AddSchema(Arc::new(StoredSchema { id, splitter: name.into(), splitter_version: 1, schema }))
+    };
+    let step = |step: TreeEdit| VersionEdit { trees: vec![(tree, step)], ..VersionEdit::default() };
+    let mut edit = VersionEdit::default();
+    edit.create_tree(tree, identity(tree));
+    edit.push(tree, schema(2, "a"));
+    let mut catalog = with_orders().apply(&edit).unwrap();
+    catalog.apply_in_place(&step(schema(5, "b"))).unwrap();
+    let schemas = &catalog.tree(tree).unwrap().schemas;
+    assert_eq!(schemas.iter().map(|schema| schema.id).collect::<Vec<_>>(), [2, 5]);
+    assert_eq!(schemas.get(2).map(|schema| schema.splitter.as_str()), Some("a"));
+    assert_eq!((schemas.get(3), schemas.newest().map(|schema| schema.id)), (None, Some(5)));
+    assert_eq!(replay(&records(&catalog, 9)).unwrap().catalog, catalog);
+
+    let regression = Err(ManifestError::Regression { what: "the number of the schema" });
+    assert_eq!(catalog.apply(&step(schema(5, "b"))), regression);
+    assert_eq!(catalog.apply(&step(schema(3, "b"))), regression);
+    assert_eq!(Catalog::default().apply(&edit).unwrap().apply(&step(schema(0, "b"))), regression);
+    let name = "n".repeat(256);
+    assert!(catalog.apply(&step(schema(6, ""))).is_err() && catalog.apply(&step(schema(6, &name))).is_err());
 }
 
 fn referring(id: u64, key: &[u8], count: u64) -> TreeEdit {
