@@ -147,6 +147,29 @@ pub enum EngineError {
         /// Name of the operator given, if one was.
         supplied: Option<String>,
     },
+    /// The values of the tree were split by another splitter.
+    #[error("values of schema {schema} were split by `{}` version {}, but the tree was opened with {}; give a changed splitter a schema of its own, made by `Schema::evolve`", .stored.0, .stored.1, splitter(.supplied.as_ref()))]
+    SplitterMismatch {
+        /// Number of the schema.
+        schema: u32,
+        /// Name and version stored with the tree.
+        stored: (String, u32),
+        /// Those of the splitter given, if one was.
+        supplied: Option<(String, u32)>,
+    },
+    /// A schema does not go with those that the tree had before, or with the others that are given.
+    #[error("schema {supplied}{}: {problem}", .stored.map_or_else(String::new, |stored| format!(" beside schema {stored}")))]
+    SchemaMismatch {
+        /// Number of a schema of the tree.
+        stored: Option<u32>,
+        /// Number of the schema that was given.
+        supplied: u32,
+        /// What is wrong, and what would be right.
+        problem: &'static str,
+    },
+    /// Columns are asked for in a tree without them.
+    #[error("the tree was opened without columns; say `TreeOptions::columns`")]
+    NoColumns,
     /// The tree keeps long values in value logs and was opened as one that does not, or the other way round.
     #[error(
         "the tree was created {} separated values, but opened as one {}",
@@ -312,6 +335,11 @@ fn first_of(files: &[LostFile]) -> String {
     })
 }
 
+/// A splitter, by name and version.
+fn splitter(supplied: Option<&(String, u32)>) -> String {
+    supplied.map_or_else(|| "none".to_owned(), |(name, version)| format!("`{name}` version {version}"))
+}
+
 /// Whose a directory is.
 fn owner(found: Option<&FileUuid>) -> String {
     match found {
@@ -334,15 +362,16 @@ impl Fault for EngineError {
             Self::AmbiguousBatch { .. } => ErrorKind::AmbiguousBatch,
             Self::OperatorPanicked => ErrorKind::MergeFailed,
             Self::Key(source) => source.kind(),
-            Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
-            Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
+            Self::InvalidConfig { .. } | Self::SchemaMismatch { .. } => ErrorKind::InvalidConfig,
+            Self::InvalidArgument { .. } | Self::NoColumns => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
             Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::DanglingValue { .. } => ErrorKind::DanglingBlob,
             Self::Misnamed { .. } | Self::SeveralDatabases { .. } => ErrorKind::FileIdentityMismatch,
-            Self::OptionMismatch { .. } | Self::OperatorMismatch { .. } | Self::TreeTypeMismatch { .. } => {
-                ErrorKind::OptionMismatch
-            }
+            Self::OptionMismatch { .. }
+            | Self::OperatorMismatch { .. }
+            | Self::SplitterMismatch { .. }
+            | Self::TreeTypeMismatch { .. } => ErrorKind::OptionMismatch,
             Self::AlreadyExists | Self::TreeInUse { .. } | Self::TargetExists | Self::TargetBusy => {
                 ErrorKind::AlreadyExists
             }

@@ -31,6 +31,7 @@
 mod batch;
 mod changes;
 mod checkpoint;
+mod columns;
 mod coverage;
 mod cursor;
 mod deletes;
@@ -67,6 +68,9 @@ mod walk;
 pub use batch::{BatchEntry, MAX_BATCH_BYTES, TreeBatch};
 pub use changes::{Change, Changed, Changes, ChangesOptions, ChangesProgress};
 pub use checkpoint::{CheckpointFile, CheckpointInfo, CheckpointOptions, CopyMethod, StagingGc, gc_staging};
+pub use columns::{
+    BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX, ColumnBatch, ColumnBatches, ColumnLayout, ColumnPolicy, ColumnScan,
+};
 pub use cursor::Cursor;
 pub use entry::Entry;
 pub use error::EngineError;

@@ -14,7 +14,7 @@ use lsm_types::{
 };
 
 use crate::{
-    EngineError, EventListener, ReclaimOptions, RelocationOptions, SpaceOptions,
+    ColumnPolicy, EngineError, EventListener, ReclaimOptions, RelocationOptions, SpaceOptions,
     store::{LevelRoute, validate_routes},
 };
 
@@ -384,14 +384,16 @@ pub enum WeakDeletes {
     Strict,
 }
 
-/// What becomes of a tree whose operands were written for another merge operator than the one given.
+/// What becomes of a tree whose operands were written for another merge operator than the one given, or whose values were
+/// split by another splitter.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum NameMismatch {
     /// It is not opened.
     #[default]
     Error,
-    /// It is opened, with a warning. The stored name gives way to that of an operator, if one was given.
+    /// It is opened, with a warning. The stored name gives way to that of an operator, if one was given; what is stored
+    /// about a splitter stays. Columnar tables cannot be read without the splitter they were written with.
     Warn,
 }
 
@@ -412,6 +414,7 @@ pub struct TreeOptions {
     pub(crate) separation: Option<VlogPolicy>,
     pub(crate) relocation: RelocationOptions,
     pub(crate) delete_strategies: Vec<DeleteStrategy>,
+    pub(crate) columns: Option<ColumnPolicy>,
 }
 
 /// Number of levels of a new tree when none is given.
@@ -440,6 +443,7 @@ impl TreeOptions {
             separation: None,
             relocation: RelocationOptions::default(),
             delete_strategies: Vec::new(),
+            columns: None,
         }
     }
 
@@ -530,6 +534,14 @@ impl TreeOptions {
         self
     }
 
+    /// Splits values into typed columns, for [`scan_columns`](crate::Reader::scan_columns). Schema and splitter are stored
+    /// with the tree, and opening with another splitter, or with none, is refused from then on; a changed schema has to be
+    /// made by `Schema::evolve`. Default: values have no columns.
+    pub fn columns(mut self, policy: ColumnPolicy) -> Self {
+        self.columns = Some(policy);
+        self
+    }
+
     /// Makes the filters that look at entries while they are compacted, and may change them. Default: none.
     pub fn compaction_filter_factory(mut self, factory: Arc<dyn CompactionFilterFactory>) -> Self {
         self.compaction_filter = Some(factory);
@@ -573,6 +585,7 @@ impl TreeOptions {
         if let Some((option, problem)) = self.relocation.problem() {
             return invalid(option, problem);
         }
+        self.columns.as_ref().map_or(Ok(()), ColumnPolicy::validate)?;
         self.tables.validate()
     }
 }

@@ -300,6 +300,7 @@ fn catalog_of(tree: TreeId, version: &Version, order: &KeyOrder) -> Result<Catal
     edit.push(tree, TreeEdit::RefuseReads(version.retention_floor));
     edit.push(tree, TreeEdit::ChangesFrom(version.changes_from));
     edit.trees.extend(version.merge_operator.clone().map(|name| (tree, TreeEdit::MergeOperator(name))));
+    edit.trees.extend(version.schemas.iter().map(|schema| (tree, TreeEdit::AddSchema(schema.clone()))));
     if let Some(seqno) = version.max_seqno {
         edit.push(tree, TreeEdit::MaxSeqNo(seqno));
     }

@@ -6,7 +6,7 @@ use lsm_iter::Candidate;
 use lsm_types::{KeyOrder, Kind, MergeOperator, Result, SeqNo, Slice};
 
 use crate::{
-    Cursor, Entry, Range, Ranges, View,
+    ColumnBatches, ColumnScan, Cursor, Entry, Range, Ranges, View,
     get::{self, FoundValue},
     multi_get,
     prefix_scan::owned_bounds,
@@ -225,6 +225,15 @@ pub trait Reader {
         I: IntoIterator<Item = B>,
     {
         Ranges::new(self.to_view(), ranges.into_iter())
+    }
+
+    /// Columns of the rows of a range, in batches; see [`ColumnScan`]. The iterator owns its view.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a tree without columns, for a column or a value that the schema does not have, and for a
+    /// batch of no rows or too many.
+    fn scan_columns(&self, scan: &ColumnScan<'_>) -> Result<ColumnBatches> {
+        ColumnBatches::new(&self.to_view(), scan)
     }
 
     /// The entry with the smallest key.

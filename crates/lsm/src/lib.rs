@@ -97,6 +97,7 @@ pub use lsm_types::{
 pub use lsm_block as block;
 #[cfg(feature = "codec")]
 pub use lsm_codec as codec;
+pub use lsm_columnar as columnar;
 #[cfg(feature = "fs")]
 pub use lsm_fs as fs;
 #[cfg(feature = "manifest")]

@@ -67,6 +67,7 @@ pub use storage_stats::{StorageStats, TreeStorage};
 
 use crate::{
     EngineError, JobProgress, NameMismatch, StoreOptions, Tree, TreeOptions,
+    columns::{check_schemas, new_schemas},
     events::Jobs,
     options::{DEFAULT_LEVEL_COUNT, SyncPolicy},
     tree::TreeInner,
@@ -169,6 +170,7 @@ impl Store {
         };
         check_names(&version, options)?;
         self.inner.name_operator(id, &mut version, options)?;
+        self.inner.store_schemas(id, &mut version, options)?;
         let env = Arc::new(self.inner.table_env(id, options));
         let vlogs = self.inner.vlog_env(&env, options)?;
         let tree = Tree::start(id, self.inner.clone(), owns_store, options, (env, vlogs), &version);
@@ -263,6 +265,7 @@ fn check_names(stored: &Version, options: &TreeOptions) -> Result<()> {
     if stored_mode != supplied {
         return Err(EngineError::TreeTypeMismatch { stored: stored_mode, supplied }.into());
     }
+    check_schemas(&stored.schemas, options.columns.as_ref(), options.on_name_mismatch)?;
     let Some(name) = &stored.merge_operator else { return Ok(()) };
     let supplied = options.merge_operator.as_ref().map(|operator| operator.name().to_owned());
     if supplied.as_ref() == Some(name) {
@@ -496,7 +499,27 @@ impl StoreInner {
         self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)
     }
 
+    /// Stores the schemas that are not stored yet.
+    fn store_schemas(&self, id: TreeId, version: &mut Version, options: &TreeOptions) -> Result<()> {
+        let policy = options.columns.as_ref().filter(|_| !self.is_read_only());
+        let new = policy.map_or_else(Vec::new, |policy| new_schemas(&version.schemas, policy));
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut edit = VersionEdit::default();
+        edit.trees.extend(new.into_iter().map(|schema| (id, TreeEdit::AddSchema(schema))));
+        let build = Box::new(move |_: &mut Draft<'_>| Ok(edit));
+        let publish = Box::new(|_: &Catalog| {});
+        self.install(Proposal { build, publish, outputs: Vec::new() }).map_err(InstallError::into_error)?;
+        *version = self.version(id).ok_or(EngineError::Bug { invariant: "an open tree exists" })?;
+        Ok(())
+    }
+
     fn table_env(self: &Arc<Self>, tree: TreeId, options: &TreeOptions) -> TableEnv {
+        let columns = lsm_table::ColumnDesk::default();
+        if let Some(policy) = &options.columns {
+            columns.set(policy.scheme());
+        }
         TableEnv {
             fs: self.options.fs.clone(),
             folder: Folder::Tables.path(&self.root),
@@ -515,7 +538,7 @@ impl StoreInner {
             policy: options.tables.clone(),
             prefix_extractor: options.prefix_extractor.clone(),
             domains: options.key_domains.clone(),
-            columns: lsm_table::ColumnDesk::default(),
+            columns,
             filters: lsm_table::FilterDesk::default(),
             lineage: lsm_table::LineageDesk::default(),
             sync_file: self.options.sync.table,

@@ -49,7 +49,7 @@ pub use vlog_stats::{ValueLogStats, VlogStats};
 pub use write::WriteInfo;
 
 use crate::{
-    CloseHandle, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View, WeakDeletes,
+    CloseHandle, ColumnPolicy, DeletionHold, EngineError, OpenReport, Token, TreeOptions, View, WeakDeletes,
     holders::Holders,
     holds::Holds,
     memtables::Position,
@@ -90,6 +90,8 @@ pub(crate) struct TreeInner {
     pub(crate) relocations: Relocations,
     /// What becomes of rows that deletes of ranges have killed, by level.
     pub(crate) delete_strategies: Vec<DeleteStrategy>,
+    /// What values are split into; `None` for a tree without columns.
+    pub(crate) columns: Option<ColumnPolicy>,
     pub(crate) table_target_bytes: u64,
     /// What reads pin.
     pub(crate) current: ArcSwap<SuperVersion>,
@@ -192,6 +194,7 @@ impl Tree {
                 vlogs,
                 relocations: Relocations::new(options.relocation),
                 delete_strategies: options.delete_strategies.clone(),
+                columns: options.columns.clone(),
                 table_target_bytes: options.table_target_bytes,
                 current: ArcSwap::from_pointee(current),
                 publisher: Mutex::new(publisher),

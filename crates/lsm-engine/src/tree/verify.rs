@@ -1,6 +1,6 @@
 //! Checking the tables and value logs of an open tree.
 
-use lsm_repair::{Depth, LiveTable, LiveValues, Scope, VerifyOptions, VerifyReport, verify};
+use lsm_repair::{Depth, LiveTable, LiveValues, Scope, Splitters, VerifyOptions, VerifyReport, verify};
 use lsm_types::Result;
 
 use super::Tree;
@@ -47,6 +47,9 @@ impl Tree {
         let mut options = options.clone();
         if options.encryption.is_none() {
             options.encryption.clone_from(&env.encryption);
+        }
+        if let Some(policy) = &self.inner.columns {
+            options.splitters = Splitters::new(policy.splitters().cloned().collect());
         }
         verify(&scope, depth, &options)
     }

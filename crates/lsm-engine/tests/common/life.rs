@@ -9,9 +9,10 @@ use lsm_compaction_planner::{
     Plan, PlanView, PullDown, Reason, ReliefLimits, Settings, SizeTiered, relief,
 };
 use lsm_engine::{
-    BlockCache, CheckpointOptions, CompactOptions, DeleteStrategy, DictionaryOptions, FlushOptions, HoldGuard,
-    IngestOptions, LevelFilter, Outcome, Purge, Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree,
-    TreeBatch, TreeOptions, View, VlogPicker, VlogPolicy, WeakDeletes,
+    BlockCache, CheckpointOptions, ColumnLayout, ColumnPolicy, CompactOptions, DeleteStrategy,
+    DictionaryOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter, Outcome, Purge, Reader,
+    RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, VlogPicker, VlogPolicy,
+    WeakDeletes,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{
@@ -25,7 +26,7 @@ use lsm_types::{
 };
 
 use crate::{
-    common::{sealed::encryption, small_tables},
+    common::{columns::Dotted, sealed::encryption, small_tables},
     read_forms::forms,
 };
 
@@ -68,6 +69,7 @@ impl Place {
             .comparator(axes.comparator())
             .tables(self.tables())
             .level_count(axes.levels)
+            .columns(self.columns())
             .table_target_bytes(axes.table_bytes.into());
         if axes.variant % 3 == 1 {
             // Compactions are put off and done in parts, now more, now less.
@@ -120,6 +122,18 @@ impl Place {
         let bits = [None, Some(1.0), Some(4.5), Some(16.0)][dice.index(4)];
         let filter = bits.map_or(LevelFilter::Off, |bits| LevelFilter::bits(bits).unwrap());
         if dice.one_in(3) { tables } else { tables.filter(filter) }
+    }
+
+    /// Values have columns in every life; which tables store them so differs from time to time.
+    fn columns(&self) -> ColumnPolicy {
+        let layout = match (self.axes.variant / 11 + self.opens) % 5 {
+            0 => ColumnLayout::Row,
+            1 | 2 => ColumnLayout::Columnar,
+            3 => ColumnLayout::ColumnarFrom(Level::new(1)),
+            _ => ColumnLayout::ColumnarFrom(Level::new(self.axes.levels - 1)),
+        };
+        let rows = usize::try_from(1 + self.axes.variant / 13 % 9).unwrap_or(1);
+        ColumnPolicy::new(Dotted::new()).layout(layout).groups(400, rows).page_rows(3)
     }
 
     /// Which values are separated, by level, and how long their files are.

@@ -6,6 +6,8 @@
     reason = "each test file uses its part, and should fail where it fails"
 )]
 
+pub(crate) mod column_forms;
+pub(crate) mod columns;
 pub(crate) mod sealed;
 
 use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};

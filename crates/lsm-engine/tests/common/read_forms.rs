@@ -9,6 +9,8 @@ use lsm_testkit::{
 };
 use lsm_types::{ErrorKind, Result};
 
+use crate::common::column_forms::scan_columns;
+
 /// Reads in one form and compares; returns how many keys or entries were compared, or how a read differs.
 pub(crate) type Form<R> = fn(&R, &Snapshot, &mut Dice) -> Judged;
 
@@ -47,6 +49,7 @@ pub(crate) fn forms<R: Reader>() -> &'static [(&'static str, Form<R>)] {
         ("cursor", cursor),
         ("ranges", ranges),
         ("overlay", overlay),
+        ("scan_columns", scan_columns),
     ]
 }
 
