@@ -1,5 +1,5 @@
-//! Finding the rows that deletes of ranges have killed: keys and numbers are read, values are not, and of the blocks only
-//! those of which the index and the bounds of the table do not tell.
+//! Finding the rows that deletes of ranges have killed: keys and numbers are looked at, values are not, and of the blocks
+//! only those of which the index and the bounds of the table do not tell. Of a row group nothing but these two is read.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{cmp::Ordering, ops::Range};
@@ -7,7 +7,11 @@ use core::{cmp::Ordering, ops::Range};
 use lsm_columnar::DeleteSet;
 use lsm_types::{Cut, Result, SeqNo, columns::KeyBuf};
 
-use crate::{BlockSource, DeleteVector, TableLayout, data_block::DataBlock, index::IndexBlock};
+use crate::{
+    BlockRef, DeleteVector, GroupSource, TableLayout,
+    data_block::DataBlock,
+    index::{IndexBlock, IndexEntry},
+};
 
 /// A stretch of keys, and the number below which its entries are dead.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +31,7 @@ pub struct DeadRows {
     pub rows: DeleteSet,
     /// How many were not known.
     pub fresh: u64,
-    /// Data blocks read.
+    /// Data blocks and row groups read.
     pub blocks_read: u64,
 }
 
@@ -44,7 +48,7 @@ impl TableLayout {
     ///
     /// # Errors
     /// What reading blocks finds; what `step` returns.
-    pub fn dead_rows<S: BlockSource>(
+    pub fn dead_rows<S: GroupSource>(
         &self,
         source: &S,
         stretches: &[DeadStretch],
@@ -66,7 +70,6 @@ impl TableLayout {
             rows: known.map_or(empty, |known| known.rows.clone()),
             pending: 0..0,
             blocks_read: 0,
-            key: KeyBuf::new(),
         };
         let before = search.rows.cardinality();
         search.root(source, step)?;
@@ -95,11 +98,10 @@ struct Search<'a> {
     /// Rows found dead that are not in `rows` yet.
     pending: Range<u64>,
     blocks_read: u64,
-    key: KeyBuf,
 }
 
 impl Search<'_> {
-    fn root<S: BlockSource>(&mut self, source: &S, step: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    fn root<S: GroupSource>(&mut self, source: &S, step: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let root = Arc::clone(&self.layout.root);
         if !root.is_upper() {
             return self.leaf(source, &root, (0, None), step);
@@ -123,7 +125,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn leaf<S: BlockSource>(
+    fn leaf<S: GroupSource>(
         &mut self,
         source: &S,
         leaf: &IndexBlock,
@@ -143,12 +145,7 @@ impl Search<'_> {
                     Share::All => self.take(rows)?,
                     Share::Some => {
                         step()?;
-                        let block = source.data(entry.into())?;
-                        if block.rows() as u64 != entry.rows {
-                            return Err(self.layout.disagree("row count of a data block"));
-                        }
-                        self.blocks_read += 1;
-                        self.block(&block, rows.start)?;
+                        self.read(source, entry, rows.start)?;
                     }
                 }
             }
@@ -157,27 +154,75 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Judges the rows behind an entry of the index one by one.
+    fn read<S: GroupSource>(&mut self, source: &S, entry: IndexEntry, first: u64) -> Result<()> {
+        self.blocks_read += 1;
+        let at = BlockRef::from(entry);
+        if self.layout.is_columnar() {
+            return self.group(source, at, first..first.saturating_add(entry.rows));
+        }
+        let block = source.data(at)?;
+        if block.rows() as u64 != entry.rows {
+            return Err(self.layout.disagree("row count of a data block"));
+        }
+        self.block(&block, first)
+    }
+
     fn block(&mut self, block: &DataBlock, first: u64) -> Result<()> {
-        let order = &self.layout.order;
-        self.key.reset();
-        let mut stretches = self.stretches;
+        let (mut key, mut stretches) = (KeyBuf::new(), self.stretches);
         for row in 0..block.rows() {
-            block.key(row, &mut self.key);
-            let key = self.key.as_slice();
-            while let Some((stretch, rest)) = stretches.split_first()
-                && stretch.end.is_left_of(key, order)
-            {
-                stretches = rest;
-            }
-            let Some(stretch) = stretches.first() else { break };
-            let is_left = self.floor.is_none_or(|floor| order.compare(key, floor).is_ge());
-            let seqno = self.layout.effective(block.seqno(row));
-            if is_left && stretch.start.is_left_of(key, order) && seqno < stretch.before {
-                let row = first.saturating_add(row as u64);
-                self.take(row..row.saturating_add(1))?;
+            block.key(row, &mut key);
+            if !self.row(
+                &mut stretches,
+                key.as_slice(),
+                block.seqno(row),
+                first.saturating_add(row as u64),
+            )? {
+                break;
             }
         }
         Ok(())
+    }
+
+    fn group<S: GroupSource>(&mut self, source: &S, at: BlockRef, rows: Range<u64>) -> Result<()> {
+        let group = source.group(at)?;
+        if group.rows() != rows.end - rows.start {
+            return Err(self.layout.disagree("row count of a row group"));
+        }
+        let (mut stretches, mut at) = (self.stretches, rows.start);
+        for part in 0..group.directory().part_count() {
+            let keys = self.layout.keys_of(source, &group, part)?;
+            let seqnos = self.layout.seqnos_of(source, &group, part)?;
+            let Some(page) = keys.page().as_keys() else { break };
+            let mut key = KeyBuf::new();
+            for (row, seqno) in seqnos.into_iter().enumerate() {
+                page.key(keys.payload(), row, &mut key);
+                if !self.row(&mut stretches, key.as_slice(), seqno, at)? {
+                    return Ok(());
+                }
+                at = at.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges row `at` of the table; `false` where it lies right of all stretches.
+    ///
+    /// * `stretches`: those that do not end left of the row before.
+    #[inline]
+    fn row(&mut self, stretches: &mut &[DeadStretch], key: &[u8], seqno: SeqNo, at: u64) -> Result<bool> {
+        let order = &self.layout.order;
+        while let Some((stretch, rest)) = stretches.split_first()
+            && stretch.end.is_left_of(key, order)
+        {
+            *stretches = rest;
+        }
+        let Some(stretch) = stretches.first() else { return Ok(false) };
+        let is_left = self.floor.is_none_or(|floor| order.compare(key, floor).is_ge());
+        if is_left && stretch.start.is_left_of(key, order) && self.layout.effective(seqno) < stretch.before {
+            self.take(at..at.saturating_add(1))?;
+        }
+        Ok(true)
     }
 
     /// What is dead of the entries above `lower`, further versions of it included, up to `upper`. Keys ascend from call to

@@ -8,13 +8,17 @@
 
 mod common;
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use common::{Entry, build, current, entries, key, lower_bound, orders, put, seqno, small_options, sort};
 use lsm_block::{FileIdentity, LocatorHints, Superblock};
+use lsm_columnar::{Bitmap, ColumnId, PageEntry};
 use lsm_sst::{
-    BlockRef, BlockSource, BuildOptions, DeadRows, DeadStretch, DeleteVector, SeqNoWindow, Table,
-    TableOptions, data_block::DataBlock, index::IndexBlock,
+    BlockRef, BlockSource, BuildOptions, ColumnPage, ColumnarOptions, DeadRows, DeadStretch, DeleteVector,
+    GroupSource, RowGroup, SeqNoWindow, Table, TableOptions, data_block::DataBlock, index::IndexBlock,
 };
 use lsm_types::{
     Cut, EditIndex, EntryCursor, Error, ErrorKind, FileKind, FileUuid, KeyHash, KeyOrder, Result, SeqNo,
@@ -35,12 +39,24 @@ fn superblock() -> Superblock {
     Superblock::new(identity, UnixNanos::new(1_700_000_000_000_000_000), EditIndex::new(5))
 }
 
-fn table(entries: &[Entry], order: &KeyOrder, spill: usize, global: u64) -> Table<Vec<u8>> {
+/// * `groups`: rows of a group and of its parts, for a columnar table.
+fn table(
+    entries: &[Entry],
+    order: &KeyOrder,
+    (spill, global): (usize, u64),
+    groups: Option<(usize, u16)>,
+) -> Table<Vec<u8>> {
+    let columnar = groups.map(|(group_rows, part_rows)| ColumnarOptions {
+        group_rows,
+        part_rows,
+        ..ColumnarOptions::default()
+    });
     let options = BuildOptions {
         index_spill_bytes: spill,
         index_partition_bytes: 100,
         data_block_bytes: 120,
         global_seqno: seqno(global),
+        columnar,
         ..small_options(order)
     };
     let (_, bytes) = build(options, entries, &[]);
@@ -122,12 +138,12 @@ fn is_dead(entry: &Entry, stretches: &[DeadStretch], global: u64, order: &KeyOrd
 fn check(
     mut all: Vec<Entry>,
     order: &KeyOrder,
-    (spill, global): (usize, u64),
+    (spill, global, groups): (usize, u64, Option<(usize, u16)>),
     stretches: &[DeadStretch],
     floor: Option<&[u8]>,
 ) {
     sort(&mut all, order);
-    let table = table(&all, order, spill, global);
+    let table = table(&all, order, (spill, global), groups);
     let is_left = |entry: &Entry| floor.is_none_or(|floor| order.compare(&entry.key, floor).is_ge());
     let found = search(&table, stretches, None, floor);
     for (row, entry) in all.iter().enumerate() {
@@ -204,6 +220,22 @@ fn check(
         .unwrap();
     }
     assert_eq!(scanned, live.iter().map(|entry| (entry.key.clone(), entry.seqno)).collect::<Vec<_>>());
+    if groups.is_none() {
+        return;
+    }
+    let mut scan = table.groups().unwrap().without(Some(dead.clone())).above(floor).unwrap();
+    let mut rows = Vec::new();
+    while scan.next_group(None).unwrap() {
+        let count = scan.group().unwrap().rows();
+        let mut selection = Bitmap::all(count as usize);
+        scan.mask(0, &mut selection);
+        assert!(!selection.is_none(), "a group without a row is passed over");
+        rows.extend(selection.rows().map(|row| scan.first_row() + row as u64));
+    }
+    let below = all.iter().position(is_left).unwrap_or(all.len()) as u64;
+    rows.retain(|row| below <= *row);
+    let expected = (below..all.len() as u64).filter(|row| !dead.rows.contains(*row));
+    assert_eq!(rows, expected.collect::<Vec<_>>());
 }
 
 proptest! {
@@ -217,10 +249,11 @@ proptest! {
         befores in prop::collection::vec(1_u64..80, 8),
         (partitioned, global, order) in (any::<bool>(), prop_oneof![Just(0_u64), Just(20)], 0_usize..3),
         floor in prop::option::of(key()),
+        groups in prop::option::of((1_usize..9, 1_u16..5)),
     ) {
         let order = &orders()[order];
         let stretches = stretches(&cuts, &befores, order);
-        check(all, order, (if partitioned { 0 } else { 1 << 20 }, global), &stretches, floor.as_deref());
+        check(all, order, (if partitioned { 0 } else { 1 << 20 }, global, groups), &stretches, floor.as_deref());
     }
 
     /// Proves F-30: whatever stands where a vector should, the answer is an error or a vector that is written the same.
@@ -274,7 +307,7 @@ fn head() -> (Superblock, lsm_block::Transforms) {
 
 fn golden_vector() -> DeleteVector {
     let all: Vec<Entry> = (0..30).map(|at| put(&format!("k{at:02}"), 5, "v")).collect();
-    let table = table(&all, &KeyOrder::bytewise(), 1 << 20, 0);
+    let table = table(&all, &KeyOrder::bytewise(), (1 << 20, 0), None);
     let stretches = [stretch("k03", "k04", 9), stretch("k10", "k25", 9), stretch("k26", "k28", 5)];
     vector(search(&table, &stretches, None, None))
 }
@@ -326,6 +359,13 @@ struct Counting<'t> {
     table: &'t Table<Vec<u8>>,
     data: Cell<u64>,
     indexes: Cell<u64>,
+    pages: RefCell<Vec<ColumnId>>,
+}
+
+impl<'t> Counting<'t> {
+    fn new(table: &'t Table<Vec<u8>>) -> Self {
+        Self { table, data: Cell::new(0), indexes: Cell::new(0), pages: RefCell::default() }
+    }
 }
 
 impl BlockSource for Counting<'_> {
@@ -340,6 +380,18 @@ impl BlockSource for Counting<'_> {
     }
 }
 
+impl GroupSource for Counting<'_> {
+    fn group(&self, at: BlockRef) -> Result<Arc<RowGroup>> {
+        self.data.set(self.data.get() + 1);
+        self.table.source().group(at)
+    }
+
+    fn page(&self, group: &RowGroup, page: &PageEntry) -> Result<Arc<ColumnPage>> {
+        self.pages.borrow_mut().push(page.column);
+        self.table.source().page(group, page)
+    }
+}
+
 /// Proves C-119: of a wide delete only the blocks at its ends are read, of partitions of the index only those it reaches;
 /// where rows may be newer than the delete all of its blocks are. The search can be ended before each block, and a walk
 /// reads no block of which all rows are dead.
@@ -348,9 +400,9 @@ impl BlockSource for Counting<'_> {
 fn a_search_reads_what_the_index_does_not_tell() {
     let order = KeyOrder::bytewise();
     let all: Vec<Entry> = (0..5_000).map(|at| put(&format!("k{at:05}"), 5, "value")).collect();
-    let table = table(&all, &order, 0, 0);
+    let table = table(&all, &order, (0, 0), None);
     let blocks = table.blocks().count() as u64;
-    let counting = || Counting { table: &table, data: Cell::new(0), indexes: Cell::new(0) };
+    let counting = || Counting::new(&table);
     let wide = [stretch("k01000", "k04000", 6)];
     let source = counting();
     let found = table.meta().dead_rows(&source, &wide, None, None, &mut || Ok(())).unwrap().unwrap();
@@ -392,4 +444,19 @@ fn a_search_reads_what_the_index_does_not_tell() {
     cursor.next().unwrap();
     assert_eq!(current(&cursor).unwrap().key, b"k04000");
     assert!(source.data.get() - before <= 2, "dead blocks are not read");
+}
+
+/// Proves C-119, F-112: of the groups in which a delete begins or ends keys and numbers are read, and nothing else.
+#[test]
+fn a_search_of_groups_reads_keys_and_numbers() {
+    let order = KeyOrder::bytewise();
+    let all: Vec<Entry> = (0..5_000).map(|at| put(&format!("k{at:05}"), 5, &"value".repeat(40))).collect();
+    let table = table(&all, &order, (0, 0), Some((300, 100)));
+    let source = Counting::new(&table);
+    let wide = [stretch("k01000", "k04000", 6)];
+    let found = table.meta().dead_rows(&source, &wide, None, None, &mut || Ok(())).unwrap().unwrap();
+    assert_eq!((found.fresh, found.rows.ranges(0).next()), (3_000, Some(1_000..4_000)));
+    assert_eq!((found.blocks_read, source.data.get()), (2, 2));
+    let pages = source.pages.take();
+    assert!(pages.iter().all(|column| [ColumnId::KEY, ColumnId::SEQNO].contains(column)), "{pages:?}");
 }

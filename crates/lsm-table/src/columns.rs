@@ -71,14 +71,22 @@ impl Table {
         Ok(self.layout()?.is_columnar())
     }
 
-    /// A scan of the row groups that belong to the view. Directories and pages come from the cache, and go there, where
+    /// A scan of the row groups that belong to the view, those of which all rows are dead left out. Directories and pages come from the cache, and go there, where
     /// the mode fills it; nothing but them is read of the file.
     ///
     /// # Errors
     /// `Unsupported` for a table of rows; what opening the table and reading its index finds.
     pub fn groups(&self, mode: ReadMode) -> Result<TableGroups> {
-        let source = self.source(mode, None)?;
-        source.layout.clone().group_scan(source)?.above(self.inner.floor.clone())
+        let (source, dead) = (self.source(mode, None)?, self.inner.dead()?);
+        let groups = source.layout.clone().group_scan(source)?.without(dead);
+        groups.above(self.inner.floor.clone())
+    }
+
+    /// A scan by groups went over so many rows; a walk over rows says so itself.
+    pub fn note_walked(&self, rows: usize) {
+        if let Some(vector) = &self.inner.vector {
+            vector.note_walked(rows);
+        }
     }
 }
 
@@ -86,6 +94,7 @@ impl GroupSource for CursorSource {
     fn group(&self, at: BlockRef) -> Result<Arc<RowGroup>> {
         let (table, layout) = (&*self.table, &*self.layout);
         if !self.mode.fills_cache() {
+            self.pass(self.directory_guess.get().min(at.handle.len))?;
             return table.read_group(layout, at, &self.directory_guess).map(Arc::new);
         }
         // The block of rows of the group has the place itself; a frame has more than one byte.
@@ -111,6 +120,7 @@ impl GroupSource for CursorSource {
             load(&table.read(handle.offset, handle.len as usize)?)
         };
         if !self.mode.fills_cache() {
+            self.pass(handle.len)?;
             return read();
         }
         let cached = || Ok(CachedBlock::Page(read()?));

@@ -101,12 +101,12 @@ impl CursorSource {
         Self { table, layout, mode, throttle, pieces, ahead, directory_guess }
     }
 
-    fn pass(&self, at: BlockRef) -> Result<()> {
-        self.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(at.handle.len.into()))
+    pub(crate) fn pass(&self, len: u32) -> Result<()> {
+        self.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(len.into()))
     }
 
     fn frame(&self, kind: BlockKind, at: BlockRef) -> Result<Slice> {
-        self.pass(at)?;
+        self.pass(at.handle.len)?;
         if !self.mode.read_ahead {
             return self.table.read_frame(&self.layout, kind, at);
         }
@@ -158,7 +158,7 @@ impl BlockSource for CursorSource {
         if self.mode.fill_cache {
             return self.table.cached_index(&self.layout, at);
         }
-        self.pass(at)?;
+        self.pass(at.handle.len)?;
         // An index partition lies behind its blocks: reading ahead from there would throw away what was read.
         let frame = self.table.read_frame(&self.layout, BlockKind::INDEX_PARTITION, at)?;
         let decoders = &self.table.env.decoders;

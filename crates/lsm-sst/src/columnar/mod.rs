@@ -14,6 +14,7 @@ mod options;
 mod rows;
 mod scan;
 mod stats;
+mod versions;
 
 pub use group::{ColumnPage, GroupSource, RowGroup};
 pub use options::{ColumnarOptions, Splitters};

@@ -2,15 +2,14 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use lsm_columnar::{ColumnId, Schema, Values, Zone};
+use lsm_columnar::{Bitmap, ColumnId, Schema, Zone};
 use lsm_types::{Kind, Result, SeqNo, Slice, columns::KeyBuf};
 
 use super::{ColumnPage, GroupSource, RowGroup};
 use crate::{
-    TableLayout,
+    DeleteVector, TableLayout,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
-    payload::PayloadError,
 };
 
 /// Numbers and kinds of the rows of a part.
@@ -46,6 +45,8 @@ pub struct GroupScan<S> {
     /// What the keys of the group in hand do not pass.
     upper: KeyBuf,
     floor: Option<Slice>,
+    /// Rows that are not there.
+    dead: Option<Arc<DeleteVector>>,
 }
 
 impl TableLayout {
@@ -87,6 +88,7 @@ impl TableLayout {
             has_lower: false,
             upper: KeyBuf::new(),
             floor: None,
+            dead: None,
         })
     }
 }
@@ -105,6 +107,13 @@ impl<S: GroupSource> GroupScan<S> {
         Ok(self)
     }
 
+    /// The same scan without groups of which all rows are in `dead`: they are not read. What is dead of the others has to be
+    /// taken out: [`GroupScan::mask`].
+    #[must_use]
+    pub fn without(self, dead: Option<Arc<DeleteVector>>) -> Self {
+        Self { dead, ..self }
+    }
+
     /// Goes before the first group that may hold `key` or a larger one.
     ///
     /// # Errors
@@ -117,13 +126,9 @@ impl<S: GroupSource> GroupScan<S> {
             _ => key,
         };
         (self.group, self.partition, self.has_lower) = (None, None, false);
-        let rows_before = |index: &IndexBlock, upto: usize| {
-            let rows = (0..upto).map_while(|idx| index.entry(idx)).map(|entry| entry.rows);
-            rows.fold(0_u64, u64::saturating_add)
-        };
         let root = &layout.root;
         let root_idx = root.find(&layout.order, key, SeqNo::LATEST);
-        self.next_row = rows_before(root, root_idx);
+        self.next_row = root.rows_before(root_idx);
         if !root.is_upper() {
             self.entry_idx = root_idx;
             self.note_lower(root_idx.checked_sub(1).map(|before| (&**root, before)));
@@ -134,7 +139,7 @@ impl<S: GroupSource> GroupScan<S> {
         if let Some(entry) = root.entry(root_idx) {
             let partition = self.load_partition(entry)?;
             self.entry_idx = partition.find(&layout.order, key, SeqNo::LATEST);
-            self.next_row = self.next_row.saturating_add(rows_before(&partition, self.entry_idx));
+            self.next_row = self.next_row.saturating_add(partition.rows_before(self.entry_idx));
             if let Some(before) = self.entry_idx.checked_sub(1) {
                 self.note_lower(Some((&partition, before)));
             }
@@ -149,28 +154,46 @@ impl<S: GroupSource> GroupScan<S> {
     /// What reading the directory finds.
     pub fn next_group(&mut self, last: Option<&[u8]>) -> Result<bool> {
         if self.group.take().is_some() {
-            core::mem::swap(&mut self.lower, &mut self.upper);
-            self.has_lower = true;
+            self.pass();
         }
-        // Every key behind a separator is above it, but for further versions of the same key.
-        let order = &self.layout.order;
-        if let (true, Some(last)) = (self.has_lower, last)
-            && order.compare(self.lower.as_slice(), last).is_gt()
-        {
-            return Ok(false);
+        loop {
+            // Every key behind a separator is above it, but for further versions of the same key.
+            let order = &self.layout.order;
+            if let (true, Some(last)) = (self.has_lower, last)
+                && order.compare(self.lower.as_slice(), last).is_gt()
+            {
+                return Ok(false);
+            }
+            let Some((leaf, entry)) = self.next_entry()? else { return Ok(false) };
+            self.upper.reset();
+            leaf.separator(self.entry_idx, &mut self.upper);
+            self.first_row = self.next_row;
+            let next_row = self.next_row.saturating_add(entry.rows);
+            let is_dead = self.dead.as_ref().is_some_and(|dead| dead.covers(self.first_row..next_row));
+            if !is_dead {
+                self.group = Some(self.load_group(entry)?);
+            }
+            (self.entry_idx, self.next_row) = (self.entry_idx + 1, next_row);
+            if !is_dead {
+                return Ok(true);
+            }
+            self.pass();
         }
-        let Some((leaf, entry)) = self.next_entry()? else { return Ok(false) };
-        self.upper.reset();
-        leaf.separator(self.entry_idx, &mut self.upper);
+    }
+
+    /// What no key of this group passes, no key of the next one lies below.
+    fn pass(&mut self) {
+        core::mem::swap(&mut self.lower, &mut self.upper);
+        self.has_lower = true;
+    }
+
+    fn load_group(&self, entry: IndexEntry) -> Result<Arc<RowGroup>> {
         let group = self.source.group(entry.into())?;
-        if group.rows() != entry.rows {
-            return Err(self.layout.disagree("row count of a row group"));
+        if group.rows() == entry.rows {
+            Ok(group)
+        } else {
+            Err(self.layout.disagree("row count of a row group"))
         }
-        self.entry_idx += 1;
-        self.first_row = self.next_row;
-        self.next_row = self.next_row.saturating_add(entry.rows);
-        self.group = Some(group);
-        Ok(true)
     }
 
     fn next_entry(&mut self) -> Result<Option<(Arc<IndexBlock>, IndexEntry)>> {
@@ -248,27 +271,17 @@ impl<S: GroupSource> GroupScan<S> {
     /// # Errors
     /// What reading their pages finds.
     pub fn versions(&self, part: usize) -> Result<Versions> {
-        let wrong = |field| {
-            let at = self.group.as_ref().map_or(0, |group| group.at().handle.offset);
-            let at = self.layout.reader.identity().at(at);
-            let (kind, source) = (lsm_block::BlockKind::COLUMN_PAGE, PayloadError::field(field));
-            crate::Error::from(crate::SstError::Payload { at, kind, source })
-        };
-        let decoded = |id| {
-            let page = self.page(id, part)?.ok_or_else(|| wrong("column id"))?;
-            page.decode().map_err(|_| wrong("rows"))
-        };
-        let (seqnos, kinds) = (decoded(ColumnId::SEQNO)?, decoded(ColumnId::KIND)?);
-        let (Values::U64(seqnos), Values::U8(kinds), 0, 0) =
-            (seqnos.values(), kinds.values(), seqnos.null_count(), kinds.null_count())
-        else {
-            return Err(wrong("validity"));
-        };
-        let local =
-            |&seqno| SeqNo::new(seqno).filter(|seqno| seqno.is_write()).ok_or_else(|| wrong("seqnos"));
-        let seqnos = seqnos.iter().map(|seqno| Ok(self.layout.effective(local(seqno)?)));
-        let kinds = kinds.iter().map(|&kind| Kind::from_tag(kind).ok_or_else(|| wrong("kinds")));
-        Ok(Versions { seqnos: seqnos.collect::<Result<_>>()?, kinds: kinds.collect::<Result<_>>()? })
+        let Some(group) = &self.group else { return Ok(Versions::default()) };
+        let seqnos = self.layout.seqnos_of(&self.source, group, part)?;
+        let seqnos = seqnos.into_iter().map(|local| self.layout.effective(local)).collect();
+        Ok(Versions { seqnos, kinds: self.layout.kinds_of(&self.source, group, part)? })
+    }
+
+    /// Takes rows of the group in hand that are dead out of `selection`, whose row 0 is row `first` of the group.
+    pub fn mask(&self, first: usize, selection: &mut Bitmap) {
+        if let Some(dead) = &self.dead {
+            dead.rows.mask(self.first_row.saturating_add(first as u64), selection);
+        }
     }
 
     /// The rows of the group in hand, values put together: all of its pages are read.
