@@ -11,9 +11,10 @@ use common::{at, flush};
 use lsm_columnar::{
     Column, ColumnId, ColumnSplitter, ColumnType, Comparison, Datum, DelimitedText, Predicate, Schema,
 };
+use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
 use lsm_engine::{
-    BATCH_ROWS_MAX, BlockCache, ColumnLayout, ColumnPolicy, ColumnScan, CompactOptions, NameMismatch,
-    OpenMode, Reader, Tree, TreeOptions,
+    BATCH_ROWS_MAX, BlockCache, ColumnLayout, ColumnPolicy, ColumnScan, CompactOptions, DeleteStrategy,
+    NameMismatch, OpenMode, Outcome, Reader, Tree, TreeOptions,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{dice::Dice, operators::Join};
@@ -323,6 +324,10 @@ fn batches_are_bounded() {
 
 /// A compacted tree of 20,000 rows in columns, three columns each, behind a file system that notes reads; no cache.
 fn many_rows() -> (Tree, Arc<Control>) {
+    many_rows_with(|options| options)
+}
+
+fn many_rows_with(configure: impl Fn(TreeOptions) -> TreeOptions) -> (Tree, Arc<Control>) {
     let columns = ["a", "b", "c"].into_iter().zip(16..).map(|(name, id)| {
         let ty = if name == "b" { ColumnType::Utf8 } else { ColumnType::U64 };
         Column::new(ColumnId::new(id), name, ty)
@@ -333,7 +338,7 @@ fn many_rows() -> (Tree, Arc<Control>) {
     let policy =
         ColumnPolicy::new(splitter).layout(ColumnLayout::Columnar).groups(1 << 20, 4_000).page_rows(1_000);
     let options = TreeOptions::new("/db").store(|store| store.fs(Arc::new(fs)).cache(BlockCache::new(0)));
-    let tree = Tree::open(options.columns(policy)).unwrap();
+    let tree = Tree::open(configure(options.columns(policy))).unwrap();
     let mut dice = Dice::new(7);
     for number in 0..20_000_u64 {
         let (long, last) =
@@ -386,6 +391,104 @@ fn only_what_is_asked_for_is_read() {
     tree.remove_range("00019000".."00020000", at(30_001)).unwrap();
     assert_eq!(rows(&tree, &scan), ["00000005 99999"]);
     assert_eq!(read(&ColumnScan::new([])).0, 19_000);
+}
+
+/// Merges the last level where it stands.
+struct InPlace;
+
+impl CompactionStrategy for InPlace {
+    fn name(&self) -> &'static str {
+        "test.in-place"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new()
+    }
+
+    fn plan(&self, view: &PlanView<'_>) -> Plan {
+        let last = Level::new(6);
+        let tables = view.levels.level(last).tables().map(|table| table.id);
+        Plan::merge(view, tables, last, 64 << 20)
+    }
+}
+
+/// Proves F-117, F-133, C-117: rows that deletes of ranges hide, and rows that are marked dead, are left out of groups that
+/// are read by columns, at every share of them; what is asked for is all that is read, and groups without a row are not.
+#[test]
+fn dead_rows_are_left_out_of_groups() {
+    for share in [0, 1, 5, 20, 50, 99, 100] {
+        let vectors = |options: TreeOptions| options.delete_strategies([DeleteStrategy::MergeOnRead]);
+        let (tree, control) = many_rows_with(vectors);
+        let read = |scan: &ColumnScan<'_>| read(&tree, &control, scan);
+        let whole = read(&ColumnScan::new([ColumnId::KEY, A, B, C]));
+        let dead = 20_000 * share / 100;
+        let from = (20_000 - dead) / 3;
+        let key = |number: usize| format!("{number:08}");
+        tree.remove_range(key(from)..key(from + dead), at(30_000)).unwrap();
+        // A row in the middle lives again, and is newer than the delete.
+        let again = from + dead / 2;
+        let scan = ColumnScan::new([ColumnId::KEY, A]);
+        let live = (0..20_000).filter(|number| !(from..from + dead).contains(number));
+        let mut expected: Vec<String> = live.map(|number| format!("{number:08} {number}")).collect();
+        assert_eq!(rows(&tree, &scan), expected, "a delete in memory, {share} %");
+        control.take_reads();
+        let hidden = read(&scan);
+        assert!(hidden.1 < whole.1 / 2, "by columns: {hidden:?} of {whole:?}");
+        flush(&tree);
+        assert_eq!(rows(&tree, &scan), expected, "a delete in a table, {share} %");
+        control.take_reads();
+        assert_eq!(read(&scan), hidden, "tables of deletes are read once");
+        tree.set_gc_watermark(at(30_001));
+        let report = tree.compact(&InPlace, &CompactOptions::default()).unwrap();
+        let masked = if share == 0 { Outcome::Merged } else { Outcome::Masked };
+        assert!(report.outcome == masked || share == 100, "{share} %: {:?}", report.outcome);
+        assert_eq!(rows(&tree, &scan), expected, "marked rows, {share} %");
+        control.take_reads();
+        let marked = read(&scan);
+        assert!(marked.0 == expected.len() && marked.1 <= hidden.1 + 10_000, "{marked:?} {hidden:?}");
+        if share >= 50 {
+            assert!(marked.1 < hidden.1 * 9 / 10, "dead groups are not read: {marked:?} {hidden:?}");
+        }
+        if dead > 0 {
+            tree.insert(key(again), format!("{again},again,0"), at(30_002)).unwrap();
+            expected.insert(from, format!("{again:08} {again}"));
+        }
+        assert_eq!(rows(&tree, &scan), expected, "one lives again, {share} %");
+        let over = Predicate::Compare(A, Comparison::Ge, Datum::U64(10_000));
+        let large: Vec<_> = expected.iter().filter(|row| row.as_str() >= "00010000").cloned().collect();
+        assert_eq!(rows(&tree, &scan.filter(over)), large);
+    }
+}
+
+/// Proves F-117: in a group some of whose rows are newer than a delete of a range, these are found, whatever came first.
+#[test]
+fn rows_newer_than_a_delete_are_found() {
+    for layout in LAYOUTS {
+        let tree = open(&Arc::new(MemFs::new()), first().layout(layout));
+        for number in (0..40).step_by(2) {
+            tree.insert(format!("{number:02}"), format!("{number},"), at(number)).unwrap();
+        }
+        tree.remove_range("05".."20", at(50)).unwrap();
+        tree.remove_range("30".."32", at(51)).unwrap();
+        for number in (1..40).step_by(2) {
+            tree.insert(format!("{number:02}"), format!("{number},"), at(52 + number)).unwrap();
+        }
+        flush(&tree);
+        tree.remove_range("33".."36", at(100)).unwrap();
+        let live = |number: &u64| match number {
+            33..36 => false,
+            5..20 | 30 => number % 2 == 1,
+            _ => true,
+        };
+        let expected: Vec<String> =
+            (0..40).filter(live).map(|number| format!("{number:02} {number}")).collect();
+        let scan = ColumnScan::new([ColumnId::KEY, A]);
+        assert_eq!(rows(&tree, &scan), expected, "{layout:?}");
+        let below: Vec<String> = expected.iter().filter(|row| row.as_str() < "12").cloned().collect();
+        assert_eq!(rows(&tree, &scan.clone().range(.."12")), below, "{layout:?}");
+        let before = tree.view_at(at(100)).unwrap();
+        assert_eq!(rows(&before, &scan).len(), expected.len() + 3, "{layout:?}");
+    }
 }
 
 /// Proves F-109, F-110 (in part): columns survive compactions, and change feeds, copies and checks of files work as ever.

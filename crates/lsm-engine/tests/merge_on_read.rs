@@ -1,6 +1,11 @@
 //! Rows that deletes of ranges have killed are marked in delete vectors: what readers see, when it happens, and what is
 //! left when it is cut short.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test should fail where it fails"
+)]
 
 mod common;
 
@@ -12,10 +17,12 @@ use std::{
 };
 
 use common::{Pairs, at, contents, flush, sealed::encryption, small_tables};
+use lsm_columnar::{Column, ColumnId, ColumnType, Comparison, Datum, DelimitedText, Predicate, Schema};
 use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
 use lsm_engine::{
-    BlockCache, Cancel, CheckpointOptions, CompactOptions, CompactionReport, DeleteStrategy, ExecutorError,
-    Failpoints, MASK_POINTS, Outcome, POINTS, Purge, Reader, Tree, TreeOptions, VlogPolicy,
+    BlockCache, Cancel, CheckpointOptions, ColumnLayout, ColumnPolicy, ColumnScan, CompactOptions,
+    CompactionReport, DeleteStrategy, ExecutorError, Failpoints, MASK_POINTS, Outcome, POINTS, Purge, Reader,
+    Tree, TreeOptions, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs, OpenOptions};
 use lsm_testkit::sim::{SimConfig, SimFs, Strategy};
@@ -145,13 +152,63 @@ fn check_reads(reader: &impl Reader, expected: &Pairs) {
     }
 }
 
-/// Proves C-114, C-115, C-117, C-118, F-130, F-131, F-133: at every share of dead rows, plain and sealed, with
-/// values beside their keys and apart, readers find what they found before, no byte of a table changes, what was dead
-/// stays so when more is deleted and when the tree is opened again, and a merge leaves nothing of it.
+const WORD: ColumnId = ColumnId::new(16);
+const NUMBER: ColumnId = ColumnId::new(17);
+
+/// A word and a number, in row groups of so many rows; parts are smaller.
+fn columns(group_rows: usize) -> ColumnPolicy {
+    let columns =
+        vec![Column::new(WORD, "word", ColumnType::Utf8), Column::new(NUMBER, "number", ColumnType::U64)];
+    let splitter = DelimitedText::new("test.dash", Schema::new(columns).unwrap(), b'-').unwrap();
+    let rows = u16::try_from(group_rows / 3).unwrap();
+    ColumnPolicy::new(Arc::new(splitter))
+        .layout(ColumnLayout::Columnar)
+        .groups(1 << 20, group_rows)
+        .page_rows(rows)
+}
+
+/// What scans in columns find: numbers of some size, both ways.
+#[track_caller]
+fn check_columns(reader: &impl Reader, expected: &Pairs) {
+    for from in [0, 250, 2 * KEYS] {
+        let number =
+            |value: &[u8]| std::str::from_utf8(value).unwrap().split_once('-')?.1.parse::<u64>().ok();
+        let numbers = expected.iter().filter_map(|(key, value)| Some((key.clone(), number(value)?)));
+        let wanted: Vec<_> = numbers.filter(|(_, number)| *number >= from).collect();
+        let large = Predicate::Compare(NUMBER, Comparison::Ge, Datum::U64(from));
+        let scan = ColumnScan::new([ColumnId::KEY, NUMBER]).filter(large).batch_rows(100);
+        let find = |scan: &ColumnScan<'_>| {
+            let mut found = Vec::new();
+            for batch in reader.scan_columns(scan).unwrap() {
+                let batch = batch.unwrap();
+                for row in 0..batch.rows() {
+                    match (batch.columns()[0].1.get(row), batch.columns()[1].1.get(row)) {
+                        (Datum::Bytes(key), Datum::U64(number)) => found.push((key.to_vec(), number)),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            found
+        };
+        assert_eq!(find(&scan), wanted);
+        let back: Vec<_> = find(&scan.reverse()).into_iter().rev().collect();
+        assert_eq!(back, wanted);
+    }
+}
+
+/// Proves C-114, C-115, C-117, C-118, F-130, F-131, F-133: at every share of dead rows, by rows and by columns, plain
+/// and sealed, with values beside their keys and apart, readers find what they found before, no byte of a table changes,
+/// what was dead stays so when more is deleted and when the tree is opened again, and a merge leaves nothing of it.
 /// Fault: compaction W-33.
 #[test]
 fn at_every_share_readers_find_what_they_found_before() {
-    for variant in 0..4 {
+    for variant in 0..6 {
+        let check_reads = |reader: &Tree, expected: &Pairs| {
+            check_reads(reader, expected);
+            if variant > 3 {
+                check_columns(reader, expected);
+            }
+        };
         for share in [1, 5, 30, 50, 99, 100] {
             let memory = Arc::new(MemFs::new());
             let fs: Arc<dyn Fs> = memory.clone();
@@ -159,6 +216,8 @@ fn at_every_share_readers_find_what_they_found_before() {
                 // One table, so that no delete but that of everything covers a whole one.
                 let options = options(path, fs.clone()).table_target_bytes(1 << 20);
                 let options = match variant {
+                    4 => options.columns(columns(100)),
+                    5 => options.columns(columns(7)).store(|store| store.encryption(encryption())),
                     1 => options.store(|store| store.encryption(encryption())),
                     2 => options.separation(VlogPolicy { thresholds: vec![1], ..VlogPolicy::default() }),
                     _ => options,
@@ -185,7 +244,7 @@ fn at_every_share_readers_find_what_they_found_before() {
             assert_eq!(all_bytes(fs.as_ref()), before, "no byte of a table changes");
             assert_eq!(tree.view().approximate_len(), 2 * expected.len() as u64);
             check_reads(&tree, &expected);
-            check_reads(&older, &expected);
+            crate::check_reads(&older, &expected);
             drop(older);
 
             // More is deleted, and one key lives again.
@@ -321,8 +380,14 @@ fn scans_make_a_rewrite_due() {
 /// a damaged or foreign one makes reads fail with a typed error, and a check finds it.
 #[test]
 fn a_table_is_never_read_without_its_vector() {
-    let memory = Arc::new(MemFs::new());
-    let fs: Arc<dyn Fs> = memory.clone();
+    check_damage(|options| options);
+    check_damage(|options| options.columns(columns(50)));
+}
+
+#[track_caller]
+fn check_damage(configure: impl Fn(TreeOptions) -> TreeOptions) {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let masked = |fs| configure(masked(fs));
     let (tree, next) = fill(masked(&fs));
     delete(&tree, 100..200, next);
     in_place(&tree);
@@ -348,6 +413,10 @@ fn a_table_is_never_read_without_its_vector() {
     assert!(error.is_corruption(), "{error}");
     let error = (0..KEYS).find_map(|number| tree.get(key(number)).err()).unwrap();
     assert!(error.is_corruption(), "{error}");
+    if let Ok(mut batches) = tree.scan_columns(&ColumnScan::new([])) {
+        let error = batches.find_map(Result::err).unwrap();
+        assert!(error.is_corruption(), "{error}");
+    }
     assert!(!tree.verify().unwrap().is_clean());
     drop(tree);
     put(&whole);

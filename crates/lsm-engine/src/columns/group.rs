@@ -12,10 +12,12 @@ use super::{
 };
 use crate::EngineError;
 
-/// Rows of the group that a scan stands on, every one of them the only version of its key, visible, and split.
+/// Rows of the group that a scan stands on, every one of them the only version of its key, older than the view, and split.
 pub(super) struct GroupRows {
     /// Rows of the group that lie within the bounds of the scan.
     rows: Range<usize>,
+    /// Rows of the group that deletes of ranges hide; `None` where there are none.
+    hidden: Option<Bitmap>,
     /// Whether all of them satisfy the predicate.
     all_match: bool,
     part: usize,
@@ -63,8 +65,8 @@ pub(super) fn ask_zones(groups: &TableGroups, predicate: Option<&BoundPredicate>
 }
 
 impl GroupRows {
-    pub(super) fn new(rows: Range<usize>, all_match: bool) -> Self {
-        Self { rows, all_match, part: 0, selection: None }
+    pub(super) fn new(rows: Range<usize>, hidden: Option<Bitmap>, all_match: bool) -> Self {
+        Self { rows, hidden, all_match, part: 0, selection: None }
     }
 
     /// Adds rows to `batch` until that has `limit` rows; `false` when none is left.
@@ -105,6 +107,13 @@ impl GroupRows {
             return Ok(within);
         }
         within.set_range(from..to, true);
+        groups.mask(of_part.start, &mut within);
+        if let Some(hidden) = &self.hidden {
+            within.and_not(&hidden.slice(of_part.clone()));
+        }
+        if within.is_none() {
+            return Ok(within);
+        }
         let predicate = match &wanted.predicate {
             Some(predicate) if !self.all_match => predicate,
             _ => return Ok(within),

@@ -1,17 +1,17 @@
 //! Which keys of a scan are read as row groups, and which as rows (F-117).
 //!
 //! The groups of one run, the largest, are looked at one after the other. A group is read by columns when nothing else can
-//! have a say in what is visible of it: no other run and no memtable has an entry between its first and its last key, no
-//! range tombstone lies there, every row is a value, visible, split, and the only version of its key. A group whose zones
-//! rule the predicate out is passed over without a look at its pages when nothing else has an entry where its keys lie:
+//! have a say in what is visible of it: no other run and no memtable has an entry between its first and its last key, every
+//! row is a value, older than the view, split, and the only version of its key. What range tombstones hide of it, and what
+//! the delete vector of its table says is dead, is taken out of what is selected. A group whose zones rule the predicate out is passed over without a look at its pages when nothing else has an entry where its keys lie:
 //! whatever version is visible there, it is one of the group's. Everything else goes the way through rows, neighbours
 //! in one piece.
 
 use std::ops::{Bound, Range};
 
-use lsm_columnar::{BoundPredicate, ColumnId, Datum, ZoneAnswer};
+use lsm_columnar::{Bitmap, BoundPredicate, ColumnId, Datum, ZoneAnswer};
 use lsm_table::{ReadMode, Table, TableGroups, TableList};
-use lsm_types::{KeyOrder, Result, Slice};
+use lsm_types::{KeyOrder, Result, SeqNo, Slice};
 
 use super::{
     ColumnPolicy,
@@ -242,23 +242,45 @@ impl Plan {
         let Some(rows) = keys.within(open_bounds)? else { return Ok(Verdict::Outside) };
         let (first, last) = (keys.at(rows.start)?, keys.at(rows.end - 1)?);
         let is_again = open.groups.lower().is_some_and(|lower| self.order.compare(lower, &first).is_eq());
-        let is_deleted = || {
-            let pinned = &self.view.pinned;
-            if !pinned.has_deletes() {
-                return Ok(false);
-            }
-            pinned.load_deletes()?;
-            let stretch = pinned.stretch(&first, self.view.before, &self.order);
-            Ok::<_, lsm_types::Error>(stretch.newest.is_some() || stretch.end.is_left_of(&last, &self.order))
-        };
-        if is_again || is_deleted()? {
+        if is_again {
             return Ok(Verdict::Rows);
         }
         if self.others.have(Bound::Included(&first), Bound::Included(&last))? {
             return Ok(Verdict::Rows);
         }
-        let rows = GroupRows::new(rows, answer == ZoneAnswer::All);
+        let hidden = self.hidden(open, rows.clone())?;
+        open.table.note_walked(rows.len());
+        let rows = GroupRows::new(rows, hidden, answer == ZoneAnswer::All);
         Ok(Verdict::Columns { rows, first, last })
+    }
+
+    /// Which of these rows of a group deletes of ranges hide.
+    fn hidden(&self, open: &OpenTable, rows: Range<usize>) -> Result<Option<Bitmap>> {
+        let (pinned, before) = (&self.view.pinned, self.view.before);
+        if !pinned.has_deletes() {
+            return Ok(None);
+        }
+        pinned.load_deletes()?;
+        let keys = GroupKeys { groups: &open.groups, order: &self.order };
+        let mut hidden: Option<Bitmap> = None;
+        let mut at = rows.start;
+        while at < rows.end {
+            let stretch = pinned.stretch(&keys.at(at)?, before, &self.order);
+            let end = keys.first_row(at + 1..rows.end, |key| stretch.end.is_left_of(key, &self.order))?;
+            if let Some(newest) = stretch.newest {
+                let hidden = match &mut hidden {
+                    Some(hidden) => hidden,
+                    None => hidden.insert(Bitmap::none(keys.count()?)),
+                };
+                if open.table.is_older_than(newest) {
+                    hidden.set_range(at..end, true);
+                } else {
+                    hide_older(&open.groups, at..end, newest, hidden)?;
+                }
+            }
+            at = end;
+        }
+        Ok(hidden)
     }
 
     /// A group none of whose rows satisfies the predicate.
@@ -346,16 +368,17 @@ impl GroupKeys<'_> {
         let is_before = |key: &[u8]| is_below(key, lower, self.order) || is_below(key, floor, self.order);
         let count = self.count()?;
         // Mostly all of them are.
-        let start = if is_before(&self.at(0)?) { self.first_row(|key| !is_before(key))? } else { 0 };
+        let start =
+            if is_before(&self.at(0)?) { self.first_row(0..count, |key| !is_before(key))? } else { 0 };
         let is_behind = |key: &[u8]| is_above(key, upper, self.order);
         let last = self.at(count.saturating_sub(1))?;
-        let end = if is_behind(&last) { self.first_row(is_behind)? } else { count };
+        let end = if is_behind(&last) { self.first_row(0..count, is_behind)? } else { count };
         Ok((start < end).then_some(start..end))
     }
 
-    /// The first row whose key satisfies `test`, which all behind it do, too.
-    fn first_row(&self, test: impl Fn(&[u8]) -> bool) -> Result<usize> {
-        let (mut from, mut to) = (0, self.count()?);
+    /// The first of these rows whose key satisfies `test`, which all behind it do, too; their end where none does.
+    fn first_row(&self, rows: Range<usize>, test: impl Fn(&[u8]) -> bool) -> Result<usize> {
+        let (mut from, mut to) = (rows.start, rows.end);
         while from < to {
             let middle = usize::midpoint(from, to);
             if test(&self.at(middle)?) {
@@ -366,6 +389,25 @@ impl GroupKeys<'_> {
         }
         Ok(from)
     }
+}
+
+/// Hides those of these rows of a group that are numbered below `newest`.
+fn hide_older(groups: &TableGroups, rows: Range<usize>, newest: SeqNo, hidden: &mut Bitmap) -> Result<()> {
+    let directory = directory(groups)?;
+    for part in 0..directory.part_count() {
+        let of_part = directory.part_rows(part);
+        let (start, end) = (rows.start.max(of_part.start), rows.end.min(of_part.end));
+        if start >= end {
+            continue;
+        }
+        let versions = groups.versions(part)?;
+        for (row, seqno) in of_part.zip(versions.seqnos) {
+            if (start..end).contains(&row) && seqno < newest {
+                hidden.set(row, true);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn bound(bound: &Bound<Slice>) -> Bound<&[u8]> {
