@@ -440,8 +440,8 @@ fn dead_rows_are_left_out_of_groups() {
         assert_eq!(read(&scan), hidden, "tables of deletes are read once");
         tree.set_gc_watermark(at(30_001));
         let report = tree.compact(&InPlace, &CompactOptions::default()).unwrap();
-        let masked = if share == 0 { Outcome::Merged } else { Outcome::Masked };
-        assert!(report.outcome == masked || share == 100, "{share} %: {:?}", report.outcome);
+        let expected_outcome = if share == 0 { Outcome::Merged } else { Outcome::Masked };
+        assert!(report.outcome == expected_outcome || share == 100, "{share} %: {:?}", report.outcome);
         assert_eq!(rows(&tree, &scan), expected, "marked rows, {share} %");
         control.take_reads();
         let marked = read(&scan);

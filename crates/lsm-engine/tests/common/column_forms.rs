@@ -31,11 +31,12 @@ pub(crate) fn scan_columns<R: Reader>(
 }
 
 fn one_scan<R: Reader>(reader: &R, expected: &Snapshot, dice: &mut Dice) -> Result<u64, String> {
-    let columns: Vec<ColumnId> = (0..dice.index(5)).map(|_| COLUMNS[dice.index(COLUMNS.len())]).collect();
+    let any_column = |dice: &mut Dice| COLUMNS.get(dice.index(COLUMNS.len())).copied();
+    let columns: Vec<ColumnId> = (0..dice.index(5)).filter_map(|_| any_column(dice)).collect();
     let (predicate, truth) = predicate(expected, dice);
     let bounds = if dice.coin() { (Bound::Unbounded, Bound::Unbounded) } else { bounds(expected, dice) };
     let (reverse, limit) = (dice.one_in(3), if dice.one_in(3) { dice.below(6) } else { u64::MAX });
-    let most = [2, 6, 3_000][dice.index(3)];
+    let most = [2, 6, 3_000].get(dice.index(3)).copied().unwrap_or(1);
     let batch_rows = 1 + dice.index(most);
     let mut scan =
         ColumnScan::new(columns.clone()).range::<&[u8]>(bounds).limit(limit).batch_rows(batch_rows);

@@ -138,6 +138,31 @@ pub(crate) fn draw_edit(catalog: &Catalog, dice: &mut Dice) -> VersionEdit {
     edit
 }
 
+fn draw_vector(catalog: &Catalog, entries: u64, dice: &mut Dice) -> VectorDescriptor {
+    VectorDescriptor {
+        id: VectorId::new(dice.below(catalog.reserved_ids().max(1)) | 1),
+        uuid: FileUuid::from_bytes(dice.next().to_le_bytes().repeat(2).try_into().unwrap()),
+        file_len: dice.below(1 << 20),
+        digest: dice.next(),
+        key_id: 0,
+        created_edit: EditIndex::new(dice.below(100)),
+        directory: DirectoryHandle::default(),
+        cardinality: dice.below(entries + 2),
+        watermark: SeqNo::new(dice.below(100)).unwrap(),
+    }
+}
+
+/// Mostly the next one, now and then one that is not new.
+fn draw_schema(catalog: &Catalog, tree: TreeId, dice: &mut Dice) -> StoredSchema {
+    let schemas = catalog.tree(tree).map(|version| version.schemas.clone()).unwrap_or_default();
+    StoredSchema {
+        id: schemas.newest().map_or(0, |newest| newest.id) + u32::from(dice.below(4) > 0),
+        splitter: "test.splitter".into(),
+        splitter_version: 1,
+        schema: dice.below(400).to_be_bytes().into(),
+    }
+}
+
 fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
     let tree = TreeId::new(u32::try_from(dice.below(3)).unwrap());
     let tables: Vec<TableId> = catalog
@@ -221,32 +246,10 @@ fn draw_step(catalog: &Catalog, dice: &mut Dice, edit: &mut VersionEdit) {
         19 if !tables.is_empty() => {
             let id = pick(dice);
             let Some(table) = catalog.table(id) else { return };
-            let number = dice.below(catalog.reserved_ids().max(1)) | 1;
-            let vector = VectorDescriptor {
-                id: VectorId::new(number),
-                uuid: FileUuid::from_bytes(dice.next().to_le_bytes().repeat(2).try_into().unwrap()),
-                file_len: dice.below(1 << 20),
-                digest: dice.next(),
-                key_id: 0,
-                created_edit: EditIndex::new(dice.below(100)),
-                directory: DirectoryHandle::default(),
-                cardinality: dice.below(table.counts.entries + 2),
-                watermark: SeqNo::new(dice.below(100)).unwrap(),
-            };
-            edit.push(tree, TreeEdit::AttachVector { id, vector: Arc::new(vector) });
+            let vector = Arc::new(draw_vector(catalog, table.counts.entries, dice));
+            edit.push(tree, TreeEdit::AttachVector { id, vector });
         }
-        20 => {
-            let schemas = catalog.tree(tree).map(|version| version.schemas.clone()).unwrap_or_default();
-            // Mostly the next one, now and then one that is not new.
-            let id = schemas.newest().map_or(0, |newest| newest.id) + u32::from(dice.below(4) > 0);
-            let schema = StoredSchema {
-                id,
-                splitter: "test.splitter".into(),
-                splitter_version: 1,
-                schema: dice.below(400).to_be_bytes().into(),
-            };
-            edit.push(tree, TreeEdit::AddSchema(Arc::new(schema)));
-        }
+        20 => edit.push(tree, TreeEdit::AddSchema(Arc::new(draw_schema(catalog, tree, dice)))),
         10 => edit.push(tree, TreeEdit::LowerFloor(SeqNo::new(dice.below(100)).unwrap())),
         11 => edit.push(tree, TreeEdit::MergeOperator(format!("operator.{}", dice.below(3)))),
         _ => edit.push(
