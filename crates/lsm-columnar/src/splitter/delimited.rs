@@ -1,9 +1,8 @@
 //! Values that are lines of text with a delimiter between fields: TSV, simple CSV, logs.
 
-use alloc::{format, string::String, vec::Vec};
-use core::fmt::Write as _;
+use alloc::{string::String, vec::Vec};
 
-use super::{ColumnSplitter, RowCells};
+use super::{ColumnSplitter, RowCells, text::write};
 use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 
 /// Splits text at a delimiter, one field per column, in the order of the schema. There is no quoting. An empty field
@@ -104,35 +103,4 @@ fn parse_decimal(text: &str, scale: usize) -> Option<i128> {
     digits.push_str(whole);
     digits.push_str(fraction);
     digits.parse().ok()
-}
-
-pub(super) fn write(ty: ColumnType, datum: Datum<'_>, out: &mut Vec<u8>) {
-    let mut text = String::new();
-    let scale = if let ColumnType::Decimal { scale, .. } = ty { usize::from(scale) } else { 0 };
-    // Writing to a string cannot fail.
-    let written = match datum {
-        Datum::Null => Ok(()),
-        Datum::Bytes(bytes) => {
-            out.extend_from_slice(bytes);
-            Ok(())
-        }
-        Datum::Bool(value) => write!(text, "{value}"),
-        Datum::U64(value) => write!(text, "{value}"),
-        Datum::I64(value) if scale > 0 => write_decimal(value.into(), scale, &mut text),
-        Datum::I128(value) if scale > 0 => write_decimal(value, scale, &mut text),
-        Datum::I64(value) => write!(text, "{value}"),
-        Datum::U128(value) => write!(text, "{value}"),
-        Datum::I128(value) => write!(text, "{value}"),
-        Datum::F32(value) => write!(text, "{value}"),
-        Datum::F64(value) => write!(text, "{value}"),
-    };
-    debug_assert!(written.is_ok(), "a string takes any text");
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn write_decimal(value: i128, scale: usize, out: &mut String) -> core::fmt::Result {
-    let digits = format!("{:0width$}", value.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if value < 0 { "-" } else { "" };
-    write!(out, "{sign}{whole}.{fraction}")
 }

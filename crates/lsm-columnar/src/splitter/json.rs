@@ -4,10 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde_json::{Map, Value};
 
-use super::{
-    ColumnSplitter, RowCells,
-    delimited::{parse, write},
-};
+use super::{ColumnSplitter, RowCells, delimited::parse, text::write};
 use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 
 /// Splits compact JSON objects whose fields are the columns of the schema, by name and in its order. A field that is

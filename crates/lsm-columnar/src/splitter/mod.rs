@@ -6,6 +6,7 @@ mod image;
 #[cfg(feature = "json")]
 mod json;
 mod rows;
+mod text;
 
 pub use delimited::DelimitedText;
 pub use fixed::FixedStruct;
