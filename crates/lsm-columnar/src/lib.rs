@@ -77,7 +77,8 @@ pub use schema::{COLUMNS_MAX, Column, ColumnId, Schema};
 #[cfg(feature = "json")]
 pub use splitter::JsonLines;
 pub use splitter::{
-    ColumnSplitter, DelimitedText, FixedStruct, RowCells, RowPages, assemble_image, split_image,
+    ColumnSplitter, DelimitedText, FixedStruct, RowBatch, RowCells, RowPages, RowValues, assemble_image,
+    split_image,
 };
 pub use types::{ColumnType, Datum, FIXED_LEN_MAX};
 pub use vector::{ByteStrings, ColumnVector, Values};

@@ -71,6 +71,13 @@ impl Strings {
     /// String `row`; one that is not there, which only a bug can ask for, is empty.
     #[inline]
     pub(crate) fn at<'p>(&self, payload: &'p [u8], row: usize) -> &'p [u8] {
+        let (start, len) = self.place(payload, row);
+        payload.get(start..start.saturating_add(len)).unwrap_or_default()
+    }
+
+    /// Where string `row` starts in the payload, and its length.
+    #[inline]
+    pub(crate) fn place(&self, payload: &[u8], row: usize) -> (usize, usize) {
         let first = row / ANCHOR_ROWS * ANCHOR_ROWS;
         let mut start = self.anchors.at(payload, row / ANCHOR_ROWS);
         if self.lens.bits == 0 {
@@ -80,15 +87,23 @@ impl Strings {
                 start = start.wrapping_add(self.lens.at(payload, before));
             }
         }
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        let len = usize::try_from(self.lens.at(payload, row)).unwrap_or(usize::MAX);
-        self.heap(payload).get(start..start.saturating_add(len)).unwrap_or_default()
+        let start = usize::try_from(start).unwrap_or(usize::MAX).saturating_add(self.heap);
+        (start, usize::try_from(self.lens.at(payload, row)).unwrap_or(usize::MAX))
     }
 
-    /// Length of string `row`.
-    #[inline]
-    pub(crate) fn len_at(&self, payload: &[u8], row: usize) -> usize {
-        usize::try_from(self.lens.at(payload, row)).unwrap_or(usize::MAX)
+    /// The same for the strings from `first`, a multiple of [`BLOCK`], on until `out` is full; they have to be there.
+    pub(crate) fn places(&self, payload: &[u8], first: usize, out: &mut [(usize, usize)]) {
+        let (mut start, _) = self.place(payload, first);
+        let mut lens = [0; BLOCK];
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let Some(lens) = lens.get_mut(..out.len()) else { continue };
+            self.lens.unpack(payload, first + block * BLOCK, lens);
+            for (place, len) in out.iter_mut().zip(lens) {
+                let len = usize::try_from(*len).unwrap_or(usize::MAX);
+                *place = (start, len);
+                start = start.saturating_add(len);
+            }
+        }
     }
 
     /// Lengths of the strings from `first`, a multiple of eight, on.

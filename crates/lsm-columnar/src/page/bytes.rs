@@ -2,8 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::{KeyPage, words::run_of};
-use crate::{packed::Packed, strings::Strings};
+use super::{
+    KeyPage,
+    words::{run_end, run_of},
+};
+use crate::{
+    packed::{BLOCK, Packed},
+    strings::Strings,
+};
 
 /// How the values of a page are reached.
 #[derive(Clone, Debug)]
@@ -47,5 +53,48 @@ impl BytesBody {
                 scratch
             }
         }
+    }
+
+    /// Where the values of the rows from `first`, a multiple of [`BLOCK`], start in the payload and how long they are,
+    /// for as many rows as `out` has place, [`BLOCK`] at most. `false` for keys, which lie in pieces.
+    ///
+    /// * `entries`: the places of the entries of a dictionary, as far as they are known.
+    pub(crate) fn places(
+        &self,
+        payload: &[u8],
+        first: usize,
+        entries: &[(usize, usize)],
+        out: &mut [(usize, usize)],
+    ) -> bool {
+        match self {
+            Self::Fixed { start, len, step } => {
+                let rows = first..first + out.len();
+                out.iter_mut().zip(rows).for_each(|(place, row)| *place = (start + row * step, *len));
+            }
+            Self::Runs { ends, values } => {
+                let mut run = run_of(ends, payload, first);
+                let mut at = 0;
+                while at < out.len() {
+                    let end = run_end(ends, payload, run).saturating_sub(first).min(out.len());
+                    if let Some(places) = out.get_mut(at..end) {
+                        places.fill(values.place(payload, run));
+                    }
+                    (at, run) = (end.max(at + 1), run + 1);
+                }
+            }
+            Self::Dictionary { entries: strings, codes } => {
+                let mut block = [0; BLOCK];
+                let Some(block) = block.get_mut(..out.len()) else { return false };
+                codes.unpack(payload, first, block);
+                for (place, code) in out.iter_mut().zip(block) {
+                    #[expect(clippy::cast_possible_truncation, reason = "codes are below the number of rows")]
+                    let code = *code as usize;
+                    *place = entries.get(code).copied().unwrap_or_else(|| strings.place(payload, code));
+                }
+            }
+            Self::Strings(strings) => strings.places(payload, first, out),
+            Self::Keys(_) => return false,
+        }
+        true
     }
 }

@@ -172,6 +172,11 @@ impl Page {
             .is_none_or(|at| payload.get(at + row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1))
     }
 
+    /// Which of the 64 rows from `first`, a multiple of 64, on have a value. Bits of rows that are not there mean nothing.
+    pub(crate) fn valid_word(&self, payload: &[u8], first: usize) -> u64 {
+        self.validity.map_or(u64::MAX, |at| crate::cursor::load_u64(payload, at + first / 8))
+    }
+
     /// Which rows have a value; `None` when all have.
     pub fn validity(&self, payload: &[u8]) -> Option<Bitmap> {
         self.validity.map(|at| Bitmap::read(payload, at, self.rows))

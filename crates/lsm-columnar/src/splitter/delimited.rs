@@ -2,7 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{ColumnSplitter, RowCells, text::write};
+use super::{
+    ColumnSplitter, RowBatch, RowCells, RowValues,
+    text::{write, write_image, write_part},
+};
 use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 
 /// Splits text at a delimiter, one field per column, in the order of the schema. There is no quoting. An empty field
@@ -62,6 +65,31 @@ impl ColumnSplitter for DelimitedText {
                 value.push(self.delimiter);
             }
             write(column.ty(), cells.get(idx), value);
+        }
+        Ok(())
+    }
+
+    fn assemble_rows(&self, rows: &RowBatch<'_>, cells: &mut RowCells, values: &mut RowValues) -> Result<()> {
+        let _ = cells;
+        for row in rows.rows() {
+            let out = values.bytes();
+            for (idx, column) in rows.columns().iter().enumerate() {
+                if idx > 0 {
+                    out.push(self.delimiter);
+                }
+                if !column.is_valid(row) {
+                    continue;
+                }
+                if let Some(images) = column.images() {
+                    images.get(row).into_iter().for_each(|image| write_image(column.ty(), *image, out));
+                } else if column.ty().is_wide() {
+                    write(column.ty(), Datum::from_bytes(column.ty(), column.bytes(row)), out);
+                } else {
+                    let (bytes, place) = column.place(row);
+                    write_part(bytes, place, out);
+                }
+            }
+            values.end_row()?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{ColumnSplitter, RowCells};
-use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
+use super::{ColumnSplitter, RowBatch, RowCells, RowValues, rows::Source};
+use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault, native::Native};
 
 /// Splits packed structs: the columns of the schema, one after another, without gaps. Integers and floats are
 /// little-endian, a `bool` is a byte of 0 or 1. No column is nullable, none is of varying length.
@@ -63,6 +63,26 @@ impl ColumnSplitter for FixedStruct {
         }
         Ok(())
     }
+
+    /// Column by column: every field of every row has its place.
+    fn assemble_rows(&self, rows: &RowBatch<'_>, cells: &mut RowCells, values: &mut RowValues) -> Result<()> {
+        let _ = cells;
+        if rows.columns().iter().any(|column| !column.all_valid(rows.rows())) {
+            return Err(ColumnarError::Assemble);
+        }
+        let out = values.zeros(rows.len(), self.len)?;
+        let mut at = 0;
+        for column in rows.columns() {
+            let Some(images) = column.images() else {
+                put_bytes(column, rows, self.len, at, out);
+                at += column.ty().fixed_len().unwrap_or_default();
+                continue;
+            };
+            let images = images.get(rows.rows()).unwrap_or_default();
+            at += put_images(column.ty(), images, self.len, at, out);
+        }
+        Ok(())
+    }
 }
 
 fn datum(ty: ColumnType, field: &[u8]) -> Option<Datum<'_>> {
@@ -105,4 +125,50 @@ fn write(ty: ColumnType, datum: Datum<'_>, out: &mut Vec<u8>) -> Option<()> {
         Datum::Bytes(bytes) => out.extend_from_slice(bytes),
     }
     Some(())
+}
+
+/// Writes the fields of a column with images at byte `at` of every struct of `len` bytes. Answers their width.
+fn put_images(ty: ColumnType, images: &[u64], len: usize, at: usize, out: &mut [u8]) -> usize {
+    use ColumnType as T;
+    match ty {
+        T::Bool | T::U8 => put(images, len, at, out, |image| u8::from_image(image).to_le_bytes()),
+        T::U16 => put(images, len, at, out, |image| u16::from_image(image).to_le_bytes()),
+        T::U32 => put(images, len, at, out, |image| u32::from_image(image).to_le_bytes()),
+        T::U64 => put(images, len, at, out, u64::to_le_bytes),
+        T::I8 => put(images, len, at, out, |image| i8::from_image(image).to_le_bytes()),
+        T::I16 => put(images, len, at, out, |image| i16::from_image(image).to_le_bytes()),
+        T::I32 => put(images, len, at, out, |image| i32::from_image(image).to_le_bytes()),
+        T::F32 => put(images, len, at, out, |image| f32::from_image(image).to_le_bytes()),
+        T::F64 => put(images, len, at, out, |image| f64::from_image(image).to_le_bytes()),
+        _ => put(images, len, at, out, |image| i64::from_image(image).to_le_bytes()),
+    }
+}
+
+#[inline]
+fn put<const WIDTH: usize>(
+    images: &[u64],
+    len: usize,
+    at: usize,
+    out: &mut [u8],
+    field: impl Fn(u64) -> [u8; WIDTH],
+) -> usize {
+    for (row, &image) in out.chunks_exact_mut(len).zip(images) {
+        if let Some(place) = row.get_mut(at..at + WIDTH) {
+            place.copy_from_slice(&field(image));
+        }
+    }
+    WIDTH
+}
+
+/// The same for fixed bytes and wide integers.
+fn put_bytes(column: &Source<'_>, rows: &RowBatch<'_>, len: usize, at: usize, out: &mut [u8]) {
+    for (row, idx) in out.chunks_exact_mut(len).zip(rows.rows()) {
+        let bytes = column.bytes(idx);
+        let Some(place) = row.get_mut(at..at + bytes.len()) else { continue };
+        match Datum::from_bytes(column.ty(), bytes) {
+            Datum::U128(value) => place.copy_from_slice(&value.to_le_bytes()),
+            Datum::I128(value) => place.copy_from_slice(&value.to_le_bytes()),
+            _ => place.copy_from_slice(bytes),
+        }
+    }
 }

@@ -4,7 +4,11 @@ use alloc::{string::String, vec::Vec};
 
 use serde_json::{Map, Value};
 
-use super::{ColumnSplitter, RowCells, delimited::parse, text::write};
+use super::{
+    ColumnSplitter, RowBatch, RowCells, RowValues,
+    delimited::parse,
+    text::{write, write_image},
+};
 use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 
 /// Splits compact JSON objects whose fields are the columns of the schema, by name and in its order. A field that is
@@ -14,6 +18,8 @@ use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 pub struct JsonLines {
     name: String,
     schema: Schema,
+    /// What stands before the value of each column: `{` or `,`, the name, `:`.
+    heads: Vec<Vec<u8>>,
 }
 
 impl JsonLines {
@@ -29,7 +35,14 @@ impl JsonLines {
         if let Some(column) = foreign {
             return Err(ColumnarError::Schema { column: column.id(), fault: SchemaFault::Type });
         }
-        Ok(Self { name: name.into(), schema })
+        let heads = schema.columns().iter().enumerate().map(|(idx, column)| {
+            let mut head = alloc::vec![if idx == 0 { b'{' } else { b',' }];
+            write_string(column.name(), &mut head)?;
+            head.push(b':');
+            Ok(head)
+        });
+        let heads = heads.collect::<Result<_>>()?;
+        Ok(Self { name: name.into(), schema, heads })
     }
 }
 
@@ -72,25 +85,57 @@ impl ColumnSplitter for JsonLines {
     }
 
     fn assemble(&self, cells: &RowCells, value: &mut Vec<u8>) -> Result<()> {
-        let string = |text: &str, value: &mut Vec<u8>| {
-            serde_json::to_writer(value, text).map_err(|_| ColumnarError::Assemble)
-        };
-        value.push(b'{');
-        for (idx, column) in self.schema.columns().iter().enumerate() {
-            if idx > 0 {
-                value.push(b',');
-            }
-            string(column.name(), value)?;
-            value.push(b':');
+        if self.heads.is_empty() {
+            value.push(b'{');
+        }
+        for ((idx, column), head) in self.schema.columns().iter().enumerate().zip(&self.heads) {
+            value.extend_from_slice(head);
             match cells.get(idx) {
                 Datum::Null => value.extend_from_slice(b"null"),
-                Datum::Bytes(bytes) => {
-                    string(core::str::from_utf8(bytes).map_err(|_| ColumnarError::Assemble)?, value)?;
-                }
+                Datum::Bytes(bytes) => write_text(bytes, value)?,
                 datum => write(column.ty(), datum, value),
             }
         }
         value.push(b'}');
         Ok(())
     }
+
+    fn assemble_rows(&self, rows: &RowBatch<'_>, cells: &mut RowCells, values: &mut RowValues) -> Result<()> {
+        let _ = cells;
+        for row in rows.rows() {
+            let out = values.bytes();
+            if self.heads.is_empty() {
+                out.push(b'{');
+            }
+            for (column, head) in rows.columns().iter().zip(&self.heads) {
+                out.extend_from_slice(head);
+                match column.images() {
+                    _ if !column.is_valid(row) => out.extend_from_slice(b"null"),
+                    Some(images) => {
+                        images.get(row).into_iter().for_each(|image| write_image(column.ty(), *image, out));
+                    }
+                    None => write_text(column.bytes(row), out)?,
+                }
+            }
+            out.push(b'}');
+            values.end_row()?;
+        }
+        Ok(())
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(out, text).map_err(|_| ColumnarError::Assemble)
+}
+
+/// A string between quotes; most have nothing in them that is written otherwise.
+fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let is_plain = |byte: &u8| (b' '..0x7F).contains(byte) && *byte != b'"' && *byte != b'\\';
+    if bytes.iter().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return Ok(());
+    }
+    write_string(core::str::from_utf8(bytes).map_err(|_| ColumnarError::Assemble)?, out)
 }

@@ -7,13 +7,15 @@ mod image;
 mod json;
 mod rows;
 mod text;
+mod values;
 
 pub use delimited::DelimitedText;
 pub use fixed::FixedStruct;
 pub use image::{assemble_image, split_image};
 #[cfg(feature = "json")]
 pub use json::JsonLines;
-pub use rows::RowPages;
+pub use rows::{RowBatch, RowPages};
+pub use values::RowValues;
 
 use alloc::vec::Vec;
 
@@ -42,6 +44,23 @@ pub trait ColumnSplitter: Send + Sync + 'static {
     /// # Errors
     /// [`ColumnarError::Assemble`] for cells that no value gives.
     fn assemble(&self, cells: &RowCells, value: &mut Vec<u8>) -> Result<()>;
+
+    /// Adds the values of all rows of a batch, each ended by [`RowValues::end_row`]: the very bytes that
+    /// [`ColumnSplitter::assemble`] makes of each. That is also what is done by default; walking over the batch itself
+    /// spares a copy of each cell.
+    ///
+    /// * `cells`: ready for rows of the schema; what it holds does not matter.
+    ///
+    /// # Errors
+    /// As for [`ColumnSplitter::assemble`], and those of [`RowValues::end_row`].
+    fn assemble_rows(&self, rows: &RowBatch<'_>, cells: &mut RowCells, values: &mut RowValues) -> Result<()> {
+        for row in 0..rows.len() {
+            rows.load(row, cells);
+            self.assemble(cells, values.bytes())?;
+            values.end_row()?;
+        }
+        Ok(())
+    }
 }
 
 /// A stored cell; bytes lie in the row's heap.

@@ -38,13 +38,23 @@ pub(super) fn write(ty: ColumnType, datum: Datum<'_>, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn write_bool(value: bool, out: &mut Vec<u8>) {
+/// Appends a value of type `ty`, a type of at most eight bytes, by its image.
+#[inline]
+pub(super) fn write_image(ty: ColumnType, image: u64, out: &mut Vec<u8>) {
+    use ColumnType as T;
+    match ty {
+        T::U8 | T::U16 | T::U32 | T::U64 => write_u64(image, out),
+        _ => write(ty, Datum::from_image(ty, image), out),
+    }
+}
+
+fn write_bool(value: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
 /// Appends a signed integer, or a decimal, of at most eight bytes.
 #[inline]
-pub(super) fn write_i64(ty: ColumnType, value: i64, out: &mut Vec<u8>) {
+fn write_i64(ty: ColumnType, value: i64, out: &mut Vec<u8>) {
     if value < 0 {
         out.push(b'-');
     }
@@ -57,7 +67,7 @@ pub(super) fn write_i64(ty: ColumnType, value: i64, out: &mut Vec<u8>) {
 }
 
 #[inline]
-pub(super) fn write_u64(value: u64, out: &mut Vec<u8>) {
+fn write_u64(value: u64, out: &mut Vec<u8>) {
     if value < EIGHT {
         return write_leading(value, out);
     }
@@ -107,7 +117,7 @@ fn write_decimal(value: u128, scale: u8, out: &mut Vec<u8>) {
 fn write_leading(value: u64, out: &mut Vec<u8>) {
     let digits = eight_digits(value);
     // A zero has a digit too.
-    let zeros = (digits | 1 << 56).trailing_zeros() / 8;
+    let zeros = (digits | (1 << 56)).trailing_zeros() / 8;
     let end = out.len() + 8 - zeros as usize;
     out.extend_from_slice(&((digits | ASCII) >> (8 * zeros)).to_le_bytes());
     out.truncate(end);
@@ -125,12 +135,12 @@ const ASCII: u64 = 0x3030_3030_3030_3030;
 /// The digits of a number below 10^8, a byte each, the first in the lowest.
 #[inline]
 const fn eight_digits(value: u64) -> u64 {
-    let halves = value / 10_000 | (value % 10_000) << 32;
+    let halves = (value / 10_000) | ((value % 10_000) << 32);
     // 10486 / 2^20 and 103 / 2^10 are close enough to a hundredth and a tenth for numbers of four and two digits.
-    let hundreds = (halves * 10_486 >> 20) & 0x0000_007F_0000_007F;
-    let quarters = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000F_000F_000F_000F;
-    tens | (quarters - 10 * tens) << 8
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let quarters = hundreds | ((halves - 100 * hundreds) << 16);
+    let tens = ((quarters * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | ((quarters - 10 * tens) << 8)
 }
 
 /// Appends `bytes[start..start + len]`, which has to be there; short ones in one copy of a size that is known.
