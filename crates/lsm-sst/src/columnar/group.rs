@@ -163,7 +163,7 @@ impl TableLayout {
         let pages = if directory.is_inline() { 0 } else { stored };
         let starts = directory.pages().iter().map(|page| page.offset).min();
         let is_behind = directory.is_inline() || starts >= Some(frame_len);
-        if u64::from(frame_len) + pages != at.handle.len.into() || !is_behind {
+        if u64::from(frame_len) + pages != u64::from(at.handle.len) || !is_behind {
             return Err(self.group_geometry(at));
         }
         // What pages promise to decompress to is bounded before any of them is.
