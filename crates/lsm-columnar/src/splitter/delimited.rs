@@ -4,7 +4,9 @@ use alloc::{string::String, vec::Vec};
 
 use super::{
     ColumnSplitter, RowBatch, RowCells, RowValues,
-    text::{write, write_image, write_part},
+    rows::Source,
+    slots::{CellText, SlotText, write_rows},
+    text::{Line, Out, write},
 };
 use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 
@@ -71,28 +73,33 @@ impl ColumnSplitter for DelimitedText {
 
     fn assemble_rows(&self, rows: &RowBatch<'_>, cells: &mut RowCells, values: &mut RowValues) -> Result<()> {
         let _ = cells;
-        for row in rows.rows() {
-            let out = values.bytes();
-            for (idx, column) in rows.columns().iter().enumerate() {
-                if idx > 0 {
-                    out.push(self.delimiter);
-                }
-                if !column.is_valid(row) {
-                    continue;
-                }
-                if let Some(images) = column.images() {
-                    images.get(row).into_iter().for_each(|image| write_image(column.ty(), *image, out));
-                } else if column.ty().is_wide() {
-                    write(column.ty(), Datum::from_bytes(column.ty(), column.bytes(row)), out);
-                } else {
-                    let (bytes, place) = column.place(row);
-                    write_part(bytes, place, out);
-                }
-            }
-            values.end_row()?;
-        }
-        Ok(())
+        write_rows(rows, self, values)
     }
+}
+
+impl CellText for DelimitedText {
+    #[inline]
+    fn lead(&self, column: usize) -> Option<u8> {
+        (column > 0).then_some(self.delimiter)
+    }
+
+    #[inline]
+    fn null(&self, _: &mut SlotText<'_>) {}
+
+    #[inline]
+    fn string(&self, bytes: &[u8], place: (usize, usize), out: &mut SlotText<'_>) {
+        out.part(bytes, place);
+    }
+
+    #[inline]
+    fn before(&self, _: usize, _: &mut Line<'_>) {}
+
+    fn long(&self, column: &Source<'_>, row: usize, line: &mut Line<'_>) {
+        write(column.ty(), column.get(row), line);
+    }
+
+    #[inline]
+    fn after(&self, _: &mut Line<'_>) {}
 }
 
 /// The value a field stands for; generous, since what is not written back the same way is kept whole.

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use super::{
     ColumnSplitter, RowBatch, RowCells, RowValues,
     delimited::parse,
-    text::{write, write_image},
+    rows::Source,
+    slots::{CellText, SlotText, write_rows},
+    text::{Line, Out, write},
 };
 use crate::{ColumnType, ColumnarError, Datum, Result, Schema, SchemaFault};
 
@@ -37,11 +39,12 @@ impl JsonLines {
         }
         let heads = schema.columns().iter().enumerate().map(|(idx, column)| {
             let mut head = alloc::vec![if idx == 0 { b'{' } else { b',' }];
-            write_string(column.name(), &mut head)?;
+            let is_text = write_text(column.name().as_bytes(), &mut head);
+            debug_assert!(is_text, "a name is text");
             head.push(b':');
-            Ok(head)
+            head
         });
-        let heads = heads.collect::<Result<_>>()?;
+        let heads = heads.collect();
         Ok(Self { name: name.into(), schema, heads })
     }
 }
@@ -92,7 +95,8 @@ impl ColumnSplitter for JsonLines {
             value.extend_from_slice(head);
             match cells.get(idx) {
                 Datum::Null => value.extend_from_slice(b"null"),
-                Datum::Bytes(bytes) => write_text(bytes, value)?,
+                Datum::Bytes(bytes) if !write_text(bytes, value) => return Err(ColumnarError::Assemble),
+                Datum::Bytes(_) => {}
                 datum => write(column.ty(), datum, value),
             }
         }
@@ -102,40 +106,79 @@ impl ColumnSplitter for JsonLines {
 
     fn assemble_rows(&self, rows: &RowBatch<'_>, cells: &mut RowCells, values: &mut RowValues) -> Result<()> {
         let _ = cells;
-        for row in rows.rows() {
-            let out = values.bytes();
-            if self.heads.is_empty() {
-                out.push(b'{');
+        for column in rows.columns().iter().filter(|column| column.images().is_none()) {
+            // What is no text is refused before anything is written.
+            let is_text = |row| core::str::from_utf8(column.bytes(row)).is_ok();
+            if !rows.rows().all(|row| !column.is_valid(row) || is_text(row)) {
+                return Err(ColumnarError::Assemble);
             }
-            for (column, head) in rows.columns().iter().zip(&self.heads) {
-                out.extend_from_slice(head);
-                match column.images() {
-                    _ if !column.is_valid(row) => out.extend_from_slice(b"null"),
-                    Some(images) => {
-                        images.get(row).into_iter().for_each(|image| write_image(column.ty(), *image, out));
-                    }
-                    None => write_text(column.bytes(row), out)?,
-                }
-            }
-            out.push(b'}');
-            values.end_row()?;
         }
-        Ok(())
+        write_rows(rows, self, values)
     }
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(out, text).map_err(|_| ColumnarError::Assemble)
+impl CellText for JsonLines {
+    #[inline]
+    fn lead(&self, _: usize) -> Option<u8> {
+        None
+    }
+
+    #[inline]
+    fn null(&self, out: &mut SlotText<'_>) {
+        out.piece(*b"null", 4);
+    }
+
+    #[inline]
+    fn string(&self, bytes: &[u8], (start, len): (usize, usize), out: &mut SlotText<'_>) {
+        let text = bytes.get(start..start.saturating_add(len)).unwrap_or_default();
+        if !text.iter().all(|byte| is_plain(*byte)) {
+            return out.overflow();
+        }
+        out.piece([b'"'], 1);
+        out.part(bytes, (start, len));
+        out.piece([b'"'], 1);
+    }
+
+    #[inline]
+    fn before(&self, column: usize, line: &mut Line<'_>) {
+        if let Some(head) = self.heads.get(column) {
+            line.part(head, (0, head.len()));
+        }
+    }
+
+    fn long(&self, column: &Source<'_>, row: usize, line: &mut Line<'_>) {
+        match column.get(row) {
+            Datum::Null => line.whole(b"null"),
+            Datum::Bytes(bytes) => {
+                let is_text = write_text(bytes, line);
+                debug_assert!(is_text, "what is no text was refused");
+            }
+            datum => write(column.ty(), datum, line),
+        }
+    }
+
+    #[inline]
+    fn after(&self, line: &mut Line<'_>) {
+        line.whole(if self.heads.is_empty() { b"{}" } else { b"}" });
+    }
 }
 
-/// A string between quotes; most have nothing in them that is written otherwise.
-fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let is_plain = |byte: &u8| (b' '..0x7F).contains(byte) && *byte != b'"' && *byte != b'\\';
-    if bytes.iter().all(is_plain) {
-        out.push(b'"');
-        out.extend_from_slice(bytes);
-        out.push(b'"');
-        return Ok(());
+/// Whether a byte stands in a string as it is.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// A string between quotes; most have nothing in them that is written otherwise. `false` for bytes that are no text.
+fn write_text(bytes: &[u8], out: &mut impl Out) -> bool {
+    if bytes.iter().all(|byte| is_plain(*byte)) {
+        out.piece([b'"'], 1);
+        out.part(bytes, (0, bytes.len()));
+        out.piece([b'"'], 1);
+        return true;
     }
-    write_string(core::str::from_utf8(bytes).map_err(|_| ColumnarError::Assemble)?, out)
+    let mut escaped = Vec::new();
+    let written =
+        core::str::from_utf8(bytes).is_ok_and(|text| serde_json::to_writer(&mut escaped, text).is_ok());
+    out.whole(&escaped);
+    written
 }

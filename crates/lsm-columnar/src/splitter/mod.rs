@@ -6,6 +6,7 @@ mod image;
 #[cfg(feature = "json")]
 mod json;
 mod rows;
+mod slots;
 mod text;
 mod values;
 

@@ -144,15 +144,8 @@ impl<'b> RowBatch<'b> {
     #[inline]
     pub fn get(&self, column: usize, row: usize) -> Datum<'_> {
         let at = self.rows.start + row;
-        match self.columns.get(column) {
-            Some(source) if at < self.rows.end && source.is_valid(at) => match &source.block {
-                Block::Images(images) => {
-                    images.get(at).map_or(Datum::Null, |image| Datum::from_image(source.page.ty(), *image))
-                }
-                Block::Places(_) => Datum::from_bytes(source.page.ty(), source.bytes(at)),
-            },
-            _ => Datum::Null,
-        }
+        let source = self.columns.get(column).filter(|_| at < self.rows.end);
+        source.map_or(Datum::Null, |source| source.get(at))
     }
 
     /// Puts the cells of row `row` of the batch in place of those in `cells`, which were made ready for the schema.
@@ -236,6 +229,18 @@ impl<'p> Source<'p> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The cell in row `at` of the block.
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> Datum<'_> {
+        match &self.block {
+            _ if !self.is_valid(at) => Datum::Null,
+            Block::Images(images) => {
+                images.get(at).map_or(Datum::Null, |image| Datum::from_image(self.ty(), *image))
+            }
+            Block::Places(_) => Datum::from_bytes(self.ty(), self.bytes(at)),
         }
     }
 

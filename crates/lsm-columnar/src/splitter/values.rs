@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::{slots::Slots, text::Line};
 use crate::{ColumnarError, PAGE_BYTES_MAX, Result};
 
 /// Values, one after another, and where each ends.
@@ -11,12 +12,15 @@ pub struct RowValues {
     /// Where the first value starts.
     start: usize,
     ends: Vec<u32>,
+    /// Where text of a row is put together.
+    line: Vec<u8>,
+    slots: Slots,
 }
 
 impl RowValues {
     /// No values. They will follow what is in `front`.
     pub const fn new(front: Vec<u8>) -> Self {
-        Self { start: front.len(), bytes: front, ends: Vec::new() }
+        Self { start: front.len(), bytes: front, ends: Vec::new(), line: Vec::new(), slots: Vec::new() }
     }
 
     /// What the value of the next row is to be appended to.
@@ -66,6 +70,33 @@ impl RowValues {
     /// All bytes, those in front included, and where each value ends behind them.
     pub fn into_parts(self) -> (Vec<u8>, Vec<u32>) {
         (self.bytes, self.ends)
+    }
+
+    /// Slots for the cells of a batch, to be given back.
+    pub(super) fn take_slots(&mut self) -> Slots {
+        core::mem::take(&mut self.slots)
+    }
+
+    pub(super) fn give_slots(&mut self, slots: Slots) {
+        self.slots = slots;
+    }
+
+    /// Adds the value that `write` puts together. It is called again where it needs more room than it was given.
+    #[inline]
+    pub(super) fn line(&mut self, mut write: impl FnMut(&mut Line<'_>)) -> Result<()> {
+        loop {
+            let mut line = Line::new(&mut self.line);
+            write(&mut line);
+            let len = line.len();
+            if let Some(text) = line.finish() {
+                self.bytes.extend_from_slice(text);
+                return self.end_row();
+            }
+            if len > PAGE_BYTES_MAX {
+                return Err(ColumnarError::PageTooLarge { rows: self.ends.len() + 1, bytes: len });
+            }
+            Line::make_room(&mut self.line, len.next_power_of_two());
+        }
     }
 
     /// Adds `rows` values of `len` zeros each.
