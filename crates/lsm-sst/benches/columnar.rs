@@ -1,12 +1,19 @@
 //! The same rows by rows and by columns: reads of rows with every block in memory and with none, and scans of columns.
-#![allow(missing_docs, clippy::indexing_slicing, clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(
+    missing_docs,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a benchmark may panic"
+)]
 
 use std::{collections::HashMap, hint::black_box, sync::Arc};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lsm_block::{FileIdentity, Superblock};
 use lsm_codec::Compression;
-use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, DelimitedText, Schema};
+use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, DelimitedText, FixedStruct, Schema};
 use lsm_sst::{
     BlockRef, BlockSource, BuildOptions, ColumnarOptions, OpenOptions, Result, Splitters, Table,
     TableBuilder, TableOptions, data_block::DataBlock, index::IndexBlock,
@@ -28,34 +35,66 @@ fn key(n: u64) -> Vec<u8> {
     format!("user{:012}", n * 7 + mix(n) % 7).into_bytes()
 }
 
-/// Numbers of several sizes, flags and words: about 70 bytes.
-fn value(n: u64) -> Vec<u8> {
-    const WORDS: [&str; 8] = ["red", "green", "blue", "yellow", "violet", "black", "white", "grey"];
-    let (a, b) = (mix(n), mix(n ^ 0xFFFF));
-    format!(
-        "{n}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
-        a % 1000,
-        a % 1_000_000_007,
-        WORDS[(a % 8) as usize],
-        a % 2 == 0,
-        1_700_000_000 + n * 3,
-        b % 100,
-        WORDS[(b % 3) as usize],
-        b % 50_000,
-        b,
-    )
-    .into_bytes()
+const WORDS: [&str; 8] = ["red", "green", "blue", "yellow", "violet", "black", "white", "grey"];
+
+/// The same rows in two forms.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Lines of text of about 70 bytes: what is assembled has to be written as text again.
+    Text,
+    /// Packed structs of 45 bytes: what is assembled is moved.
+    Struct,
 }
 
-fn splitter() -> Arc<dyn ColumnSplitter> {
-    use ColumnType as T;
-    let types = [T::U64, T::U16, T::U32, T::Utf8, T::Bool, T::Timestamp, T::U8, T::Utf8, T::U32, T::U64];
-    let columns = types.into_iter().zip(0..COLUMNS);
-    let columns = columns.map(|(ty, n)| Column::new(ColumnId::new(16 + n), format!("c{n}"), ty));
-    Arc::new(DelimitedText::new("bench.tsv", Schema::new(columns.collect()).unwrap(), b'\t').unwrap())
+impl Form {
+    /// Numbers of several sizes, flags and words.
+    fn value(self, n: u64) -> Vec<u8> {
+        let (a, b) = (mix(n), mix(n ^ 0xFFFF));
+        let (word, other) = (WORDS[(a % 8) as usize], WORDS[(b % 3) as usize]);
+        let (short, long, flag, time) = (a % 1000, a % 1_000_000_007, a % 2 == 0, 1_700_000_000 + n * 3);
+        let (byte, middle) = (b % 100, b % 50_000);
+        match self {
+            Self::Text => {
+                format!("{n}\t{short}\t{long}\t{word}\t{flag}\t{time}\t{byte}\t{other}\t{middle}\t{b}")
+                    .into_bytes()
+            }
+            Self::Struct => {
+                let mut value = Vec::with_capacity(45);
+                value.extend_from_slice(&n.to_le_bytes());
+                value.extend_from_slice(&(short as u16).to_le_bytes());
+                value.extend_from_slice(&(long as u32).to_le_bytes());
+                value.extend_from_slice(format!("{word:6}").as_bytes());
+                value.push(flag.into());
+                value.extend_from_slice(&(time as i64).to_le_bytes());
+                value.push(byte as u8);
+                value.extend_from_slice(&format!("{other:6}").as_bytes()[..3]);
+                value.extend_from_slice(&(middle as u32).to_le_bytes());
+                value.extend_from_slice(&b.to_le_bytes());
+                value
+            }
+        }
+    }
+
+    fn splitter(self) -> Arc<dyn ColumnSplitter> {
+        use ColumnType as T;
+        let schema = |types: [ColumnType; COLUMNS as usize]| {
+            let columns = types.into_iter().zip(0..);
+            let columns = columns.map(|(ty, n)| Column::new(ColumnId::new(16 + n), format!("c{n}"), ty));
+            Schema::new(columns.collect()).unwrap()
+        };
+        let (word, other) = match self {
+            Self::Text => (T::Utf8, T::Utf8),
+            Self::Struct => (T::Fixed(6), T::Fixed(3)),
+        };
+        let types = [T::U64, T::U16, T::U32, word, T::Bool, T::Timestamp, T::U8, other, T::U32, T::U64];
+        match self {
+            Self::Text => Arc::new(DelimitedText::new("bench.tsv", schema(types), b'\t').unwrap()),
+            Self::Struct => Arc::new(FixedStruct::new("bench.struct", schema(types)).unwrap()),
+        }
+    }
 }
 
-fn build(columnar: Option<ColumnarOptions>, compression: Compression) -> Vec<u8> {
+fn build(form: Form, columnar: Option<ColumnarOptions>, compression: Compression) -> Vec<u8> {
     let identity = FileIdentity {
         kind: FileKind::Table,
         file_id: 1,
@@ -72,7 +111,7 @@ fn build(columnar: Option<ColumnarOptions>, compression: Compression) -> Vec<u8>
     };
     let mut builder = TableBuilder::new(superblock, options, Vec::new()).unwrap();
     for n in 0..ROWS {
-        builder.add(&key(n), SeqNo::ZERO, Kind::Put, &value(n)).unwrap();
+        builder.add(&key(n), SeqNo::ZERO, Kind::Put, &form.value(n)).unwrap();
     }
     builder.finish().unwrap().1
 }
@@ -91,28 +130,30 @@ impl BlockSource for Loaded {
 }
 
 fn tables(c: &mut Criterion) {
-    let columnar = |group_bytes, part_rows| {
-        Some(ColumnarOptions {
-            splitter: Some(splitter()),
-            group_bytes,
-            part_rows,
-            ..ColumnarOptions::default()
-        })
+    for (name, form) in [("text", Form::Text), ("struct", Form::Struct)] {
+        tables_of(c, name, form);
+    }
+}
+
+fn tables_of(c: &mut Criterion, form_name: &str, form: Form) {
+    let columnar = |group_bytes| {
+        Some(ColumnarOptions { splitter: Some(form.splitter()), group_bytes, ..ColumnarOptions::default() })
     };
     let layouts = [
         ("rows", None),
-        ("columns-16k", columnar(16 << 10, 16 << 10)),
-        ("columns-64k", columnar(64 << 10, 16 << 10)),
-        ("columns-1m", columnar(1 << 20, 16 << 10)),
+        ("columns-16k", columnar(16 << 10)),
+        ("columns-64k", columnar(64 << 10)),
+        ("columns-1m", columnar(1 << 20)),
     ];
     let keys: Vec<_> = (0..4096).map(|n| key(mix(n) % ROWS)).map(|key| (KeyHash::of(&key), key)).collect();
     for (name, layout) in layouts {
-        let mut group = c.benchmark_group(name);
+        let name = format!("{form_name}-{name}");
+        let mut group = c.benchmark_group(&name);
         group.sample_size(10);
-        let bytes = build(layout.clone(), Compression::Lz4);
+        let bytes = build(form, layout.clone(), Compression::Lz4);
         println!("{name}: {} bytes", bytes.len());
         let open = OpenOptions {
-            splitters: Splitters::new(vec![splitter()]),
+            splitters: Splitters::new(vec![form.splitter()]),
             ..OpenOptions::new(KeyOrder::bytewise())
         };
         let table = Table::open(bytes, TableOptions::new().open(open)).unwrap();
@@ -156,7 +197,7 @@ fn tables(c: &mut Criterion) {
                 }
             });
         });
-        group.bench_function("build", |b| b.iter(|| build(layout.clone(), Compression::Lz4).len()));
+        group.bench_function("build", |b| b.iter(|| build(form, layout.clone(), Compression::Lz4).len()));
         for columns in [1, 3, COLUMNS] {
             if layout.is_none() {
                 continue;

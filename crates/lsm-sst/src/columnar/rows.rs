@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use lsm_block::BlockKind;
 use lsm_codec::Decoder;
-use lsm_columnar::{ColumnId, ColumnSplitter, ColumnType, ColumnVector, Datum, RowCells, RowPages, Values};
+use lsm_columnar::{
+    ColumnId, ColumnSplitter, ColumnType, ColumnVector, Datum, RowCells, RowPages, RowValues, Values,
+};
 use lsm_types::{Kind, Result, Slice};
 
 use super::{ColumnPage, RowGroup};
@@ -14,17 +16,142 @@ use crate::{
     payload::PayloadError,
 };
 
-/// Most bytes that the values of a group come to: no more than a writer takes.
-const VALUES_MAX: usize = BlockKind::DATA.cap() as usize;
+/// Memory for values is set aside up to this much before they are there to be counted.
+const VALUES_HINT_MAX: u64 = 1 << 20;
 
-/// The values of the rows before, one after another.
-#[derive(Default)]
-struct RowValues {
-    ends: Vec<u32>,
-    bytes: Vec<u8>,
+/// A row group and all of its pages.
+#[derive(Debug)]
+pub(crate) struct GroupRows {
+    group: RowGroup,
+    /// In the order of the directory.
+    pages: Vec<ColumnPage>,
+}
+
+impl GroupRows {
+    /// The page of a column and part.
+    fn page(&self, column: ColumnId, part: usize) -> Option<&ColumnPage> {
+        let directory = self.group.directory();
+        let column = directory.columns().binary_search_by_key(&column, |(id, _)| *id).ok()?;
+        self.pages.get(column * directory.part_count() + part)
+    }
+
+    fn kinds_and_seqnos(&self, layout: &TableLayout) -> Result<(ColumnVector, ColumnVector)> {
+        let (mut kinds, mut seqnos) = (ColumnVector::new(ColumnType::U8), ColumnVector::new(ColumnType::U64));
+        for part in 0..self.group.directory().part_count() {
+            for (id, vector) in [(ColumnId::SEQNO, &mut seqnos), (ColumnId::KIND, &mut kinds)] {
+                if let Some(page) = self.page(id, part) {
+                    let decoded = page.page().decode(page.payload(), vector);
+                    decoded.map_err(|source| self.columns(layout, source))?;
+                }
+            }
+        }
+        Ok((kinds, seqnos))
+    }
+
+    fn columns(&self, layout: &TableLayout, source: lsm_columnar::ColumnarError) -> SstError {
+        layout.columns_error(BlockKind::ROW_GROUP, self.group.at(), source)
+    }
+
+    fn wrong(&self, layout: &TableLayout, source: PayloadError) -> SstError {
+        layout.payload(BlockKind::ROW_GROUP, self.group.at(), source)
+    }
+
+    /// The rows as a block.
+    pub(crate) fn block(&self, layout: &TableLayout) -> Result<DataBlock> {
+        let directory = self.group.directory();
+        let parts = directory.part_count();
+        let (kinds, seqnos) = self.kinds_and_seqnos(layout)?;
+        let (Values::U64(seqnos), Values::U8(kinds), None, None) =
+            (seqnos.values(), kinds.values(), seqnos.validity(), kinds.validity())
+        else {
+            return Err(self.wrong(layout, PayloadError::field("seqnos and kinds")).into());
+        };
+        let key_pages = (0..parts).filter_map(|part| self.page(ColumnId::KEY, part));
+        let keys: Vec<_> =
+            key_pages.filter_map(|page| Some((page.page().as_keys()?, &page.payload()[..]))).collect();
+        let columns = RowColumns { keys: &keys, seqnos, kinds };
+        let hint = layout.values_hint(kinds.len());
+        let (block, payload) =
+            DataBlock::begin(&columns, hint).map_err(|source| self.wrong(layout, source))?;
+        let mut values = RowValues::new(payload);
+        values.reserve_rows(kinds.len());
+        let mut cells = RowCells::new();
+        for part in 0..parts {
+            let kinds = kinds.get(directory.part_rows(part)).unwrap_or_default();
+            self.part_values(layout, part, kinds, &mut cells, &mut values)?;
+        }
+        Ok(block.finish(values).map_err(|source| self.wrong(layout, source))?)
+    }
+
+    /// Adds the values of the rows of a part, whose kinds these are.
+    fn part_values(
+        &self,
+        layout: &TableLayout,
+        part: usize,
+        kinds: &[u8],
+        cells: &mut RowCells,
+        values: &mut RowValues,
+    ) -> Result<()> {
+        let opaque = self.page(ColumnId::OPAQUE, part);
+        let whole = |row| opaque.filter(|page| page.page().is_valid(page.payload(), row));
+        let is_split = |row: usize, kind: u8| {
+            whole(row).is_none() && !Kind::from_tag(kind).is_some_and(Kind::is_tombstone)
+        };
+        let mut split = None;
+        let (mut no_keys, mut row) = (Vec::new(), 0);
+        while let Some(&kind) = kinds.get(row) {
+            if is_split(row, kind) {
+                // Rows that were split come in long runs.
+                let rest = kinds.iter().enumerate().skip(row);
+                let count = rest.take_while(|(row, kind)| is_split(*row, **kind)).count();
+                let (splitter, pages) = match &mut split {
+                    Some(split) => split,
+                    None => split.insert(self.begin_rows(layout, part, cells)?),
+                };
+                let added = pages.assemble(*splitter, row..row + count, cells, values);
+                added.map_err(|source| self.columns(layout, source))?;
+                row += count;
+                continue;
+            }
+            if let Some(page) = whole(row)
+                && let Datum::Bytes(value) = page.page().get(page.payload(), row, &mut no_keys)
+            {
+                values.bytes().extend_from_slice(value);
+            }
+            values.end_row().map_err(|source| self.columns(layout, source))?;
+            row += 1;
+        }
+        Ok(())
+    }
+
+    /// What puts the values of a part together, and the pages it does that from.
+    fn begin_rows<'a>(
+        &'a self,
+        layout: &'a TableLayout,
+        part: usize,
+        cells: &mut RowCells,
+    ) -> Result<(&'a dyn ColumnSplitter, RowPages<'a>)> {
+        let splitter = layout.splitter_of(&self.group)?;
+        let columns = splitter.schema().columns().iter();
+        let pages = columns.map(|column| {
+            let page = self.page(column.id(), part)?;
+            Some((page.page(), &page.payload()[..]))
+        });
+        let Some(pages) = pages.collect::<Option<Vec<_>>>() else {
+            return Err(self.wrong(layout, PayloadError::field("columns")).into());
+        };
+        Ok((splitter, RowPages::new(splitter.schema(), pages, cells)))
+    }
 }
 
 impl TableLayout {
+    /// The group that `bytes` are, with all pages checked.
+    pub(crate) fn open_rows(&self, at: BlockRef, bytes: &Slice, decoder: &mut Decoder) -> Result<GroupRows> {
+        let group = self.decode_group(at, bytes, decoder)?;
+        let pages = self.all_pages(&group, bytes, decoder)?;
+        Ok(GroupRows { group, pages })
+    }
+
     /// The rows of the group that `bytes` are.
     pub(crate) fn decode_rows(
         &self,
@@ -32,100 +159,15 @@ impl TableLayout {
         bytes: &Slice,
         decoder: &mut Decoder,
     ) -> Result<DataBlock> {
-        let group = self.decode_group(at, bytes, decoder)?;
-        let pages = self.all_pages(&group, bytes, decoder)?;
-        let directory = group.directory();
-        let parts = directory.part_count();
-        let wrong = |source| self.columns_error(BlockKind::ROW_GROUP, at, source);
-        let column = |id| directory.columns().iter().position(|(column, _)| *column == id);
-        let page = |column: usize, part: usize| pages.get(column * parts + part);
-        let (mut seqnos, mut kinds) = (ColumnVector::new(ColumnType::U64), ColumnVector::new(ColumnType::U8));
-        let mut keys = Vec::with_capacity(parts);
-        for part in 0..parts {
-            for (id, vector) in [(ColumnId::SEQNO, &mut seqnos), (ColumnId::KIND, &mut kinds)] {
-                if let Some(page) = column(id).and_then(|column| page(column, part)) {
-                    page.page().decode(page.payload(), vector).map_err(wrong)?;
-                }
-            }
-            let key_page = column(ColumnId::KEY).and_then(|column| page(column, part));
-            keys.extend(key_page.and_then(|page| Some((page.page().as_keys()?, &page.payload()[..]))));
-        }
-        let (Values::U64(seqnos), Values::U8(kinds), None, None) =
-            (seqnos.values(), kinds.values(), seqnos.validity(), kinds.validity())
-        else {
-            return Err(self
-                .payload(BlockKind::ROW_GROUP, at, PayloadError::field("seqnos and kinds"))
-                .into());
-        };
-        let mut values = RowValues { ends: Vec::with_capacity(kinds.len()), bytes: Vec::new() };
-        let mut cells = RowCells::new();
-        for part in 0..parts {
-            let opaque = column(ColumnId::OPAQUE).and_then(|column| page(column, part));
-            let rows = kinds.get(directory.part_rows(part)).unwrap_or_default();
-            let consumer = |id| page(column(id)?, part);
-            self.values(&group, (rows, opaque), consumer, &mut cells, &mut values)?;
-        }
-        let RowValues { ends, bytes } = &values;
-        let columns = RowColumns { keys: &keys, seqnos, kinds, value_ends: ends, values: bytes };
-        DataBlock::of_columns(&columns)
-            .map_err(|source| self.payload(BlockKind::ROW_GROUP, at, source).into())
+        self.open_rows(at, bytes, decoder)?.block(self)
     }
 
-    /// Adds the values of the rows of a part, whose kinds and opaque values these are.
-    fn values<'p>(
-        &self,
-        group: &RowGroup,
-        (kinds, opaque): (&[u8], Option<&'p ColumnPage>),
-        consumer: impl Fn(ColumnId) -> Option<&'p ColumnPage>,
-        cells: &mut RowCells,
-        values: &mut RowValues,
-    ) -> Result<()> {
-        let mut split = None;
-        let mut no_keys = Vec::new();
-        for (row, kind) in kinds.iter().enumerate() {
-            let is_whole = opaque.filter(|page| page.page().is_valid(page.payload(), row));
-            if let Some(page) = is_whole {
-                if let Datum::Bytes(value) = page.page().get(page.payload(), row, &mut no_keys) {
-                    values.bytes.extend_from_slice(value);
-                }
-            } else if !Kind::from_tag(*kind).is_some_and(Kind::is_tombstone) {
-                let (splitter, pages) = if let Some(split) = &mut split {
-                    split
-                } else {
-                    split.insert(self.begin_rows(group, &consumer, cells)?)
-                };
-                pages.load(row, cells);
-                splitter
-                    .assemble(cells, &mut values.bytes)
-                    .map_err(|source| self.columns_error(BlockKind::ROW_GROUP, group.at(), source))?;
-            }
-            let end = u32::try_from(values.bytes.len()).ok().filter(|&end| end as usize <= VALUES_MAX);
-            let Some(end) = end else {
-                return Err(self
-                    .payload(BlockKind::ROW_GROUP, group.at(), PayloadError::field("values"))
-                    .into());
-            };
-            values.ends.push(end);
-        }
-        Ok(())
-    }
-
-    /// What puts the values of a part together, and the pages it does that from.
-    fn begin_rows<'p>(
-        &self,
-        group: &RowGroup,
-        consumer: impl Fn(ColumnId) -> Option<&'p ColumnPage>,
-        cells: &mut RowCells,
-    ) -> Result<(&dyn ColumnSplitter, RowPages<'p>)> {
-        let splitter = self.splitter_of(group)?;
-        let columns = splitter.schema().columns().iter();
-        let pages =
-            columns.map(|column| consumer(column.id()).map(|page| (page.page(), &page.payload()[..])));
-        let Some(pages) = pages.collect::<Option<Vec<_>>>() else {
-            let source = PayloadError::field("columns");
-            return Err(self.payload(BlockKind::ROW_GROUP, group.at(), source).into());
-        };
-        Ok((splitter, RowPages::new(splitter.schema(), pages, cells)))
+    /// Bytes that the values of so many rows may well come to.
+    fn values_hint(&self, rows: usize) -> usize {
+        let counters = &self.properties.counters;
+        let each = counters.raw_value_bytes / counters.entries.max(1);
+        let bytes = (each + each / 8 + 1).saturating_mul(rows as u64).min(VALUES_HINT_MAX);
+        usize::try_from(bytes).unwrap_or(0)
     }
 
     /// What puts the values of a group together.

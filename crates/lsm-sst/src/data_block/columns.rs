@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use lsm_columnar::KeyPage;
+use lsm_columnar::{KeyPage, RowValues};
 use lsm_types::{
     Kind, Slice,
-    columns::{BundledKeys, KeyBuf, KeysWriter, Layout, Width},
+    columns::{BundledKeys, Column, KeyBuf, KeysWriter, Layout, Width},
 };
 
 use super::{DataBlock, SAME_KEY, block::Parts};
@@ -14,26 +14,40 @@ use crate::payload::PayloadError;
 /// Rows per bundle of keys that are bundled anew, as a power of two.
 const BUNDLE_SHIFT: u8 = 4;
 
-/// The rows of a group, column by column.
+/// The rows of a group, column by column, but for their values.
 pub(crate) struct RowColumns<'a> {
     /// Pages of keys, each with its payload.
     pub(crate) keys: &'a [(&'a KeyPage, &'a [u8])],
     pub(crate) seqnos: &'a [u64],
     pub(crate) kinds: &'a [u8],
-    /// Where the value of each row ends in `values`.
-    pub(crate) value_ends: &'a [u32],
-    pub(crate) values: &'a [u8],
+}
+
+/// A block that lacks its values.
+pub(crate) struct BegunBlock {
+    keys: Keys,
+    kinds: Option<usize>,
+    kind: Kind,
+    seqnos: Column,
+    value_ends: Column,
+    /// Where the ends of values stand.
+    ends_at: usize,
+    has_runs: bool,
 }
 
 impl DataBlock {
-    /// The rows as a block. As sound as one that was decoded, whatever the columns hold.
+    /// The rows as a block, and the payload that their values have to be added to. As sound as one that was decoded,
+    /// whatever the columns hold.
+    ///
+    /// * `values_hint`: bytes to set aside for the values.
     ///
     /// # Errors
     /// [`PayloadError`] for columns that make no block.
-    pub(crate) fn of_columns(columns: &RowColumns<'_>) -> Result<Self, PayloadError> {
+    pub(crate) fn begin(
+        columns: &RowColumns<'_>,
+        values_hint: usize,
+    ) -> Result<(BegunBlock, Vec<u8>), PayloadError> {
         let rows = columns.kinds.len();
-        let counts = [columns.seqnos.len(), columns.value_ends.len()];
-        if rows == 0 || counts.iter().any(|&count| count != rows) {
+        if rows == 0 || columns.seqnos.len() != rows {
             return Err(PayloadError::field("rows"));
         }
         let seqno_base = columns.seqnos.iter().copied().min().unwrap_or_default();
@@ -42,18 +56,17 @@ impl DataBlock {
         let first_kind = columns.kinds.first().copied().unwrap_or_default();
         let all_kinds = columns.kinds.iter().all(|&kind| kind == first_kind);
 
-        let mut payload = Vec::new();
+        let key_bytes: usize = columns.keys.iter().map(|(_, bytes)| bytes.len()).sum();
+        let mut payload = Vec::with_capacity(key_bytes + rows * (1 + width.bytes() + 4) + values_hint);
         let keys = write_keys(columns, &mut payload)?;
-        let Keys { places: keys, heads, repeats } = keys;
-        if keys.rows() != rows {
+        if keys.places.rows() != rows {
             return Err(PayloadError::field("rows"));
         }
-        let has_runs = repeats.iter().any(|&repeats| repeats);
-        payload.reserve(rows * (1 + width.bytes() + 4) + columns.values.len());
+        let has_runs = keys.repeats.iter().any(|&repeats| repeats);
         let kinds = (has_runs || !all_kinds).then_some(payload.len());
         let kind = Kind::from_tag(first_kind).ok_or(PayloadError::Item { field: "kind", item: 0 })?;
         if kinds.is_some() {
-            let marks = repeats.iter().copied().chain(core::iter::repeat(false));
+            let marks = keys.repeats.iter().copied().chain(core::iter::repeat(false));
             let bytes = columns.kinds.iter().zip(marks);
             payload.extend(bytes.map(|(kind, repeats)| kind | if repeats { SAME_KEY } else { 0 }));
             // A kind that is no kind must not pass for a mark.
@@ -62,23 +75,47 @@ impl DataBlock {
             }
         }
         let seqnos_at = payload.len();
-        columns.seqnos.iter().for_each(|seqno| width.put(seqno - seqno_base, &mut payload));
+        if width != Width::Zero {
+            columns.seqnos.iter().for_each(|seqno| width.put(seqno - seqno_base, &mut payload));
+        }
         let ends_at = payload.len();
-        columns.value_ends.iter().for_each(|end| payload.extend_from_slice(&end.to_le_bytes()));
+        payload.resize(ends_at + 4 * rows, 0);
         let values = payload.len();
-        payload.extend_from_slice(columns.values);
         let seqnos = Layout::new(seqnos_at, ends_at).column(rows, width, seqno_base, "seqnos")?;
         let value_ends = Layout::new(ends_at, values).column(rows, Width::Four, 0, "value ends")?;
-        Self::of_parts(Parts {
+        Ok((BegunBlock { keys, kinds, kind, seqnos, value_ends, ends_at, has_runs }, payload))
+    }
+}
+
+impl BegunBlock {
+    /// The whole block, of the payload that values were added to, one for each row.
+    ///
+    /// # Errors
+    /// [`PayloadError`] for values that do not fit the rows.
+    pub(crate) fn finish(self, values: RowValues) -> Result<DataBlock, PayloadError> {
+        let (mut payload, ends) = values.into_parts();
+        let rows = self.keys.places.rows();
+        if ends.len() != rows {
+            return Err(PayloadError::field("rows"));
+        }
+        let places = payload.get_mut(self.ends_at..self.ends_at + 4 * rows).unwrap_or_default();
+        for (place, end) in places.as_chunks_mut().0.iter_mut().zip(ends) {
+            *place = end.to_le_bytes();
+        }
+        // A cache keeps the block, and counts the bytes that are in use.
+        if payload.capacity() - payload.len() > payload.len() / 8 {
+            payload.shrink_to_fit();
+        }
+        DataBlock::of_parts(Parts {
             payload: Slice::from(payload),
-            keys,
-            heads,
-            kinds,
-            kind,
-            seqnos,
-            value_ends,
-            values,
-            has_runs,
+            keys: self.keys.places,
+            heads: self.keys.heads,
+            kinds: self.kinds,
+            kind: self.kind,
+            seqnos: self.seqnos,
+            value_ends: self.value_ends,
+            values: self.ends_at + 4 * rows,
+            has_runs: self.has_runs,
         })
     }
 }
