@@ -13,8 +13,8 @@ use lsm_types::Result;
 
 use crate::{
     Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, FlavourRun,
-    InstallError, InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput, Sliced,
-    StagingArea,
+    InstallError, InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput,
+    Sliced, StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
 };

@@ -79,8 +79,8 @@ pub use holders::SpaceHolder;
 pub use keyring::Keyring;
 pub use lsm_compaction_executor::{
     Cancel, CompactionReport, CompactionTotals, DropCounts, ExecutorError, Failpoints, FilterCounts,
-    JobTotals, MASK_POINTS, OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter, SegmentDone,
-    Sliced, StageNanos,
+    JobTotals, MASK_POINTS, OnCorruption, Outcome, POINTS, Pause, RELOCATION_POINTS, RateLimiter,
+    SegmentDone, Sliced, StageNanos,
 };
 pub use lsm_compaction_planner::{DeleteStrategy, Purge, ReliefKind, VlogPicker};
 pub use lsm_crypto::{

@@ -535,7 +535,10 @@ fn an_open_tree_is_checked_while_it_is_compacted() {
         assert!(report.findings.is_empty(), "{:?}", report.findings);
         assert_eq!(report.entries, 150);
     });
-    assert_eq!(tree.verify().unwrap().entries, tree.stats().levels.iter().map(|level| level.entries).sum());
+    assert_eq!(
+        tree.verify().unwrap().entries,
+        tree.stats().levels.iter().map(|level| level.entries).sum::<u64>()
+    );
 }
 
 /// Proves D-107: a directory whose owner replaces tables meanwhile.

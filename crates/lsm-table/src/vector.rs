@@ -139,7 +139,8 @@ impl VectorFile {
     /// No version names it any more.
     pub(crate) fn mark_obsolete(&self) {
         if !self.is_obsolete.swap(true, Ordering::AcqRel) {
-            self.env.reclaim.note_obsolete(self.descriptor.file_len);
+            let file = TableId::new(self.descriptor.id.get());
+            self.env.reclaim.note_obsolete(file, self.descriptor.file_len);
         }
     }
 
@@ -154,7 +155,8 @@ impl Drop for VectorFile {
         if *self.is_obsolete.get_mut() {
             let path = self.env.vector_path(self.descriptor.id, self.route);
             let table = TableId::new(self.descriptor.id.get());
-            self.env.reclaim.release(ObsoleteFile { table, path, len: self.descriptor.file_len });
+            let len = self.descriptor.file_len;
+            self.env.reclaim.release(ObsoleteFile { table, path, len, given_back: 0 });
         }
     }
 }

@@ -41,7 +41,10 @@ impl FileIds for Desk {
 }
 
 impl Reclaim for Desk {
-    fn note_obsolete(&self, _len: u64) {}
+    fn note_obsolete(&self, _: TableId, _: u64) {}
+    fn obsolete(&self) -> Vec<TableId> {
+        Vec::new()
+    }
     fn release(&self, _file: ObsoleteFile) {}
     fn release_prefix(&self, _prefix: ConsumedPrefix) {}
     fn retry(&self, file: ObsoleteFile) {
@@ -83,6 +86,7 @@ impl Place {
             domains: None,
             columns: ColumnDesk::default(),
             filters: FilterDesk::default(),
+            lineage: lsm_table::LineageDesk::default(),
             sync_file: SyncLevel::None,
             sync_folder: SyncLevel::None,
             file_name: |table| format!("{table}.sst"),

@@ -2,7 +2,7 @@
 
 use lsm_journal::{HighWater, JournalEnv, Recovery, RecoveryReport};
 use lsm_manifest::Catalog;
-use lsm_types::{EditIndex, FileUuid, Result};
+use lsm_types::{EditIndex, FileKind, FileUuid, Result};
 
 use super::{
     FilesReport, Place, RebuildReport, Routes,

@@ -75,7 +75,8 @@ impl Tree {
             let mut call = JobCall::new(self.inner.store.jobs());
             let _alone = self.inner.compacting.write();
             let options = CompactOptions { rewrite: true, ..options.clone() };
-            let done = self.inner.compact(&strategy, &options, &super::compact::no_failpoints(), &mut call)?;
+            let done =
+                self.inner.compact(&strategy, &options, &super::compact::no_failpoints(), &mut call)?;
             match done.outcome {
                 Outcome::Merged => {}
                 Outcome::Sliced => {
