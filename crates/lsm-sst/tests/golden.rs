@@ -195,7 +195,7 @@ fn properties_bytes() {
         columns: None,
         inputs: Vec::new(),
         slice: None,
-        taken_over: None,
+        taken_over: Some(Vec::new()),
     };
     let mut payload = Vec::new();
     properties.encode(&mut payload);

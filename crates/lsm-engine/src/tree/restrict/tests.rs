@@ -15,13 +15,10 @@ use lsm_testkit::{
     sim::{FaultPlan, FaultRule, SimConfig, SimFs, Strategy},
 };
 use lsm_types::{
-    Cut, EntryCursor, EntryRef, ErrorKind, IoKind, IoOp, Kind, Level, RangeTombstone, Result, SeqNo, Slice,
-    TableId,
+    Cut, EntryCursor, EntryRef, IoKind, IoOp, Kind, Level, RangeTombstone, Result, SeqNo, Slice, TableId,
 };
 
-use crate::{
-    CheckpointOptions, CompactOptions, FlushOptions, Reader, RecoveryMode, TablePolicy, Tree, TreeOptions,
-};
+use crate::{CheckpointOptions, CompactOptions, FlushOptions, Reader, TablePolicy, Tree, TreeOptions};
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -391,17 +388,4 @@ fn versions_are_listed_as_before() {
     assert!(before.len() == 500 && before.iter().all(|entry| entry.kind == Kind::Put));
     slice(&tree, &inputs, &key(300)).unwrap();
     assert_eq!(versions(&tree), before);
-}
-
-/// Files alone do not tell which part of a table is left, so they are not believed alone.
-#[test]
-fn a_rebuild_from_files_is_refused() {
-    let fs = Arc::new(MemFs::new());
-    let tree = Tree::open(options(fs.clone())).unwrap();
-    fill(&tree, 500, 1, 60);
-    slice(&tree, &ids(&tree), &key(300)).unwrap();
-    tree.close().unwrap();
-    let rebuild = |store: crate::StoreOptions| store.recovery_mode(RecoveryMode::RebuildFromFiles);
-    let error = Tree::open(options(fs).store(rebuild)).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
