@@ -66,8 +66,8 @@ pub use suspended::SuspendedTable;
 pub use table::{Found, Table, TableCursor};
 pub use throttle::Throttle;
 pub use value_log::{
-    CacheUse, DictionaryOptions, FoundVlog, Frames, StagedVlog, ValueLog, VlogEnv, VlogPolicy, VlogWriter,
-    consumed_values, read_vlog,
+    CacheUse, DictionaryOptions, FoundVlog, Frames, RestOfVlog, StagedVlog, ValueLog, VlogEnv, VlogPolicy,
+    VlogWriter, consumed_values, read_vlog,
 };
 pub use vector::StagedVector;
 pub use writer::MultiWriter;

@@ -9,6 +9,7 @@ use lsm_manifest::{Restriction, TableDescriptor};
 use lsm_sst::TableOptions;
 use lsm_types::{
     Cut, EntryCursor as _, KeyOrder, Kind, ReadAt as _, Result, SeqNo, Slice, ValueHandle, ValueReferences,
+    VlogId,
 };
 
 use crate::front::FS_BLOCK;
@@ -71,12 +72,45 @@ impl RestOfTable {
         Ok(Some(Arc::unwrap_or_clone(rest)))
     }
 
-    /// Reads entries from `lower` on, as far as `to`: that they are all there.
+    /// Reads entries from `lower` on, as far as `to`: whether they are all there, and what they lead to.
+    ///
+    /// * `is_gone`: whether the value of a key is not there.
     ///
     /// # Errors
-    /// The first block that is not.
-    pub fn read(&self, lower: Option<&Slice>, to: &Cut) -> Result<()> {
-        self.walk(lower, |key, _, _| Ok(to.is_left_of(key, &self.order)))
+    /// The first block that is not there.
+    pub fn is_whole(
+        &self,
+        lower: Option<&Slice>,
+        to: &Cut,
+        mut is_gone: impl FnMut(&ValueHandle, &[u8]) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut is_whole = true;
+        self.walk(lower, |key, value, kind| {
+            if to.is_left_of(key, &self.order) {
+                return Ok(true);
+            }
+            is_whole = kind != Kind::Indirection || !is_gone(&ValueHandle::decode(value)?, key)?;
+            Ok(!is_whole)
+        })?;
+        Ok(is_whole)
+    }
+
+    /// Where in the value log the first of the values lies that entries from `lower` on lead to.
+    ///
+    /// # Errors
+    /// What reading the entries finds.
+    pub fn first_value(&self, log: VlogId, lower: Option<&Slice>) -> Result<Option<u64>> {
+        let mut first: Option<u64> = None;
+        self.walk(lower, |_, value, kind| {
+            if kind == Kind::Indirection {
+                let handle = ValueHandle::decode(value)?;
+                if handle.file == log {
+                    first = Some(first.map_or(handle.offset, |first| first.min(handle.offset)));
+                }
+            }
+            Ok(false)
+        })?;
+        Ok(first)
     }
 
     /// Whether bytes in front were given back, unless a power cut came in the middle of it: the first block of the file

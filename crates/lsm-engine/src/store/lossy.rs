@@ -47,9 +47,11 @@ pub(super) fn look(options: &StoreOptions, place: Place<'_>, env: &JournalEnv) -
     let routes = Routes::look(options, place.root, database, &catalog)?;
     let place = Place { routes: &routes, ..place };
     let mut survey = Survey::take(place, &catalog, database)?;
-    let replaced = replace::broken(Look { options, place }, &mut catalog, &mut survey)?;
+    let look = Look { options, place };
+    let replaced = replace::broken(look, &mut catalog, &mut survey)?;
     values::forget_lost(&mut catalog, &mut survey)?;
     keys::check(place, &catalog, options.encryption.as_ref())?;
+    look.tell_frontiers(&mut catalog)?;
     let furthest = manifest.losses.as_ref().map_or(manifest.last_edit, |losses| losses.furthest);
     let mut remains = Remains::of(database, catalog, furthest, Some(manifest), survey, high_water);
     remains.files.replaced = replaced;

@@ -150,6 +150,7 @@ pub(super) fn look(
     let separated = separated.chain(logs.iter().map(|(tree, _)| *tree)).collect();
     let mut rebuilt = catalog_of(options, named, &tables, &identities, (&separated, &logs))?;
     values::keep_frontiers(&mut rebuilt, &catalog)?;
+    look.tell_frontiers(&mut rebuilt)?;
     let mut remains = remains(known, database, rebuilt, survey, &report);
     remains.routes = routes;
     Ok(Some((remains, report)))

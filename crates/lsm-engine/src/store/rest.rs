@@ -1,11 +1,12 @@
-//! Reading what is left of tables whose lower part was taken over, in recoveries that have no manifest to say so.
+//! Reading what is left of tables whose lower part was taken over, and of the values that these lead to, in recoveries that
+//! have no manifest to say so.
 
 use std::collections::BTreeMap;
 
 use lsm_journal::FileName;
-use lsm_manifest::TableDescriptor;
-use lsm_table::{FoundTable, RestOfTable};
-use lsm_types::{Cut, Error, KeyOrder, Result, TableId};
+use lsm_manifest::{Catalog, TableDescriptor, TreeEdit, VersionEdit};
+use lsm_table::{FoundTable, RestOfTable, RestOfVlog};
+use lsm_types::{Cut, Error, KeyOrder, Result, TableId, ValueHandle, VlogId};
 
 use super::{LeftOut, Place, settle::Reading};
 use crate::{EngineError, StoreOptions};
@@ -49,6 +50,7 @@ impl Look<'_> {
         match floor {
             Some(lower) => self.above(&table.descriptor, &table.comparator, lower).map(Some),
             None if self.open(table)?.is_front_gone()? => Ok(None),
+            None if self.lost_values(table)? => Ok(None),
             None => Ok(Some(table.descriptor.clone())),
         }
     }
@@ -61,6 +63,62 @@ impl Look<'_> {
         let wrong = || Error::from(EngineError::Implausible { table: table.id, what: "bound" });
         let Cut::Before(lower) = lower else { return Err(wrong()) };
         self.open_as(table, name)?.above(table, lower)?.ok_or_else(wrong)
+    }
+
+    /// Whether values that the table leads to were given back.
+    fn lost_values(self, table: &FoundTable) -> Result<bool> {
+        let logs = self.values_of(table);
+        if !logs.values().flatten().any(RestOfVlog::is_front_empty) {
+            return Ok(false);
+        }
+        // A value log that is not there as a whole is told elsewhere.
+        let is_gone = |handle: &ValueHandle, key: &[u8]| {
+            Ok(logs.get(&handle.file).and_then(Option::as_ref).is_some_and(|log| log.is_gone(handle, key)))
+        };
+        Ok(!self.open(table)?.is_whole(None, &Cut::End, is_gone)?)
+    }
+
+    /// The value logs that the table leads to; `None` for those that cannot be read.
+    fn values_of(self, table: &FoundTable) -> BTreeMap<VlogId, Option<RestOfVlog>> {
+        let logs = table.descriptor.references.iter().map(|(log, _)| log);
+        logs.map(|log| (log, self.open_values(log).ok())).collect()
+    }
+
+    fn open_values(self, log: VlogId) -> Result<RestOfVlog> {
+        let path = FileName::ValueLog(log).path(self.place.root);
+        RestOfVlog::open(self.place.fs, &path, self.options.encryption.as_ref())
+    }
+
+    /// Says of value logs of which bytes in front are gone where the first value lies that a table leads to, unless
+    /// `catalog` knows of more.
+    ///
+    /// # Errors
+    /// What the system says, and what is wrong with a key. Damage is no error here: what is damaged says nothing.
+    pub(super) fn tell_frontiers(self, catalog: &mut Catalog) -> Result<()> {
+        let mut edit = VersionEdit::default();
+        for (tree, version) in catalog.trees() {
+            for log in version.vlogs.iter().filter(|log| !log.tables.is_empty()) {
+                let id = log.vlog.id;
+                if !self.open_values(id).is_ok_and(|found| found.is_front_empty()) {
+                    continue;
+                }
+                let mut first = None;
+                for table in log.tables.iter().filter_map(|table| catalog.table(*table)) {
+                    let lower = table.restriction.as_ref().map(|restriction| &restriction.lower);
+                    let rest = self.open_as(table, &version.identity.comparator);
+                    let found = match rest.and_then(|rest| rest.first_value(id, lower)) {
+                        Ok(found) => found,
+                        Err(error) if error.is_corruption() => Some(0),
+                        Err(error) => return Err(error),
+                    };
+                    first = first.into_iter().chain(found).min();
+                }
+                if let Some(frontier) = first.filter(|first| *first > log.frontier) {
+                    edit.push(tree, TreeEdit::AdvanceVlog { id, frontier });
+                }
+            }
+        }
+        Ok(catalog.apply_in_place(&edit)?)
     }
 
     fn open(self, table: &FoundTable) -> Result<RestOfTable> {
@@ -81,7 +139,10 @@ impl Reading for Look<'_> {
     }
 
     fn is_whole(&self, table: &FoundTable, from: Option<&Cut>, to: &Cut) -> bool {
-        let lower = from.and_then(Cut::key);
-        self.open(table).and_then(|rest| rest.read(lower, to)).is_ok()
+        let (lower, logs) = (from.and_then(Cut::key), self.values_of(table));
+        let is_gone = |handle: &ValueHandle, key: &[u8]| {
+            Ok(logs.get(&handle.file).and_then(Option::as_ref).is_none_or(|log| log.is_gone(handle, key)))
+        };
+        self.open(table).and_then(|rest| rest.is_whole(lower, to, is_gone)).is_ok_and(|is_whole| is_whole)
     }
 }

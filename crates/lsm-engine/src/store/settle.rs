@@ -39,7 +39,7 @@ pub(super) trait Reading {
     /// The order of keys with this name.
     fn order(&self, name: &str) -> Option<KeyOrder>;
 
-    /// Whether the entries of a table between two places can be read.
+    /// Whether the entries of a table between two places can be read, and no values of theirs were given back.
     fn is_whole(&self, table: &FoundTable, from: Option<&Cut>, to: &Cut) -> bool;
 }
 

@@ -6,6 +6,7 @@ mod batch;
 mod found;
 mod frames;
 mod log;
+mod rest;
 mod staged;
 mod writer;
 
@@ -13,6 +14,7 @@ pub use found::{FoundVlog, read_vlog};
 pub use frames::Frames;
 pub(crate) use log::CachedValue;
 pub use log::{CacheUse, ValueLog, consumed_values};
+pub use rest::RestOfVlog;
 pub use staged::StagedVlog;
 pub use writer::VlogWriter;
 
