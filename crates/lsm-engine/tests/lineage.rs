@@ -346,12 +346,12 @@ fn inputs_that_a_reader_held_do_not_come_back() {
     drop(tree);
     let (fs, tree, _) = PLAIN.nearly_full(95 << 10);
     let expected = contents(&tree).unwrap();
-    let pinned = Arc::new(Mutex::new(None));
+    let held = Arc::new(Mutex::new(None));
     let hold = {
-        let (pinned, tree) = (pinned.clone(), tree.clone());
+        let (held, tree) = (held.clone(), tree.clone());
         move |slice| {
             if slice + 2 == slices {
-                *pinned.lock() = Some(tree.view());
+                *held.lock() = Some(tree.view());
             }
         }
     };
@@ -365,10 +365,10 @@ fn inputs_that_a_reader_held_do_not_come_back() {
     for files in [files.clone(), with_whole_inputs(&files, &images[0])] {
         check(PLAIN, &with_manifest(&files, None), RecoveryMode::RebuildFromFiles, &expected, "held");
     }
-    assert_eq!(contents(pinned.lock().as_ref().unwrap()).unwrap(), expected);
+    assert_eq!(contents(held.lock().as_ref().unwrap()).unwrap(), expected);
 }
 
-/// Proves D-109: bytes of an input are gone, and the slice that took its place is damaged: the input is set aside,
+/// Proves D-109, D-111: bytes of an input are gone, and the slice that took its place is damaged: the input is set aside,
 /// named, and not taken for a whole one.
 #[test]
 fn an_input_without_its_front_is_no_whole_one() {
@@ -394,7 +394,7 @@ fn an_input_without_its_front_is_no_whole_one() {
     assert_eq!(fs.read_dir(Path::new("/db/quarantine")).unwrap().len(), left_out.len());
 }
 
-/// Proves C-133: a table of which bytes were given back is checked by itself as far as the manifest beside it says that
+/// Proves C-133, D-113: a table of which bytes were given back is checked by itself as far as the manifest beside it says that
 /// it is left, and so is the whole directory.
 #[test]
 fn a_file_by_itself_is_checked_as_far_as_it_is_left() {
