@@ -4,14 +4,14 @@ use std::{fs, path::Path, sync::Arc};
 
 use lsm::{
     ErrorKind,
-    tree::{Encryption, EventListener, NameMismatch, OpenMode, Tree, TreeOptions, VlogPolicy},
+    tree::{ColumnPolicy, Encryption, EventListener, NameMismatch, OpenMode, Tree, TreeOptions, VlogPolicy},
 };
 
-use crate::{failure::Failure, keys::Keys};
+use crate::{columns, failure::Failure, keys::Keys};
 
 /// Opens a database for reading. Takes no lock, writes nothing, works while another program writes.
 pub(crate) fn open_to_read(path: &Path, keys: &Keys) -> Result<Tree, Failure> {
-    open(path, OpenMode::ReadOnly, keys.encryption()?)
+    open(path, OpenMode::ReadOnly, keys.encryption()?, None)
 }
 
 /// Opens a database that must be there.
@@ -25,7 +25,7 @@ pub(crate) fn open_existing_with(path: &Path, encryption: Option<Encryption>) ->
     if !holds_manifest(path) {
         return Err(Failure::NoDatabase { path: path.to_owned() });
     }
-    open(path, OpenMode::MustExist, encryption)
+    open(path, OpenMode::MustExist, encryption, None)
 }
 
 /// As [`open_existing`], and has `listener` told what goes on.
@@ -38,20 +38,32 @@ pub(crate) fn open_existing_told(
     if !holds_manifest(path) {
         return Err(Failure::NoDatabase { path: path.to_owned() });
     }
-    open_with(path, options(path, OpenMode::MustExist, encryption).store(|store| store.listener(listener)))
+    let options = options(path, OpenMode::MustExist, encryption);
+    open_with(path, options.store(|store| store.listener(listener)), None)
 }
 
 /// Opens a database, or creates one where there is nothing at all.
-pub(crate) fn open_or_create(path: &Path, keys: &Keys) -> Result<Tree, Failure> {
+///
+/// * `columns`: what its values are to be split into; without it, what they were.
+pub(crate) fn open_or_create(
+    path: &Path,
+    keys: &Keys,
+    columns: Option<ColumnPolicy>,
+) -> Result<Tree, Failure> {
     let encryption = keys.encryption()?;
     if !holds_manifest(path) && holds_foreign_files(path)? {
         return Err(Failure::Occupied { path: path.to_owned() });
     }
-    open(path, OpenMode::CreateIfMissing, encryption)
+    open(path, OpenMode::CreateIfMissing, encryption, columns)
 }
 
-fn open(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> Result<Tree, Failure> {
-    open_with(path, options(path, mode, encryption))
+fn open(
+    path: &Path,
+    mode: OpenMode,
+    encryption: Option<Encryption>,
+    columns: Option<ColumnPolicy>,
+) -> Result<Tree, Failure> {
+    open_with(path, options(path, mode, encryption), columns)
 }
 
 fn options(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> TreeOptions {
@@ -62,19 +74,30 @@ fn options(path: &Path, mode: OpenMode, encryption: Option<Encryption>) -> TreeO
 }
 
 /// The program brings no merge operator: it shows the newest operand of a key, and keeps all of them.
-fn open_with(path: &Path, options: TreeOptions) -> Result<Tree, Failure> {
-    let options = options.on_name_mismatch(NameMismatch::Warn);
-    // Whether its values are separated is known once it is looked at.
-    let opened = match Tree::open(options.clone()) {
-        Err(error) if error.kind() == ErrorKind::OptionMismatch => {
-            Tree::open(options.separation(VlogPolicy::default()))
-        }
-        opened => opened,
-    };
-    opened.map_err(|source| match source.kind() {
+fn open_with(path: &Path, options: TreeOptions, columns: Option<ColumnPolicy>) -> Result<Tree, Failure> {
+    let mut options = options.on_name_mismatch(NameMismatch::Warn);
+    let is_told = columns.is_some();
+    if let Some(columns) = columns {
+        options = options.columns(columns);
+    }
+    let failed = |source: lsm::Error| match source.kind() {
         ErrorKind::NotFound => Failure::NoDatabase { path: path.to_owned() },
         _ => Failure::Open { path: path.to_owned(), source },
-    })
+    };
+    // Whether its values are separated, and what they are split into, is known once it is looked at.
+    let mut opened = Tree::open(options.clone());
+    if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::OptionMismatch) {
+        options = options.separation(VlogPolicy::default());
+        opened = Tree::open(options.clone());
+    }
+    let tree = opened.map_err(failed)?;
+    if is_told {
+        return Ok(tree);
+    }
+    let Some(schema) = columns::schema_of(&tree).map_err(failed)? else { return Ok(tree) };
+    let policy = columns::policy(schema).map_err(failed)?;
+    tree.close().map_err(failed)?;
+    Tree::open(options.columns(policy)).map_err(failed)
 }
 
 fn is_manifest(name: &str) -> bool {

@@ -4,7 +4,10 @@ use std::{io, path::PathBuf};
 
 use lsm::{Error, ErrorClass, ErrorKind};
 
-use crate::rows::RowError;
+use crate::{
+    columns::{ConditionError, SchemaError},
+    rows::RowError,
+};
 
 /// How a command that did its work ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +78,14 @@ pub(crate) enum Failure {
     UnknownFormat { input: String },
     #[error("{argument} {value:?}: {problem}")]
     Argument { argument: &'static str, value: String, problem: &'static str },
+    #[error("--schema {text:?}")]
+    Schema { text: String, source: SchemaError },
+    #[error("--where {text:?}")]
+    Condition { text: String, source: ConditionError },
+    #[error("there is no column `{name}`; there are {known}")]
+    NoSuchColumn { name: String, known: String },
+    #[error("the database has no columns: it was not loaded with a schema")]
+    NoColumns,
     #[error("nothing says how far an earlier load came: its mark is missing in the database")]
     NothingToResume,
     #[error("the first {records} lines of {input} are not the ones that were loaded before")]
@@ -118,9 +129,13 @@ impl Failure {
             | Self::NoDatabase { .. }
             | Self::Occupied { .. }
             | Self::NotTheDemo { .. } => CANNOT_OPEN,
-            Self::UnknownFormat { .. } | Self::Argument { .. } | Self::KeyFile { .. } | Self::NoKeyFile => {
-                USAGE
-            }
+            Self::UnknownFormat { .. }
+            | Self::Argument { .. }
+            | Self::Schema { .. }
+            | Self::Condition { .. }
+            | Self::NoSuchColumn { .. }
+            | Self::KeyFile { .. }
+            | Self::NoKeyFile => USAGE,
             Self::Interrupted { .. } => INTERRUPTED,
             _ => FAILED,
         }
@@ -174,6 +189,7 @@ impl Failure {
             Self::NoKeyFile => "say `--key-file FILE`",
             Self::Input { .. } => "check `--format`, `--key` and `--no-header`",
             Self::UnknownFormat { .. } => "say `--format tsv`, `--format csv` or `--format ndjson`",
+            Self::NoColumns => "load its rows into a new database with `lsm load --schema`",
             Self::NothingToResume => "load without `--resume`",
             Self::OtherInput { .. } => "give the file of the earlier load, or load without `--resume`",
             Self::NoRoom { .. } => {
@@ -212,6 +228,7 @@ fn advice_on_opening(path: &std::path::Path, kind: ErrorKind) -> String {
         ErrorKind::ComparatorMismatch => {
             "its keys have an order of their own; open it with the program that made it".into()
         }
+        ErrorKind::InvalidConfig => "leave out `--schema`, or give the one that it has".into(),
         ErrorKind::KeyRequired => "it is sealed; say `--key-file FILE`".into(),
         ErrorKind::UnknownKey | ErrorKind::WrongKey => {
             "the key file lacks this key, or has another under its number; give the file of this database"

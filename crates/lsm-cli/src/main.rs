@@ -5,6 +5,7 @@
 //! open, 4 other failure, 130 interrupted.
 
 mod bytes;
+mod columns;
 mod commands;
 mod database;
 mod failure;

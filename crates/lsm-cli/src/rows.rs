@@ -66,6 +66,12 @@ pub(crate) enum RowError {
     Json(#[source] serde_json::Error),
     #[error("field `{name}` is missing")]
     NoField { name: String },
+    #[error("column `{name}` holds a tab, which stands between the fields of a typed row")]
+    TabInField { name: String },
+    #[error(
+        "there are {found} columns, and the schema has {expected}; without a heading it names all of them"
+    )]
+    ColumnCount { found: usize, expected: usize },
     #[error("the object has no fields")]
     NoFields,
     #[error("field `{name}` is the key and must be a string, a number, true or false")]
@@ -119,6 +125,8 @@ pub(crate) struct Selection {
     pub(crate) key: Option<String>,
     /// Column of the value. The whole row when there is none.
     pub(crate) value: Option<String>,
+    /// Columns of the value, which are put one behind the other with tabs between them.
+    pub(crate) fields: Option<Vec<String>>,
     /// Whether the first line names the columns.
     pub(crate) has_heading: bool,
 }

@@ -88,6 +88,7 @@ pub use lsm_crypto::{
     NonceAudit, PlainFiles, Secret, Suite, WrappedKey,
 };
 pub use lsm_journal::{Losses, RecoveryMode, RecoveryReport};
+pub use lsm_manifest::StoredSchema;
 pub use lsm_repair::{Depth as VerifyDepth, VerifyOptions, VerifyReport};
 pub use lsm_table::{
     BlockCache, BlockRead, DescriptorCache, DictionaryOptions, ExpectHits, FilterBits, FilterStats,

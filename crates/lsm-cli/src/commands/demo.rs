@@ -49,7 +49,7 @@ impl Demo {
         let cancel = interrupt::cancel_on_signal()?;
         let clock = SystemClock::new();
         let found = find(&self.dir, &self.db)?;
-        let tree = database::open_or_create(&self.db, keys)?;
+        let tree = database::open_or_create(&self.db, keys, None)?;
         if !tree.is_empty()? && tree.recovered_token().is_none_or(|token| token.as_slice() != TOKEN) {
             return Err(Failure::NotTheDemo { path: self.db.clone() });
         }

@@ -12,6 +12,7 @@ use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use lsm::{
     ErrorKind, SeqNo,
+    columnar::{ColumnSplitter, RowCells, Schema},
     tree::{Cancel, IngestOptions, Ingestion, Reader, Token, Tree},
 };
 use lsm_fs::SystemClock;
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 use self::mark::Mark;
 use crate::{
+    columns,
     commands::write::next_seqno,
     database,
     failure::{Ending, Failure, causes},
@@ -50,6 +52,10 @@ pub(crate) struct Load {
     /// Column to store as the value. Default: the whole row, as a JSON object.
     #[arg(long, value_name = "COLUMN")]
     value: Option<String>,
+    /// Stores rows as typed columns: `id:u64,name:text,born:i32?`, where `?` allows for empty fields. Columns are found by
+    /// their names in the first line; without one they are all columns, in order. With TSV and CSV.
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "value")]
+    schema: Option<String>,
     /// The first line is a row; columns are named 1, 2, 3 and so on.
     #[arg(long)]
     no_header: bool,
@@ -99,14 +105,22 @@ impl Load {
         };
         // The input first: a load that cannot begin makes no database.
         let (bytes, len) = rows::open(&self.file, &cancel)?;
-        let selection =
-            Selection { key: self.key.clone(), value: self.value.clone(), has_heading: !self.no_header };
+        let schema = self.schema(format)?;
+        let names = |schema: &Schema| schema.columns().iter().map(|c| c.name().to_owned()).collect();
+        let selection = Selection {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            fields: schema.as_ref().map(names),
+            has_heading: !self.no_header,
+        };
         let rows = rows::read(bytes, format, &selection);
         // An interrupted input ends early; what that looks like is no news.
         interrupt::check(&cancel)?;
         let rows =
             rows.map_err(|source| Failure::Input { input: input.clone(), format: format.name(), source })?;
-        let tree = database::open_or_create(&self.db, keys)?;
+        let splitter = schema.clone().map(columns::splitter).transpose()?;
+        let columns = schema.map(columns::policy).transpose()?;
+        let tree = database::open_or_create(&self.db, keys, columns)?;
         let start = clock.monotonic_nanos();
         let progress = Arc::new(Progress::bytes("loading", len));
         let seqno = next_seqno(&tree);
@@ -118,6 +132,8 @@ impl Load {
             ingestion,
             rows,
             row: Row::default(),
+            splitter,
+            cells: RowCells::new(),
             mark: Mark::default(),
             tally: Tally::default(),
             cancel: &cancel,
@@ -147,6 +163,7 @@ impl Load {
         output.show(&Report {
             rows: tally.rows,
             bad_lines: tally.bad,
+            kept_whole: tally.kept_whole,
             resumed_after: tally.resumed_after,
             bytes: tally.bytes,
             seconds: text::seconds(nanos),
@@ -157,6 +174,16 @@ impl Load {
         })?;
         Ok(Ending::Clean)
     }
+
+    fn schema(&self, format: Format) -> Result<Option<Schema>, Failure> {
+        let Some(text) = &self.schema else { return Ok(None) };
+        if format == Format::Ndjson {
+            let problem = "columns are taken from TSV and CSV";
+            return Err(Failure::Argument { argument: "--schema", value: text.clone(), problem });
+        }
+        let schema = columns::parse_schema(text);
+        schema.map(Some).map_err(|source| Failure::Schema { text: text.clone(), source })
+    }
 }
 
 /// What a load has done so far.
@@ -164,6 +191,8 @@ impl Load {
 struct Tally {
     rows: u64,
     bad: u64,
+    /// Rows with a field that its column does not take.
+    kept_whole: u64,
     bytes: u64,
     resumed_after: u64,
 }
@@ -175,6 +204,9 @@ struct Loader<'a> {
     ingestion: Option<Ingestion>,
     rows: Box<dyn Rows>,
     row: Row,
+    /// What takes rows apart, where there is a schema.
+    splitter: Option<Arc<dyn ColumnSplitter>>,
+    cells: RowCells,
     seqno: SeqNo,
     mark: Mark,
     tally: Tally,
@@ -269,6 +301,11 @@ impl Loader<'_> {
             Ok(memtable_bytes) => {
                 self.mark.add(&self.row);
                 self.tally.rows += 1;
+                if let Some(splitter) = &self.splitter
+                    && !self.cells.split(splitter.as_ref(), &self.row.value)
+                {
+                    self.tally.kept_whole += 1;
+                }
                 self.tally.bytes += (self.row.key.len() + self.row.value.len()) as u64;
                 Ok(memtable_bytes)
             }
@@ -330,6 +367,7 @@ const fn is_about_the_row(kind: ErrorKind) -> bool {
 struct Report {
     rows: u64,
     bad_lines: u64,
+    kept_whole: u64,
     resumed_after: u64,
     bytes: u64,
     seconds: f64,
@@ -350,6 +388,9 @@ impl fmt::Display for Report {
         }
         if self.bad_lines > 0 {
             row("passed over", text::count(self.bad_lines), "lines that are no rows".to_owned());
+        }
+        if self.kept_whole > 0 {
+            row("kept whole", text::count(self.kept_whole), "rows that do not go with the schema".to_owned());
         }
         row("keys and values", text::size(self.bytes), String::new());
         let rate = format!("{} rows/s", text::count(self.rows_per_second));

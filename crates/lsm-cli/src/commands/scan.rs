@@ -1,6 +1,12 @@
 //! `lsm scan`: entries in key order.
 
-use std::{ffi::OsString, ops::Bound, path::PathBuf};
+mod typed;
+
+use std::{
+    ffi::{OsStr, OsString},
+    ops::Bound,
+    path::PathBuf,
+};
 
 use lsm::{
     Slice,
@@ -41,6 +47,13 @@ pub(crate) struct Scan {
     /// Prints only how many entries there are.
     #[arg(long, conflicts_with = "keys_only")]
     count: bool,
+    /// Prints these columns of a database that was loaded with a schema; `key` is the key.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["keys_only", "raw"])]
+    columns: Option<Vec<String>>,
+    /// Only rows for which this holds: `born < 1900 and (name prefix A or name is null)`. Without `--columns` all columns
+    /// are printed.
+    #[arg(long = "where", value_name = "CONDITION", conflicts_with_all = ["keys_only", "raw"])]
+    condition: Option<String>,
     #[command(flatten)]
     notation: Notation,
     /// Prints keys and values as they are, byte for byte.
@@ -51,6 +64,9 @@ pub(crate) struct Scan {
 impl Scan {
     pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let tree = database::open_to_read(&self.db, keys)?;
+        if self.is_typed() {
+            return self.run_typed(&tree, output);
+        }
         let mut range = self.range(&tree)?;
         let limit = self.limit.unwrap_or(u64::MAX);
         let mut found = 0;
@@ -62,17 +78,23 @@ impl Scan {
                 self.print(entry.key, entry.value, output)?;
             }
         }
-        if self.count && output.is_json() {
-            output.line(&serde_json::json!({ "count": found }))?;
-        } else if self.count {
-            output.write(format_args!("{found}\n"))?;
+        if self.count {
+            Self::print_count(found, output)?;
         }
         Ok(Ending::Clean)
     }
 
+    fn print_count(found: u64, output: &mut Output) -> Result<(), Failure> {
+        if output.is_json() {
+            output.line(&serde_json::json!({ "count": found }))
+        } else {
+            output.write(format_args!("{found}\n"))
+        }
+    }
+
     fn range(&self, tree: &Tree) -> Result<Range, Failure> {
         let parse = |name, text: &Option<OsString>| {
-            text.as_deref().map(|text| self.notation.parse(name, text).map(Slice::from)).transpose()
+            Ok::<_, Failure>(self.parse(name, text.as_deref())?.map(Slice::from))
         };
         if let Some(prefix) = parse("--prefix", &self.prefix)? {
             return Ok(tree.prefix(prefix));
@@ -80,6 +102,11 @@ impl Scan {
         let lower = parse("--from", &self.from)?.map_or(Bound::Unbounded, Bound::Included);
         let upper = parse("--to", &self.to)?.map_or(Bound::Unbounded, Bound::Excluded);
         Ok(tree.range((lower, upper)))
+    }
+
+    /// Bytes given as an argument.
+    fn parse(&self, name: &'static str, text: Option<&OsStr>) -> Result<Option<Vec<u8>>, Failure> {
+        text.map(|text| self.notation.parse(name, text)).transpose()
     }
 
     fn print(&self, key: &[u8], value: &[u8], output: &mut Output) -> Result<(), Failure> {

@@ -1,14 +1,19 @@
 //! `lsm table`: what is in one table file. It needs no database around it, and no engine.
 
+mod columns;
+
 use std::{fmt, path::PathBuf};
 
 use lsm_fs::DiskFile;
 use lsm_sst::{BlockEntry, FilterId, OpenOptions, Table as Sst, TableLayout, TableOptions};
-use lsm_types::{KeyOrder, Kind, Slice};
+use lsm_types::{ErrorKind, KeyOrder, Kind, Slice};
 use serde::Serialize;
+
+use self::columns::ColumnReport;
 
 use crate::{
     bytes::Notation,
+    columns::splitters_of,
     failure::{Ending, Failure},
     filter_report::FilterReport,
     grid::{Align, Grid},
@@ -27,6 +32,9 @@ pub(crate) struct Table {
     /// Lists the data blocks.
     #[arg(long)]
     blocks: bool,
+    /// Lists the columns of a table that stores columns.
+    #[arg(long)]
+    columns: bool,
     #[command(flatten)]
     notation: Notation,
 }
@@ -39,14 +47,31 @@ impl Table {
         let failed = |source: lsm::Error| Failure::OpenTable { path: self.file.clone(), source };
         let encryption = keys.encryption()?;
         let open = OpenOptions { encryption, ..OpenOptions::new(KeyOrder::bytewise()) };
-        let file = DiskFile::open(&self.file).map_err(|error| failed(error.into()))?;
-        let table = Sst::open(file, TableOptions::new().open(open)).map_err(failed)?;
+        let opened = |open: OpenOptions| {
+            let file = DiskFile::open(&self.file).map_err(|error| failed(error.into()))?;
+            Sst::open(file, TableOptions::new().open(open)).map_err(failed)
+        };
+        let mut table = opened(open.clone())?;
+        if table.meta().is_columnar() {
+            // What takes values apart is known once the table is looked at.
+            table = opened(OpenOptions { splitters: splitters_of(table.meta()), ..open })?;
+        }
         let mut report = Report::new(table.meta(), self.notation);
         report.filters = FilterId::ALL.into_iter().filter_map(|id| FilterReport::read(&table, id)).collect();
         report.detours = table.meta().detours().iter().map(ToString::to_string).collect();
-        self.read_entries(&table, &mut report)?;
+        if self.columns {
+            report.columns = columns::read(&table)?;
+        }
+        let mut read = self.read_entries(&table, &mut report);
         if self.blocks {
-            self.read_blocks(&table, &mut report)?;
+            read = read.and_then(|()| self.read_blocks(&table, &mut report));
+        }
+        match read {
+            // Values that another program took apart.
+            Err(Failure::Engine(error)) if error.kind() == ErrorKind::OptionMismatch => {
+                report.unread = Some(error.to_string());
+            }
+            read => read?,
         }
         output.show(&report)?;
         let filters_are_sound = report.filters.iter().all(|filter| filter.damaged_partitions == 0);
@@ -138,6 +163,11 @@ struct Report {
     last: Vec<EntryReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocks: Vec<BlockReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<ColumnReport>,
+    /// Why entries are not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread: Option<String>,
     filters: Vec<FilterReport>,
     /// Damage that was got around while opening.
     detours: Vec<String>,
@@ -193,6 +223,8 @@ impl Report {
             first: Vec::new(),
             last: Vec::new(),
             blocks: Vec::new(),
+            columns: Vec::new(),
+            unread: None,
             filters: Vec::new(),
             detours: Vec::new(),
         }
@@ -268,6 +300,12 @@ impl fmt::Display for Report {
                 grid.row([text::count(block.offset), stored, text::count(block.rows), key]);
             }
             write!(f, "\ndata blocks\n{grid}")?;
+        }
+        if !self.columns.is_empty() {
+            write!(f, "\ncolumns\n{}", columns::grid(&self.columns))?;
+        }
+        if let Some(why) = &self.unread {
+            writeln!(f, "\nentries cannot be shown: {why}")?;
         }
         for detour in &self.detours {
             writeln!(f, "\ndamaged, but read another way: {detour}")?;

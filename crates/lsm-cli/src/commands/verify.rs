@@ -8,13 +8,15 @@ use std::{
 };
 
 use lsm::ErrorKind;
-use lsm_fs::{DiskFs, Fs, SystemClock};
-use lsm_repair::{Depth, Finding, Outcome, Pace, Scope, VerifyOptions, VerifyReport};
-use lsm_types::Clock;
+use lsm_fs::{DiskFile, DiskFs, Fs, SystemClock};
+use lsm_repair::{Depth, Finding, Outcome, Pace, Scope, Splitters, VerifyOptions, VerifyReport};
+use lsm_sst::{OpenOptions, Table as Sst, TableOptions};
+use lsm_types::{Clock, KeyOrder};
 use serde::Serialize;
 
 use crate::{
     bytes::Notation,
+    columns, database,
     failure::{Ending, Failure, causes},
     interrupt,
     keys::Keys,
@@ -56,6 +58,7 @@ impl Verify {
             progress: Some(&progress),
             pace: self.rate.map(|bytes_per_second| Pace { bytes_per_second, clock: &clock, pause: &pause }),
             encryption: keys.encryption()?,
+            splitters: self.splitters(keys)?,
             ..VerifyOptions::default()
         };
         let checked = check(&self.path, self.level, &options)?;
@@ -66,6 +69,23 @@ impl Verify {
         let report = Report::new(&checked, self.notation, clock.monotonic_nanos() - start);
         output.show(&report)?;
         Ok(if report.clean { Ending::Clean } else { Ending::Damaged })
+    }
+
+    /// What puts values of columnar tables together. Whatever cannot be opened is checked without it.
+    fn splitters(&self, keys: &Keys) -> Result<Splitters, Failure> {
+        if self.path.is_file() {
+            let open =
+                OpenOptions { encryption: keys.encryption()?, ..OpenOptions::new(KeyOrder::bytewise()) };
+            let file = DiskFile::open(&self.path).map_err(lsm::Error::from);
+            let table = file.and_then(|file| Sst::open(file, TableOptions::new().open(open)));
+            return Ok(
+                table.map_or_else(|_| Splitters::default(), |table| columns::splitters_of(table.meta()))
+            );
+        }
+        let schema =
+            database::open_to_read(&self.path, keys).ok().and_then(|tree| columns::schema_of(&tree).ok()?);
+        let splitter = schema.and_then(|schema| columns::splitter(schema).ok());
+        Ok(Splitters::new(splitter.into_iter().collect()))
     }
 }
 

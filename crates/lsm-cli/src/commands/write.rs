@@ -32,7 +32,7 @@ impl Put {
     pub(crate) fn run(self, output: &mut Output, keys: &Keys) -> Result<Ending, Failure> {
         let key = self.notation.parse("KEY", &self.key)?;
         let value = self.notation.parse("VALUE", &self.value)?;
-        let tree = database::open_or_create(&self.db, keys)?;
+        let tree = database::open_or_create(&self.db, keys, None)?;
         let seqno = next_seqno(&tree);
         tree.insert(&key, &value, seqno)?;
         make_durable(tree)?;

@@ -186,8 +186,16 @@ struct Columns {
     /// For each column, the name as JSON with what stands before and after it: `{"a":` and `,"b":`.
     heads: Vec<Vec<u8>>,
     key: usize,
-    /// The whole row when there is none.
-    value: Option<usize>,
+    value: Value,
+}
+
+/// What the value of a row is.
+enum Value {
+    /// The row, as JSON.
+    Row,
+    Column(usize),
+    /// These columns, with tabs between them.
+    Columns(Vec<usize>),
 }
 
 impl Columns {
@@ -201,9 +209,20 @@ impl Columns {
             (1..=first.count()).map(|number| number.to_string()).collect()
         };
         let key = selection.key.as_deref().map_or(Ok(0), |wanted| place_of(wanted, &names))?;
-        let value = selection.value.as_deref().map(|wanted| place_of(wanted, &names)).transpose()?;
+        let value = match (&selection.value, &selection.fields) {
+            (Some(wanted), _) => Value::Column(place_of(wanted, &names)?),
+            (None, None) => Value::Row,
+            (None, Some(wanted)) if selection.has_heading => Value::Columns(
+                wanted.iter().map(|wanted| place_of(wanted, &names)).collect::<Result<_, _>>()?,
+            ),
+            (None, Some(wanted)) if wanted.len() == names.len() => Value::Columns((0..names.len()).collect()),
+            (None, Some(wanted)) => {
+                return Err(RowError::ColumnCount { found: names.len(), expected: wanted.len() });
+            }
+        };
         let mut seen = std::collections::BTreeSet::new();
-        if let Some(name) = names.iter().find(|name| value.is_none() && !seen.insert(name.as_str())) {
+        let is_named = !matches!(value, Value::Column(_));
+        if let Some(name) = names.iter().find(|name| is_named && !seen.insert(name.as_str())) {
             return Err(RowError::TwiceInHeading { name: name.clone() });
         }
         let heads = names.iter().enumerate().map(|(at, name)| {
@@ -220,34 +239,56 @@ impl Columns {
         if selection.has_heading {
             return Err(RowError::NoHeading);
         }
-        Ok(Self { names: Vec::new(), heads: Vec::new(), key: 0, value: None })
+        Ok(Self { names: Vec::new(), heads: Vec::new(), key: 0, value: Value::Row })
     }
 
     /// Makes the row of these fields.
     fn fill<'a>(&self, fields: impl Iterator<Item = &'a [u8]>, row: &mut Row) -> Result<(), RowError> {
         row.key.clear();
         row.value.clear();
+        if let Value::Columns(columns) = &self.value {
+            return self.fill_typed(columns, &fields.collect::<Vec<_>>(), row);
+        }
         let mut found = 0;
         for (at, field) in fields.enumerate() {
             found += 1;
             if at == self.key {
                 row.key.extend_from_slice(field);
             }
-            match (self.value, self.heads.get(at)) {
-                (None, Some(head)) => {
+            match (&self.value, self.heads.get(at)) {
+                (Value::Row, Some(head)) => {
                     let name = || RowError::NotUtf8 { name: self.names.get(at).cloned().unwrap_or_default() };
                     row.value.extend_from_slice(head);
                     push_json(std::str::from_utf8(field).map_err(|_| name())?, &mut row.value);
                 }
-                (Some(value), _) if value == at => row.value.extend_from_slice(field),
+                (Value::Column(value), _) if *value == at => row.value.extend_from_slice(field),
                 _ => {}
             }
         }
         if found != self.names.len() {
             return Err(RowError::FieldCount { found, expected: self.names.len() });
         }
-        if self.value.is_none() {
+        if let Value::Row = self.value {
             row.value.push(b'}');
+        }
+        Ok(())
+    }
+
+    fn fill_typed(&self, columns: &[usize], fields: &[&[u8]], row: &mut Row) -> Result<(), RowError> {
+        if fields.len() != self.names.len() {
+            return Err(RowError::FieldCount { found: fields.len(), expected: self.names.len() });
+        }
+        row.key.extend_from_slice(fields.get(self.key).copied().unwrap_or_default());
+        for (at, column) in columns.iter().enumerate() {
+            let field = fields.get(*column).copied().unwrap_or_default();
+            if field.contains(&b'\t') {
+                let name = self.names.get(*column).cloned().unwrap_or_default();
+                return Err(RowError::TabInField { name });
+            }
+            if at > 0 {
+                row.value.push(b'\t');
+            }
+            row.value.extend_from_slice(field);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 )]
 
 mod checkpoint;
+mod columns;
 mod damage;
 mod keys;
 mod load;

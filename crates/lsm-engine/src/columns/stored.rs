@@ -7,7 +7,14 @@ use lsm_manifest::{Schemas, StoredSchema};
 use lsm_types::Result;
 
 use super::ColumnPolicy;
-use crate::{EngineError, NameMismatch};
+use crate::{EngineError, NameMismatch, Tree};
+
+impl Tree {
+    /// The schemas that the tree remembers, oldest first, each with the splitter that values were split by.
+    pub fn schemas(&self) -> Vec<Arc<StoredSchema>> {
+        self.inner.current.load().version.schemas.iter().cloned().collect()
+    }
+}
 
 /// Holds what is stored about the columns of a tree against what it is opened with. Nothing is changed.
 ///
