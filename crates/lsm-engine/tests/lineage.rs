@@ -347,7 +347,7 @@ fn inputs_that_a_reader_held_do_not_come_back() {
     let (fs, tree, _) = PLAIN.nearly_full(95 << 10);
     let expected = contents(&tree).unwrap();
     let held = Arc::new(Mutex::new(None));
-    let hold = {
+    let keep = {
         let (held, tree) = (held.clone(), tree.clone());
         move |slice| {
             if slice + 2 == slices {
@@ -355,7 +355,7 @@ fn inputs_that_a_reader_held_do_not_come_back() {
             }
         }
     };
-    let images = sliced_with(PLAIN, (&fs, &tree), usize::MAX, hold);
+    let images = sliced_with(PLAIN, (&fs, &tree), usize::MAX, keep);
     tree.store().set_space(SpaceOptions::default());
     tree.compact(&Merge(Some(6)), &CompactOptions::default()).unwrap();
     let files = image(fs.as_ref());

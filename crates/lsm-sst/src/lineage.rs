@@ -187,6 +187,6 @@ mod tests {
             (1..=3).map(|id| TakenOver { table: TableId::new(id), below: key.clone() }).collect();
         bytes.clear();
         encode_taken_over(&list, &mut bytes);
-        assert_eq!(bytes, []);
+        assert!(bytes.is_empty());
     }
 }
