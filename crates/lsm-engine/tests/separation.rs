@@ -235,7 +235,7 @@ fn a_tree_stays_what_it_was_created_as() {
 }
 
 /// Proves D-70, C-80: operands fold onto a separated value, in reads and in compactions, and the file of the value goes.
-/// Fault: compaction W-31. Fault: engine 6.1 row 6.
+/// Fault: compaction W-31. Fault: durability W-10. Fault: engine 6.1 row 6.
 #[test]
 fn operands_fold_onto_separated_values() {
     let fs = Arc::default();

@@ -12,8 +12,8 @@ use common::{Entry, build, current, put, seqno, small_options, superblock};
 use lsm_block::{BlockKind, FileIdentity, LocatorHints};
 use lsm_sst::{BuildOptions, Error, OpenOptions, SstError, Table, TableOptions};
 use lsm_types::{
-    CorruptionKind, Cut, EntryCursor, ErrorKind, FileUuid, IoError, IoKind, IoOp, KeyOrder, RangeTombstone,
-    ReadAt, Result, SeqNo,
+    CorruptionKind, Cut, EntryCursor, ErrorKind, FileUuid, IoError, IoKind, IoOp, KeyOrder, Kind,
+    RangeTombstone, ReadAt, Result, SeqNo, ValueHandle, VlogId,
 };
 
 fn sample() -> (Vec<Entry>, Vec<RangeTombstone>) {
@@ -172,6 +172,43 @@ fn a_full_check_misses_no_flipped_byte() {
             assert!(findings > 0, "byte {at} goes unnoticed");
         }
     }
+}
+
+/// Proves D-81: what a table leads to is under a check of its own: a flipped byte of it is an error or made good, and never
+/// other references. Fault: durability W-20.
+#[test]
+fn references_are_the_right_ones_or_an_error() {
+    let handle = |n: u32| {
+        let file = VlogId::new(u64::from(n) % 3 + 1);
+        ValueHandle { file, offset: u64::from(n) * 900 + 512, stored_len: 800 + n, value_len: 700 + n }
+    };
+    let entries: Vec<Entry> = (0..40)
+        .map(|n| {
+            let value = handle(n).encode().to_vec();
+            Entry { kind: Kind::Indirection, value, ..put(&format!("key/{n:03}"), u64::from(n), "") }
+        })
+        .collect();
+    let file = build(small_options(&KeyOrder::bytewise()), &entries, &[]).1;
+    let table = Table::open(file.clone(), TableOptions::new()).unwrap();
+    let references = table.meta().references().clone();
+    assert_eq!(references.iter().count(), 3);
+    let section = table.meta().directory().primary(BlockKind::LINKED_VALUE_LOGS).unwrap();
+    let (start, len) = (usize::try_from(section.offset).unwrap(), usize::try_from(section.len).unwrap());
+    let mut errors = 0;
+    for at in start..start + len {
+        for bit in 0..8 {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << bit;
+            match Table::open(damaged, TableOptions::new()) {
+                Ok(table) => assert_eq!(*table.meta().references(), references, "byte {at}, bit {bit}"),
+                Err(error) => {
+                    assert!(error.is_corruption(), "{error}");
+                    errors += 1;
+                }
+            }
+        }
+    }
+    assert!(errors > 0 || table.meta().directory().mirror(BlockKind::LINKED_VALUE_LOGS).is_some());
 }
 
 /// Both copies of one section destroyed; the error is the primary's, with the mirror's as context.
