@@ -6,7 +6,7 @@
 use lsm_types::{KeyHash, KeyOrder, Result, SeqNo};
 
 use crate::{
-    BlockRef, Found, TableLayout,
+    BlockRef, Found, PointRows, TableLayout,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -50,6 +50,36 @@ impl TableLayout {
     #[inline]
     pub fn find_in(&self, block: &DataBlock, hash: KeyHash, key: &[u8], before: SeqNo) -> Option<Found> {
         self.find_local(block, hash, key, self.local(before))
+    }
+
+    /// As [`TableLayout::find_in`], for what [`TableLayout::decode_point`] came to.
+    ///
+    /// # Errors
+    /// What putting the row together finds: `Corruption`, or a splitter that is missing.
+    #[inline]
+    pub fn find_in_rows(
+        &self,
+        rows: &PointRows,
+        hash: KeyHash,
+        key: &[u8],
+        before: SeqNo,
+    ) -> Result<Option<Found>> {
+        self.find_local_in_rows(rows, hash, key, self.local(before))
+    }
+
+    /// The same with a local number.
+    #[inline]
+    pub(crate) fn find_local_in_rows(
+        &self,
+        rows: &PointRows,
+        hash: KeyHash,
+        key: &[u8],
+        before: SeqNo,
+    ) -> Result<Option<Found>> {
+        match rows {
+            PointRows::Block(block) => Ok(self.find_local(block, hash, key, before)),
+            PointRows::Group(rows) => rows.find(self, key, before),
+        }
     }
 
     /// As [`TableLayout::find_in`], with a local number.

@@ -12,7 +12,7 @@ use lsm_types::{
 };
 
 use crate::{
-    FilterAnswer, FilterId, FilterPartition, Neighbours, SstError, TableCursor,
+    FilterAnswer, FilterId, FilterPartition, Neighbours, PointRows, SstError, TableCursor,
     builder::ENCODING,
     columnar::{GROUP_LEN_MAX, TableColumns},
     data_block::DataBlock,
@@ -45,6 +45,12 @@ impl From<IndexEntry> for BlockRef {
 pub trait BlockSource {
     /// A data block.
     fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>>;
+
+    /// The same for a point read, which does with a row group as it is stored.
+    #[inline]
+    fn rows(&self, at: BlockRef) -> Result<PointRows> {
+        self.data(at).map(PointRows::Block)
+    }
 
     /// The same for a cursor: `near` knows which blocks it comes to next, so they can be read in advance.
     fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
@@ -85,6 +91,11 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
         (**self).data(at)
     }
 
+    #[inline]
+    fn rows(&self, at: BlockRef) -> Result<PointRows> {
+        (**self).rows(at)
+    }
+
     fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
         (**self).data_of_walk(at, near)
     }
@@ -111,6 +122,11 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
 impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
     fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
         (**self).data(at)
+    }
+
+    #[inline]
+    fn rows(&self, at: BlockRef) -> Result<PointRows> {
+        (**self).rows(at)
     }
 
     fn data_of_walk(&self, at: BlockRef, near: &Neighbours<'_>) -> Result<Arc<DataBlock>> {
@@ -283,8 +299,7 @@ impl TableLayout {
         before: SeqNo,
     ) -> Result<Option<Found>> {
         let Some((_, entry)) = self.locate(source, key, before)? else { return Ok(None) };
-        let block = source.data(entry.into())?;
-        Ok(self.find_local(&block, hash, key, before))
+        self.find_local_in_rows(&source.rows(entry.into())?, hash, key, before)
     }
 
     /// Whether `key` lies between the smallest and the largest key of entries.

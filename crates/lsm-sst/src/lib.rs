@@ -60,8 +60,8 @@ pub mod seqno_bounds;
 pub use builder::{BlockJob, BlockJobs, BuildOptions, EndedTable, FileLen, TableBuilder, TableSummary};
 pub use change_scan::{ChangeScan, ScanCounts, SeqNoWindow};
 pub use columnar::{
-    ColumnPage, ColumnProperties, ColumnStats, ColumnarOptions, GroupScan, GroupSource, RowGroup, SplitterId,
-    Splitters, Versions,
+    ColumnPage, ColumnProperties, ColumnStats, ColumnarOptions, GroupRows, GroupScan, GroupSource, PointRows,
+    RowGroup, SplitterId, Splitters, Versions,
 };
 pub use cursor::TableCursor;
 pub use dead_rows::{DeadRows, DeadStretch};

@@ -13,7 +13,7 @@ use lsm_types::{
 
 use crate::{
     BlockRef, BlockSource, CheckDepth, ColumnPage, FilterId, FilterPartition, Found, GroupScan, GroupSource,
-    OpenOptions, OpenSst, Remainder, RowGroup, SstError, TableCursor, TableLayout, Verified,
+    OpenOptions, OpenSst, PointRows, Remainder, RowGroup, SstError, TableCursor, TableLayout, Verified,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -168,6 +168,11 @@ impl<R: ReadAt> BlockSource for DirectSource<R> {
     fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
         let frame = self.read(BlockKind::DATA, at)?;
         self.layout.decode_data(at, &frame, &mut self.decoder.borrow_mut()).map(Arc::new)
+    }
+
+    fn rows(&self, at: BlockRef) -> Result<PointRows> {
+        let frame = self.read(BlockKind::DATA, at)?;
+        self.layout.decode_point(at, &frame, &mut self.decoder.borrow_mut())
     }
 
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use lsm_sst::{
-    ColumnPage, DeleteVector, FilterPartition, RowGroup, data_block::DataBlock, index::IndexBlock,
+    ColumnPage, DeleteVector, FilterPartition, GroupRows, RowGroup, data_block::DataBlock, index::IndexBlock,
 };
 use lsm_types::Result;
 use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
@@ -22,6 +22,8 @@ const TYPICAL_BLOCK: u64 = 4 << 10;
 #[derive(Clone, Debug)]
 pub(crate) enum CachedBlock {
     Data(Arc<DataBlock>),
+    /// In place of [`CachedBlock::Data`], until its rows are put together.
+    Rows(Arc<GroupRows>),
     Index(Arc<IndexBlock>),
     Filter(Arc<FilterPartition>),
     Value(Arc<CachedValue>),
@@ -34,6 +36,7 @@ impl CachedBlock {
     fn memory_len(&self) -> u64 {
         let len = match self {
             Self::Data(block) => block.memory_len(),
+            Self::Rows(rows) => rows.memory_len(),
             Self::Index(block) => block.memory_len(),
             Self::Filter(partition) => partition.memory_len(),
             Self::Value(value) => value.memory_len(),

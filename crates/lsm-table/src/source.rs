@@ -8,8 +8,8 @@ use std::{
 use lsm_block::BlockKind;
 use lsm_fs::{AccessHint, FsFile, OpenOptions};
 use lsm_sst::{
-    BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, Neighbours, TableLayout,
-    data_block::DataBlock, index::IndexBlock,
+    BlockRef, BlockSource, FilterAnswer, FilterId, FilterPartition, GroupRows, Neighbours, PointRows,
+    TableLayout, data_block::DataBlock, index::IndexBlock,
 };
 use lsm_types::{FileKind, IoError, KeyHash, Location, Result, Slice};
 
@@ -57,6 +57,14 @@ impl BlockSource for CachedSource<'_> {
     #[inline]
     fn data(&self, at: BlockRef) -> Result<Arc<DataBlock>> {
         self.table.cached_data(self.layout, at)
+    }
+
+    #[inline]
+    fn rows(&self, at: BlockRef) -> Result<PointRows> {
+        if self.layout.is_columnar() {
+            return self.table.cached_rows(self.layout, at);
+        }
+        self.table.cached_data(self.layout, at).map(PointRows::Block)
     }
 
     fn index(&self, at: BlockRef) -> Result<Arc<IndexBlock>> {
@@ -193,8 +201,47 @@ impl TableInner {
         };
         match block {
             CachedBlock::Data(block) => Ok(block),
+            CachedBlock::Rows(rows) => self.take_rows(layout, at, &rows),
             _ => Err(self.disagrees("kind of a block").into()),
         }
+    }
+
+    /// What a point read of a columnar table looks into: the row group as it is stored, until its rows are asked for so
+    /// often, or by somebody who needs all of them, that the cache has them put together.
+    fn cached_rows(&self, layout: &TableLayout, at: BlockRef) -> Result<PointRows> {
+        let (cache, offset) = (&self.env.cache, at.handle.offset);
+        let load = || {
+            let frame = self.read_frame(layout, BlockKind::DATA, at)?;
+            let rows = self.env.decoders.with(|decoder| layout.decode_point(at, &frame, decoder))?;
+            Ok(match rows {
+                PointRows::Block(block) => CachedBlock::Data(block),
+                PointRows::Group(rows) => CachedBlock::Rows(rows),
+            })
+        };
+        let found = match cache.get(self.cache_file, offset) {
+            Some(block) => block,
+            None => cache.get_or_load(self.cache_file, offset, load)?,
+        };
+        match found {
+            CachedBlock::Data(block) => Ok(PointRows::Block(block)),
+            CachedBlock::Rows(rows) if rows.is_worth_a_block() => {
+                self.take_rows(layout, at, &rows).map(PointRows::Block)
+            }
+            CachedBlock::Rows(rows) => Ok(PointRows::Group(rows)),
+            _ => Err(self.disagrees("kind of a block").into()),
+        }
+    }
+
+    /// The rows of a cached group, put together; they take its place in the cache.
+    pub(crate) fn take_rows(
+        &self,
+        layout: &TableLayout,
+        at: BlockRef,
+        rows: &GroupRows,
+    ) -> Result<Arc<DataBlock>> {
+        let block = Arc::new(layout.block_of(rows)?);
+        self.env.cache.insert(self.cache_file, at.handle.offset, CachedBlock::Data(block.clone()));
+        Ok(block)
     }
 
     /// A data block out of the bytes of its frame, which somebody read.

@@ -237,6 +237,54 @@ fn rows_of_large_groups_are_the_rows() {
     }
 }
 
+/// Proves F-115: a get reads its group once and keeps it as it is stored; the rows are put together when they were asked
+/// for often, or by a walk, and then take its place in the cache.
+#[test]
+fn rows_are_put_together_when_it_pays() {
+    let place = Place::new(64 << 20);
+    let table = write(&place);
+    let get = |row: u64| {
+        let key = key(row);
+        let found = table.get(&key, KeyHash::of(&key), SeqNo::LATEST).unwrap().unwrap();
+        assert_eq!(found.value, value(row)[..]);
+        assert!(table.get(b"key-00003x", KeyHash::of(b"key-00003x"), SeqNo::LATEST).unwrap().is_none());
+    };
+    get(0);
+    let (stored, blocks) = (place.env.cache.bytes(), place.env.cache.len());
+    place.read();
+    for row in 1..20 {
+        get(row);
+    }
+    assert_eq!(place.env.cache.bytes(), stored, "some rows more do not pay");
+    for row in (0..400).rev() {
+        get(row);
+    }
+    let assembled = place.env.cache.bytes();
+    // Numbers of 64 bits take 8 bytes, and 20 as text.
+    assert!(assembled - stored > 30_000, "{stored} to {assembled}");
+    assert_eq!((place.read(), place.env.cache.len()), (0, blocks), "nothing was read again");
+
+    let (other, last) = (3_000, ROWS - 1);
+    get(other);
+    get(last);
+    let stored = place.env.cache.bytes();
+    place.read();
+    let mut cursor = table.cursor(ReadMode::SCAN).unwrap();
+    cursor.seek(&key(other), SeqNo::LATEST).unwrap();
+    cursor.settle().unwrap();
+    assert_eq!(cursor.entry().unwrap().value, value(other));
+    assert_eq!(place.read(), 0, "a walk takes what a get left");
+    assert!(place.env.cache.bytes() - stored > 30_000);
+    let mut batch = BlockBatch::new(BatchLimits::default());
+    let key = key(last);
+    let mut look_ups = [LookUp::new(&key, KeyHash::of(&key), SeqNo::LATEST)];
+    table.look_up(&mut look_ups, &mut batch);
+    batch.plan();
+    let [look_up] = look_ups;
+    assert!(matches!(look_up.answer, Answer::Found(found) if found.value == value(last)[..]));
+    assert_eq!(place.read(), 0, "and so does a batch");
+}
+
 /// A scheme that forgets a splitter takes values away, and no more; tables above its level are rows.
 #[test]
 fn tables_keep_the_splitter_they_were_written_with() {

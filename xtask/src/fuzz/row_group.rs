@@ -77,6 +77,8 @@ fn run(payload: &[u8]) -> u64 {
     let Ok(mark) = writer.append(spec, payload, Superblock::LEN as u64, &mut frame) else { return 0 };
     let (at, frame) = (BlockRef { handle: mark.handle, ordinal: 0 }, Slice::from(frame));
     let rows = layout.decode_data(at, &frame, &mut Decoder::new());
+    let point = layout.decode_point(at, &frame, &mut Decoder::new());
+    assert!(point.is_ok() || rows.is_err(), "pages that make a block can be looked into");
     let mut key = KeyBuf::new();
     let mut values = 0;
     if let Ok(block) = &rows {
@@ -86,7 +88,23 @@ fn run(payload: &[u8]) -> u64 {
             assert!(!block.kind(row).is_tombstone() || block.value(row).is_empty(), "row {row} is dead");
             values += block.value(row).len();
         }
-        let _ = block.verify(layout.order());
+        if block.verify(layout.order()).is_ok()
+            && let Ok(point) = &point
+        {
+            for row in 0..block.rows() {
+                block.key(row, &mut key);
+                let (key, before) =
+                    (key.as_slice(), block.seqno(row).checked_add(1).unwrap_or(SeqNo::LATEST));
+                let found = layout.find_in_rows(point, KeyHash::of(key), key, before);
+                let is_same = matches!(found, Ok(Some(found)) if found.seqno == block.seqno(row)
+                    && found.kind == block.kind(row)
+                    && found.value[..] == *block.value(row));
+                assert!(is_same, "row {row} alone is what it is in the block");
+            }
+        }
+        if let Ok(point) = &point {
+            let _ = layout.find_in_rows(point, KeyHash::of(b"key-07"), b"key-07", SeqNo::LATEST);
+        }
         let _ = block.find(layout.order(), KeyHash::of(b"key-07"), b"key-07", SeqNo::LATEST);
     }
     let rows = rows.map(|block| block.rows()).map_err(|error| error.kind());

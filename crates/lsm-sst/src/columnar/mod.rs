@@ -7,10 +7,11 @@
 //!
 //! An index entry leads to a whole group, so all that works with blocks works with groups: a read of rows takes the
 //! group in one piece and makes the block of rows of it that everybody knows ([`DataBlock`](crate::data_block::DataBlock)), which a
-//! cache keeps. A scan of columns ([`GroupScan`]) reads the directory alone, and then the pages it asks for.
+//! cache keeps. A point read puts one row together ([`GroupRows`]), until so many of them came that the block is worth it. A scan of columns ([`GroupScan`]) reads the directory alone, and then the pages it asks for.
 
 mod group;
 mod options;
+mod point;
 mod rows;
 mod scan;
 mod stats;
@@ -18,6 +19,7 @@ mod versions;
 
 pub use group::{ColumnPage, GroupSource, RowGroup};
 pub use options::{ColumnarOptions, Splitters};
+pub use point::{GroupRows, PointRows};
 pub use scan::{GroupScan, Versions};
 pub use stats::{ColumnProperties, ColumnStats, SplitterId};
 

@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use lsm_block::BlockKind;
 use lsm_codec::Decoder;
 use lsm_columnar::{
-    ColumnId, ColumnSplitter, ColumnType, ColumnVector, Datum, RowCells, RowPages, RowValues, Values,
+    Column, ColumnId, ColumnSplitter, ColumnType, ColumnVector, Datum, Page, RowCells, RowPages, RowValues,
+    Values,
 };
 use lsm_types::{Kind, Result, Slice};
 
-use super::{ColumnPage, RowGroup};
+use super::{GroupRows, RowGroup};
 use crate::{
     BlockRef, SstError, TableLayout,
     data_block::{DataBlock, RowColumns},
@@ -19,22 +20,7 @@ use crate::{
 /// Memory for values is set aside up to this much before they are there to be counted.
 const VALUES_HINT_MAX: u64 = 1 << 20;
 
-/// A row group and all of its pages.
-#[derive(Debug)]
-pub(crate) struct GroupRows {
-    group: RowGroup,
-    /// In the order of the directory.
-    pages: Vec<ColumnPage>,
-}
-
 impl GroupRows {
-    /// The page of a column and part.
-    fn page(&self, column: ColumnId, part: usize) -> Option<&ColumnPage> {
-        let directory = self.group.directory();
-        let column = directory.columns().binary_search_by_key(&column, |(id, _)| *id).ok()?;
-        self.pages.get(column * directory.part_count() + part)
-    }
-
     fn kinds_and_seqnos(&self, layout: &TableLayout) -> Result<(ColumnVector, ColumnVector)> {
         let (mut kinds, mut seqnos) = (ColumnVector::new(ColumnType::U8), ColumnVector::new(ColumnType::U64));
         for part in 0..self.group.directory().part_count() {
@@ -48,16 +34,8 @@ impl GroupRows {
         Ok((kinds, seqnos))
     }
 
-    fn columns(&self, layout: &TableLayout, source: lsm_columnar::ColumnarError) -> SstError {
-        layout.columns_error(BlockKind::ROW_GROUP, self.group.at(), source)
-    }
-
-    fn wrong(&self, layout: &TableLayout, source: PayloadError) -> SstError {
-        layout.payload(BlockKind::ROW_GROUP, self.group.at(), source)
-    }
-
     /// The rows as a block.
-    pub(crate) fn block(&self, layout: &TableLayout) -> Result<DataBlock> {
+    pub(super) fn block(&self, layout: &TableLayout) -> Result<DataBlock> {
         let directory = self.group.directory();
         let parts = directory.part_count();
         let (kinds, seqnos) = self.kinds_and_seqnos(layout)?;
@@ -132,26 +110,29 @@ impl GroupRows {
         cells: &mut RowCells,
     ) -> Result<(&'a dyn ColumnSplitter, RowPages<'a>)> {
         let splitter = layout.splitter_of(&self.group)?;
-        let columns = splitter.schema().columns().iter();
-        let pages = columns.map(|column| {
+        let pages = self.schema_pages(layout, part)?;
+        Ok((splitter, RowPages::new(splitter.schema(), pages, cells)))
+    }
+
+    /// The pages of a part that its values are put together from.
+    pub(super) fn schema_pages<'a>(
+        &'a self,
+        layout: &'a TableLayout,
+        part: usize,
+    ) -> Result<impl Iterator<Item = (&'a Page, &'a [u8])> + use<'a>> {
+        let columns = layout.splitter_of(&self.group)?.schema().columns();
+        let page = move |column: &Column| {
             let page = self.page(column.id(), part)?;
             Some((page.page(), &page.payload()[..]))
-        });
-        let Some(pages) = pages.collect::<Option<Vec<_>>>() else {
-            return Err(self.wrong(layout, PayloadError::field("columns")).into());
         };
-        Ok((splitter, RowPages::new(splitter.schema(), pages, cells)))
+        if columns.iter().any(|column| page(column).is_none()) {
+            return Err(self.wrong(layout, PayloadError::field("columns")).into());
+        }
+        Ok(columns.iter().filter_map(page))
     }
 }
 
 impl TableLayout {
-    /// The group that `bytes` are, with all pages checked.
-    pub(crate) fn open_rows(&self, at: BlockRef, bytes: &Slice, decoder: &mut Decoder) -> Result<GroupRows> {
-        let group = self.decode_group(at, bytes, decoder)?;
-        let pages = self.all_pages(&group, bytes, decoder)?;
-        Ok(GroupRows { group, pages })
-    }
-
     /// The rows of the group that `bytes` are.
     pub(crate) fn decode_rows(
         &self,
@@ -171,7 +152,7 @@ impl TableLayout {
     }
 
     /// What puts the values of a group together.
-    fn splitter_of(&self, group: &RowGroup) -> Result<&dyn ColumnSplitter> {
+    pub(super) fn splitter_of(&self, group: &RowGroup) -> Result<&dyn ColumnSplitter> {
         let columns = self.columns.as_ref();
         let schema_id = columns.and_then(|columns| columns.schema.as_ref()).map_or(0, |schema| schema.id());
         let found = self.properties.columns.as_ref().and_then(|columns| columns.splitter.as_ref());

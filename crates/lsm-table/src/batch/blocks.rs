@@ -84,6 +84,9 @@ impl BlockBatch {
     ) -> Result<Sight<Arc<DataBlock>>> {
         match self.sight(table, layout, BlockKind::DATA, at)? {
             Sight::Here { block: CachedBlock::Data(block), cached } => Ok(Sight::Here { block, cached }),
+            Sight::Here { block: CachedBlock::Rows(rows), cached } => {
+                Ok(Sight::Here { block: table.take_rows(layout, at, &rows)?, cached })
+            }
             Sight::Here { .. } => Err(table.disagrees("kind of a block").into()),
             Sight::Missing => Ok(Sight::Missing),
         }
