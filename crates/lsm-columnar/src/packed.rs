@@ -138,8 +138,15 @@ impl Packed {
     /// Whether all items lie at or below `max` and no sum wraps.
     pub(crate) fn is_at_most(&self, payload: &[u8], max: u64) -> bool {
         let Some(room) = max.checked_sub(self.base) else { return self.count == 0 };
-        self.mask <= room
-            || self.without_base().blocks(payload).all(|items| items.iter().all(|item| *item <= room))
+        if self.mask <= room {
+            return true;
+        }
+        let (offsets, mut block) = (self.without_base(), [0; BLOCK]);
+        (0..self.count).step_by(BLOCK).all(|first| {
+            let Some(items) = block.get_mut(..BLOCK.min(self.count - first)) else { return false };
+            offsets.unpack(payload, first, items);
+            items.iter().fold(0, |largest, item| largest.max(*item)) <= room
+        })
     }
 
     /// The offsets of the items from their base.
@@ -174,15 +181,6 @@ impl Packed {
         for (idx, item) in rest.iter_mut().enumerate() {
             *item = self.at(payload, first + whole + idx);
         }
-    }
-
-    /// All items in order, in blocks of up to 64.
-    fn blocks<'a>(&'a self, payload: &'a [u8]) -> impl Iterator<Item = Vec<u64>> + 'a {
-        (0..self.count).step_by(BLOCK).map(move |first| {
-            let mut items = alloc::vec![0; BLOCK.min(self.count - first)];
-            self.unpack(payload, first, &mut items);
-            items
-        })
     }
 }
 
@@ -246,7 +244,8 @@ mod tests {
             cursor.finish().unwrap();
             let found: Vec<u64> = (0..items.len()).map(|idx| packed.at(&bytes, idx)).collect();
             prop_assert_eq!(&found, &items);
-            let found: Vec<u64> = packed.blocks(&bytes).flatten().collect();
+            let mut found = alloc::vec![0; items.len()];
+            packed.unpack(&bytes, 0, &mut found);
             prop_assert_eq!(&found, &items);
             if let Some(&max) = items.iter().max() {
                 prop_assert!(packed.is_at_most(&bytes, max));

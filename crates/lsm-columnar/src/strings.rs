@@ -39,12 +39,11 @@ impl Strings {
         for first in (0..count).step_by(BLOCK) {
             let Some(lens_of) = block.get_mut(..BLOCK.min(count - first)) else { continue };
             lens.unpack(payload, first, lens_of);
-            for (idx, len) in lens_of.iter().enumerate() {
-                let row = first + idx;
-                if row.is_multiple_of(ANCHOR_ROWS) && anchors.at(payload, row / ANCHOR_ROWS) != end {
+            for (idx, lens) in lens_of.chunks(ANCHOR_ROWS).enumerate() {
+                if anchors.at(payload, first / ANCHOR_ROWS + idx) != end {
                     return Err(cursor.malformed("anchors"));
                 }
-                end += len;
+                end += lens.iter().sum::<u64>();
             }
         }
         if end != u64::from(heap_len) {

@@ -27,12 +27,19 @@ impl WordBody {
                 (0..deltas.count).step_by(BLOCK).all(|first| {
                     let Some(items) = block.get_mut(..BLOCK.min(deltas.count - first)) else { return false };
                     deltas.unpack(payload, first, items);
-                    items.iter().enumerate().all(|(idx, delta)| {
-                        let row = first + idx;
-                        let agrees = !row.is_multiple_of(ANCHOR_ROWS)
-                            || anchors.at(payload, row / ANCHOR_ROWS) == image;
-                        image = image.wrapping_add(*delta);
-                        agrees && image <= max
+                    items.chunks(ANCHOR_ROWS).enumerate().all(|(idx, items)| {
+                        let agrees = anchors.at(payload, first / ANCHOR_ROWS + idx) == image;
+                        // The largest type takes all images: only their sum matters.
+                        let largest = if max == u64::MAX {
+                            image = items.iter().fold(image, |image, delta| image.wrapping_add(*delta));
+                            image
+                        } else {
+                            items.iter().fold(0, |largest, delta| {
+                                image = image.wrapping_add(*delta);
+                                image.max(largest)
+                            })
+                        };
+                        agrees && largest <= max
                     })
                 })
             }
