@@ -75,6 +75,12 @@ impl GroupRows {
         let is_split = |row: usize, kind: u8| {
             whole(row).is_none() && !Kind::from_tag(kind).is_some_and(Kind::is_tombstone)
         };
+        if opaque.is_none() && !kinds.iter().any(|kind| Kind::from_tag(*kind).is_some_and(Kind::is_tombstone))
+        {
+            let (splitter, mut pages) = self.begin_rows(layout, part, cells)?;
+            let added = pages.assemble(splitter, 0..kinds.len(), cells, values);
+            return Ok(added.map_err(|source| self.columns(layout, source))?);
+        }
         let mut split = None;
         let (mut no_keys, mut row) = (Vec::new(), 0);
         while let Some(&kind) = kinds.get(row) {
