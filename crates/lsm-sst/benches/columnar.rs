@@ -15,7 +15,7 @@ use lsm_block::{FileIdentity, Superblock};
 use lsm_codec::Compression;
 use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, DelimitedText, FixedStruct, Schema};
 use lsm_sst::{
-    BlockRef, BlockSource, BuildOptions, ColumnarOptions, OpenOptions, Result, Splitters, Table,
+    BlockRef, BlockSource, BuildOptions, ColumnarOptions, OpenOptions, PointRows, Result, Splitters, Table,
     TableBuilder, TableOptions, data_block::DataBlock, index::IndexBlock,
 };
 use lsm_types::{
@@ -129,6 +129,23 @@ impl BlockSource for Loaded {
     }
 }
 
+/// The same as point reads that miss the block of rows leave it in a cache: row groups as they are stored.
+struct Stored(HashMap<u32, PointRows>);
+
+impl BlockSource for Stored {
+    fn data(&self, _: BlockRef) -> Result<Arc<DataBlock>> {
+        unreachable!("point reads ask for rows")
+    }
+
+    fn rows(&self, at: BlockRef) -> Result<PointRows> {
+        Ok(self.0[&at.ordinal].clone())
+    }
+
+    fn index(&self, _: BlockRef) -> Result<Arc<IndexBlock>> {
+        unreachable!("the index has one block")
+    }
+}
+
 fn tables(c: &mut Criterion) {
     for (name, form) in [("text", Form::Text), ("struct", Form::Struct)] {
         tables_of(c, name, form);
@@ -158,13 +175,21 @@ fn tables_of(c: &mut Criterion, form_name: &str, form: Form) {
         };
         let table = Table::open(bytes, TableOptions::new().open(open)).unwrap();
         let root = table.meta().root();
-        let at = (0..root.entries()).map(|idx| BlockRef::from(root.entry(idx).unwrap()));
-        let source = Loaded(at.map(|at| (at.ordinal, table.source().data(at).unwrap())).collect());
+        let at = || (0..root.entries()).map(|idx| BlockRef::from(root.entry(idx).unwrap()));
+        let source = Loaded(at().map(|at| (at.ordinal, table.source().data(at).unwrap())).collect());
+        let stored = Stored(at().map(|at| (at.ordinal, table.source().rows(at).unwrap())).collect());
         group.throughput(Throughput::Elements(4096));
         group.bench_function("get", |b| {
             b.iter(|| {
                 for (hash, key) in &keys {
                     black_box(table.meta().get(&source, *hash, key, SeqNo::LATEST).unwrap());
+                }
+            });
+        });
+        group.bench_function("get-stored", |b| {
+            b.iter(|| {
+                for (hash, key) in &keys {
+                    black_box(table.meta().get(&stored, *hash, key, SeqNo::LATEST).unwrap());
                 }
             });
         });

@@ -11,9 +11,9 @@ use lsm_types::{Kind, Result, SeqNo, Slice, ValueHandle, columns::KeyBuf};
 use super::{ColumnPage, RowGroup};
 use crate::{BlockRef, Found, SstError, TableLayout, data_block::DataBlock, payload::PayloadError};
 
-/// To put all rows of a group together costs as much as to look up about this share of them one by one, so that whoever
-/// does so after as many look-ups has spent at most twice of what it would have taken to know beforehand.
-const ASSEMBLED_AFTER: u32 = 4;
+/// Rows of a group per look-up after which all of them are put together. A look-up in many pages costs about as much more
+/// than one in a block as it costs to put this many rows together, so no more than twice of what was needed is ever spent.
+const ROWS_PER_LOOK_UP: u32 = 16;
 
 /// What a point read looks into.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl GroupRows {
     /// Notes a look-up, and says whether there were so many that a block of the rows is worth its making.
     pub fn is_worth_a_block(&self) -> bool {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        asked >= self.group.directory().head().rows / ASSEMBLED_AFTER
+        asked >= self.group.directory().head().rows / ROWS_PER_LOOK_UP
     }
 
     /// Bytes of memory, for a cache's account.
