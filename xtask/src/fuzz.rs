@@ -4,6 +4,7 @@
 
 mod columnar;
 mod corpus;
+mod delete_vector;
 mod formats;
 mod libfuzzer;
 mod mutate;
@@ -177,6 +178,7 @@ fn targets() -> &'static [Target] {
             .chain(formats::TARGETS)
             .chain(columnar::TARGETS)
             .chain([row_group::TARGET])
+            .chain(delete_vector::TARGETS)
             .collect()
     });
     &ALL
