@@ -9,12 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use lsm_types::Result;
+use lsm_types::{ErrorClass, Result, SeqNo};
 
 use crate::{
     Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, FlavourRun,
     InstallError, InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput,
-    Sliced, StagingArea,
+    SegmentTask, Sliced, StagingArea,
     crew::{panic_message, run_batch},
     installer::Placement,
 };
@@ -63,10 +63,8 @@ pub fn run_job(
     job.cancel.check()?;
     job.failpoints.hit("lease.taken")?;
     let (flavour, mut run) = select(job, flavours)?;
-    let mut staged = StagingArea::new();
+    let mut made = Made::default();
     let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
-    let (mut floor, mut altered, mut filtered) = (None, None, None);
-    let mut filters = Vec::new();
     loop {
         let batch = run.next_batch()?;
         let last = batch.is_empty();
@@ -74,52 +72,87 @@ pub fn run_job(
         if last && flavour.checkpoint() == Checkpoint::EachBatch {
             return Ok(output);
         }
+        let before = output.clone();
+        let installs = last || flavour.checkpoint() == Checkpoint::EachBatch;
+        let step = made
+            .add(job, batch, &mut output)
+            .and_then(|()| if installs { made.install(job, run.as_mut(), installer, last) } else { Ok(()) });
+        match step {
+            Ok(()) if last => return Ok(output),
+            Ok(()) => {}
+            Err(error) if error.kind().class() == ErrorClass::NoSpace && run.ran_out() => {
+                return Ok(JobOutput { sliced: run.sliced(), ..before });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What was written and not installed yet, and what is to be said with it.
+#[derive(Default)]
+struct Made {
+    staged: StagingArea,
+    filters: Vec<SegmentFilter>,
+    floor: Option<SeqNo>,
+    altered: Option<SeqNo>,
+    filtered: Option<SeqNo>,
+}
+
+impl Made {
+    fn add(&mut self, job: &Job, batch: Vec<Box<dyn SegmentTask>>, output: &mut JobOutput) -> Result<()> {
         for segment in run_batch(batch, &job.parallelism, &job.cancel)? {
-            floor = floor.max(segment.floor);
+            self.floor = self.floor.max(segment.floor);
             // What a filter changed is not as it was written, whoever lists changes.
-            altered = altered.max(segment.altered).max(segment.filtered);
-            filtered = filtered.max(segment.filtered);
+            self.altered = self.altered.max(segment.altered).max(segment.filtered);
+            self.filtered = self.filtered.max(segment.filtered);
             job.watch.segment(output.count(&segment));
-            staged.add(segment.tables);
-            staged.add_vlogs(segment.vlogs);
-            staged.add_vectors(segment.vectors);
-            filters.extend(segment.filter);
+            self.staged.add(segment.tables);
+            self.staged.add_vlogs(segment.vlogs);
+            self.staged.add_vectors(segment.vectors);
+            self.filters.extend(segment.filter);
         }
-        if last || flavour.checkpoint() == Checkpoint::EachBatch {
-            job.cancel.check()?;
-            filters.iter_mut().try_for_each(SegmentFilter::finish)?;
-            staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
-            let extras = run.extras(job)?;
-            if !last && extras == EditExtras::default() && staged.is_empty() {
-                continue;
-            }
-            let request = InstallRequest {
-                remove: extras.remove.clone(),
-                restrict: extras.restrictions.clone(),
-                rest: extras.rest.clone(),
-                add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
-                vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
-                vectors: staged
-                    .vectors()
-                    .iter()
-                    .map(|vector| (vector.table(), vector.descriptor().clone()))
-                    .collect(),
-                relocate: Vec::new(),
-                dest: job.output.dest,
-                placement: Placement::OfInputs,
-                floor,
-                altered,
-                filtered: filtered.and(job.filter.as_ref()).map(|filter| filter.floor),
-            };
-            install(job, installer, request, &mut staged, &mut filters)?;
-            run.installed(&extras);
-            if let Some(sliced) = run.sliced() {
-                job.watch.slice(sliced);
-            }
+        Ok(())
+    }
+
+    fn install(
+        &mut self,
+        job: &Job,
+        run: &mut dyn FlavourRun,
+        installer: &dyn Installer,
+        last: bool,
+    ) -> Result<()> {
+        let Self { staged, filters, .. } = self;
+        job.cancel.check()?;
+        filters.iter_mut().try_for_each(SegmentFilter::finish)?;
+        staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
+        let extras = run.extras(job)?;
+        if !last && extras == EditExtras::default() && staged.is_empty() {
+            return Ok(());
         }
-        if last {
-            return Ok(output);
+        let request = InstallRequest {
+            remove: extras.remove.clone(),
+            restrict: extras.restrictions.clone(),
+            rest: extras.rest.clone(),
+            add: staged.tables().iter().map(|table| table.descriptor().clone()).collect(),
+            vlogs: staged.vlogs().iter().map(|vlog| vlog.descriptor().clone()).collect(),
+            vectors: staged
+                .vectors()
+                .iter()
+                .map(|vector| (vector.table(), vector.descriptor().clone()))
+                .collect(),
+            relocate: Vec::new(),
+            dest: job.output.dest,
+            placement: Placement::OfInputs,
+            floor: self.floor,
+            altered: self.altered,
+            filtered: self.filtered.and(job.filter.as_ref()).map(|filter| filter.floor),
+        };
+        install(job, installer, request, staged, filters)?;
+        run.installed(&extras);
+        if let Some(sliced) = run.sliced() {
+            job.watch.slice(sliced);
         }
+        Ok(())
     }
 }
 

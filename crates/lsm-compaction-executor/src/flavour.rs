@@ -56,6 +56,12 @@ pub trait FlavourRun: Send {
         let _ = extras;
     }
 
+    /// The disk was full under what was to be installed next, and all of that is gone. Whether the run ends here in
+    /// good order, with what was installed before. Default: no, the job fails.
+    fn ran_out(&mut self) -> bool {
+        false
+    }
+
     /// How far a run has come that is installed slice by slice; `None` for one that is not.
     fn sliced(&self) -> Option<Sliced> {
         None

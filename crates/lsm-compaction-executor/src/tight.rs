@@ -228,6 +228,12 @@ impl FlavourRun for Run {
         );
     }
 
+    fn ran_out(&mut self) -> bool {
+        // Somebody else took what there was room for.
+        self.stop(Shortage::Volume);
+        true
+    }
+
     fn sliced(&self) -> Option<Sliced> {
         Some(self.sliced)
     }

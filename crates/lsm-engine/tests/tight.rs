@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test should fail where it fails")]
 
 mod common;
-#[path = "common/mount.rs"]
-mod mount;
 #[path = "common/wrap.rs"]
 mod wrap;
 
@@ -21,7 +19,7 @@ use common::{Pairs, at, contents, flush, small_tables};
 use lsm_compaction_planner::{Leveled, Major, Shortage};
 use lsm_engine::{
     BlockCache, Cancel, CheckpointOptions, CompactOptions, CompactionReport, ExecutorError, Failpoints,
-    Outcome, Reader, ReclaimOptions, Sliced, SpaceOptions, SpaceStatus, Tree, TreeOptions, VlogPolicy,
+    Outcome, Reader, Sliced, SpaceOptions, SpaceStatus, Tree, TreeOptions, VlogPolicy,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::{
@@ -309,31 +307,46 @@ fn a_reader_that_holds_everything_stops_the_job_in_time() {
     check_whole(&tree, &fs, &expected);
 }
 
-/// Proves C-123, C-165: free space that shrinks while the job runs makes it end with a reason, not with an error; it
-/// goes on when there is space again.
+/// Does something whenever a place is passed.
+struct On<F>(&'static str, F);
+
+impl<F: Fn() + Send + Sync> Failpoints for On<F> {
+    fn hit(&self, point: &'static str) -> std::result::Result<(), ExecutorError> {
+        if point == self.0 {
+            (self.1)();
+        }
+        Ok(())
+    }
+}
+
+/// Proves C-123, C-165: free space that shrinks while the job runs makes it end with a reason, not with an error, between
+/// two slices and when the disk is full under one; it goes on when there is space again.
 #[test]
 fn space_that_goes_away_ends_the_job() {
-    let (fs, tree, expected) = nearly_full(1, 5_000, 2 * SLICE + SLACK);
-    let slices = Arc::new(Mutex::new(0));
-    let each = {
-        let (fs, slices) = (fs.clone(), slices.clone());
-        move || {
-            let mut slices = slices.lock();
-            *slices += 1;
-            if *slices == 4 {
-                let free = fs.available_space(Path::new("/db")).unwrap().unwrap();
-                let file = fs.open(Path::new("/other"), &lsm_fs::OpenOptions::CREATE_NEW).unwrap();
-                file.write_at(0, &vec![1; free as usize - (20 << 10)]).unwrap();
+    for (point, left, installed) in [("install.after", 20 << 10, 4), ("segment.seal", 0, 3)] {
+        let (fs, tree, expected) = nearly_full(1, 5_000, 2 * SLICE + SLACK);
+        let passed = Arc::new(Mutex::new(0));
+        let each = {
+            let (fs, passed) = (fs.clone(), passed.clone());
+            move || {
+                let mut passed = passed.lock();
+                *passed += 1;
+                if *passed == 4 {
+                    let free = fs.available_space(Path::new("/db")).unwrap().unwrap();
+                    let file = fs.open(Path::new("/other"), &lsm_fs::OpenOptions::CREATE_NEW).unwrap();
+                    file.write_at(0, &vec![1; free as usize - left]).unwrap();
+                }
             }
-        }
-    };
-    let report = compact(&tree, Each(each)).unwrap();
-    let done = sliced(&report);
-    assert_eq!((done.slices, done.shortage), (4, Some(Shortage::Volume)));
-    assert_eq!(contents(&tree).unwrap(), expected);
-    fs.remove_file(Path::new("/other")).unwrap();
-    finish(&tree);
-    check_whole(&tree, &fs, &expected);
+        };
+        let report = compact(&tree, On(point, each)).unwrap();
+        let done = sliced(&report);
+        assert_eq!((done.slices, done.shortage), (installed, Some(Shortage::Volume)), "{point}");
+        assert_eq!(fs.read_dir(Path::new("/db/tables")).unwrap().len(), tree.stats().tables());
+        assert_eq!(contents(&tree).unwrap(), expected);
+        fs.remove_file(Path::new("/other")).unwrap();
+        finish(&tree);
+        check_whole(&tree, &fs, &expected);
+    }
 }
 
 /// Proves C-134, C-161: while slices are installed, the tree is flushed, written to, compacted elsewhere and asked
@@ -643,114 +656,5 @@ impl lsm_compaction_planner::CompactionStrategy for Whole {
     fn plan(&self, view: &lsm_compaction_planner::PlanView<'_>) -> lsm_compaction_planner::Plan {
         let all: Vec<_> = view.levels.tables().map(|(_, table)| table.id).collect();
         lsm_compaction_planner::Plan::merge(view, all, lsm_compaction_planner::Level::new(6), 1 << 20)
-    }
-}
-
-/// A disk of which so many bytes are free when a database of ten times as many lies on it; a full compaction has to be
-/// carried out, to the end. How much it takes at most is seen where slices are installed and where they are about to be.
-fn near_full(name: &str, fs: &Arc<dyn Fs>, root: &Path, free: u64) {
-    let slice = free / 4;
-    let space = SpaceOptions::default().admission(true).reserve_min_bytes(free / 16).tight(true);
-    let space = space.slice_min_bytes(slice / 4).slice_max_bytes(Some(slice));
-    let options = TreeOptions::new(root.join("db"))
-        .store(|store| {
-            store
-                .fs(fs.clone())
-                .space(space)
-                .reclaim(ReclaimOptions { thread: Some(false), ..ReclaimOptions::default() })
-        })
-        .table_target_bytes(1 << 40);
-    let tree = Tree::open(options.clone()).unwrap();
-    let (mut dice, mut next) = (Dice::new(5), 1_u64);
-    let mut sum = 0_u64;
-    let entries = 10 * free / 1_024;
-    for entry in 0..entries {
-        let value: Vec<u8> = (0..124).flat_map(|_| dice.roll().to_le_bytes()).collect();
-        sum = sum.wrapping_add(value.iter().map(|byte| u64::from(*byte)).sum());
-        // Two runs that lie over each other.
-        let key = if entry < entries / 2 { entry * 2 } else { (entry - entries / 2) * 2 + 1 };
-        tree.insert(format!("key-{key:012}"), value, at(next)).unwrap();
-        next += 1;
-        if entry + 1 == entries / 2 || entry + 1 == entries {
-            flush(&tree);
-        }
-    }
-    tree.set_gc_watermark(at(next));
-    let available = || fs.available_space(&root.join("db")).unwrap().unwrap();
-    let ballast = root.join("ballast");
-    let file = fs.open(&ballast, &lsm_fs::OpenOptions::CREATE_NEW).unwrap();
-    let chunk = vec![1_u8; 1 << 20];
-    while available() > free + (1 << 20) {
-        file.append(&chunk).unwrap();
-    }
-    file.sync(lsm_fs::SyncLevel::Full).unwrap();
-    let before = available();
-    let least = Arc::new(Mutex::new(before));
-    let lowest = {
-        let (fs, root, least) = (fs.clone(), root.to_path_buf(), least.clone());
-        Sampled(move || {
-            let now = fs.available_space(&root.join("db")).unwrap().unwrap();
-            let mut least = least.lock();
-            *least = now.min(*least);
-        })
-    };
-    let lowest: Arc<dyn Failpoints> = Arc::new(lowest);
-    let report = tree.compact_with(&Whole, &CompactOptions::default(), &lowest).unwrap();
-    let done = sliced(&report);
-    let peak = before - *least.lock();
-    println!(
-        "torture: {name}: {} MiB with {} MiB free, {} slices, {} MiB written, peak {} KiB, two slices {} KiB",
-        report.bytes_in >> 20,
-        before >> 20,
-        done.slices,
-        report.bytes_out >> 20,
-        peak >> 10,
-        slice >> 9,
-    );
-    assert_eq!((done.remaining_bytes, done.shortage), (0, None));
-    assert!(peak <= 2 * slice + (2 << 20), "{peak} bytes at most, {slice} a slice");
-    let extra = report.bytes_out.saturating_sub(done.slices * (64 << 10));
-    assert!(extra <= report.bytes_in * 102 / 100, "{report:?}");
-    let found: u64 = tree
-        .iter()
-        .pairs()
-        .map(|pair| pair.unwrap().1.iter().map(|byte| u64::from(*byte)).sum::<u64>())
-        .sum();
-    assert_eq!((tree.count().unwrap(), found), (entries, sum));
-    drop(tree);
-    assert_eq!(Tree::open(options).unwrap().count().unwrap(), entries);
-}
-
-/// Looks at every place a job passes.
-struct Sampled<F>(F);
-
-impl<F: Fn() + Send + Sync> Failpoints for Sampled<F> {
-    fn hit(&self, _: &'static str) -> std::result::Result<(), ExecutorError> {
-        (self.0)();
-        Ok(())
-    }
-}
-
-/// Proves C-136: what the torture does, small.
-#[test]
-fn ten_times_the_free_space() {
-    near_full("memory", &(Arc::new(MemFs::with_capacity(24 << 20)) as _), Path::new("/"), 3 << 19);
-}
-
-/// Runs with `LSM_TORTURE_FREE_MIB` free: see `cargo xtask torture tight`.
-#[test]
-#[ignore = "takes as long as it is told to; run by `cargo xtask torture tight`"]
-fn torture() {
-    let word = std::env::var("LSM_TORTURE_FREE_MIB").ok();
-    let free: u64 = word.and_then(|value| value.parse().ok()).unwrap_or(16);
-    let capacity = free * 12 + 16;
-    near_full("memory", &(Arc::new(MemFs::with_capacity(capacity << 20)) as _), Path::new("/"), free << 20);
-    for kind in [mount::Kind::Ext4, mount::Kind::Tmpfs] {
-        match mount::Mount::new(kind, capacity + 16) {
-            Ok(mount) => {
-                near_full(&format!("{kind:?}"), &(Arc::new(lsm_fs::DiskFs) as _), &mount.point(), free << 20);
-            }
-            Err(reason) => println!("torture: {kind:?} is left out: {reason}"),
-        }
     }
 }
