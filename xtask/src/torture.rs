@@ -5,6 +5,7 @@ mod bits;
 mod crash;
 mod damage;
 mod filter;
+mod full;
 mod kill;
 mod nonce;
 mod oracle;
@@ -21,6 +22,7 @@ const TORTURES: &[Torture] = &[
     ("crash", crash::run),
     ("damage", damage::run),
     ("filter", filter::run),
+    ("full", full::run),
     ("kill", kill::run),
     ("nonce", nonce::run),
     ("oracle", oracle::run),

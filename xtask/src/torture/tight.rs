@@ -11,7 +11,7 @@ pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<(), Trouble> {
     let mut free = DEFAULT_FREE_MIB;
     read_numbers(arguments, &mut [("--free", &mut free)])?;
     println!("torture: tight, {free} MiB free");
-    let line = ["test", "--profile", "torture", "-p", "lsm-engine", "--test", "tight", "--quiet", "--"];
+    let line = ["test", "--profile", "torture", "-p", "lsm-engine", "--test", "near_full", "--quiet", "--"];
     let filter = ["--ignored", "--exact", "--nocapture", "torture"];
     repo.cargo_with(&[&line[..], &filter[..]].concat(), &[("LSM_TORTURE_FREE_MIB", &free.to_string())])
 }
