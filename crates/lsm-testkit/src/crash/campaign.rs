@@ -69,7 +69,8 @@ impl fmt::Display for Tally {
 /// Runs workloads for as long as `more` says, given what was done so far; `make` makes the store of each.
 ///
 /// # Errors
-/// The first violation. Its origin tells seed and number of the workload.
+/// The violation of the first workload that has one, whichever thread is faster. Its origin tells seed and number of the
+/// workload.
 pub fn campaign<S: Subject>(
     plan: &Campaign,
     make: impl Fn(&mut Dice) -> S + Sync,
@@ -78,7 +79,7 @@ pub fn campaign<S: Subject>(
     let next = AtomicU64::new(plan.first);
     let stop = AtomicBool::new(false);
     let tally = Mutex::new(Tally::default());
-    let violation = Mutex::new(None);
+    let violation: Mutex<Option<(u64, Box<Violation>)>> = Mutex::new(None);
     let work = || {
         while !stop.load(Ordering::Relaxed) && more(&tally.lock()) {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +88,10 @@ pub fn campaign<S: Subject>(
                 Ok(None) => return,
                 Err(found) => {
                     stop.store(true, Ordering::Relaxed);
-                    violation.lock().get_or_insert(found);
+                    let mut violation = violation.lock();
+                    if violation.as_ref().is_none_or(|(first, _)| number < *first) {
+                        *violation = Some((number, found));
+                    }
                 }
             }
         }
@@ -95,7 +99,7 @@ pub fn campaign<S: Subject>(
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(work)));
     match violation.into_inner() {
-        Some(violation) => Err(violation),
+        Some((_, violation)) => Err(violation),
         None => Ok(tally.into_inner()),
     }
 }
