@@ -59,7 +59,7 @@ fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
     let seen = |tally: &Tally, label: &str| {
         tally.counts.sites.keys().any(|site| site.starts_with(&format!("{label}: ")))
     };
-    let labels = ["create", "flush", "ingest", "compact", "compact all", "slices", "reopen", "close"];
+    let labels = ["create", "flush", "ingest", "compact", "compact all", "reopen", "close"];
     let is_all = |tally: &Tally| labels.iter().all(|label| seen(tally, label));
     let more = |tally: &Tally| tally.workloads < 32 || (tally.workloads < 100 && !is_all(tally));
     let tally = run("random", &RANDOM, more);
