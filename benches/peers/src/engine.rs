@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) filter_bits: u8,
     /// Whether long values are kept apart from their keys.
     pub(crate) apart: bool,
+    /// Whether compactions have to get on with little room.
+    pub(crate) near_full: bool,
 }
 
 /// Which way a scan goes.
@@ -70,6 +72,12 @@ pub(crate) trait Engine: Sized + Sync {
 
     /// How long values are kept apart from their keys, in the engine's own words.
     fn separation(settings: &Settings) -> Outcome<String>;
+
+    /// What is switched on for a disk that is nearly full, in the engine's own words.
+    fn near_full(settings: &Settings) -> String;
+
+    /// Whether all tables are one run.
+    fn is_one_run(&self) -> bool;
 
     /// Puts `value` under `key`.
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()>;

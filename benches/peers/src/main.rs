@@ -12,6 +12,7 @@ mod engines;
 mod fill;
 mod machine;
 mod measure;
+mod near_full;
 mod plan;
 mod report;
 mod workload;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match &plan.child {
         Some(name) => measure_here(&plan, name),
         None if plan.values_apart => apart::compare(&plan),
+        None if plan.near_full => near_full::compare(&plan),
         None => compare(&plan),
     };
     match outcome {
@@ -54,6 +56,9 @@ fn measure_here(plan: &Plan, name: &str) -> Outcome<()> {
         tempfile::Builder::new().prefix("peers-").tempdir_in(plan.child_dir.as_ref().unwrap_or(&plan.dir))?;
     if plan.values_apart {
         return (engine.run_apart)(plan, dir.path());
+    }
+    if plan.near_full {
+        return (engine.run_near_full)(plan, dir.path());
     }
     let measured = (engine.run)(plan, dir.path())?;
     println!("{}", serde_json::to_string(&measured)?);

@@ -18,14 +18,23 @@ pub(crate) struct Plan {
     /// all keys, what is left on disk, reads. Sets smaller defaults, given behind each option.
     #[arg(long)]
     pub(crate) values_apart: bool,
-    /// Number of keys. 100,000 with `--values-apart`.
-    #[arg(long, default_value_t = 1_000_000, default_value_if("values_apart", "true", "100000"))]
+    /// Merges everything on a disk that is nearly full, instead of everything else. Needs the rights to mount a file system
+    /// of its own. Sets smaller defaults, given behind each option.
+    #[arg(long, conflicts_with = "values_apart")]
+    pub(crate) near_full: bool,
+    /// With `--near-full`: what is left of the disk, in MiB.
+    #[arg(long, default_value_t = 16, requires = "near_full")]
+    pub(crate) free_mib: u64,
+    /// Number of keys. 100,000 with `--values-apart`, 160,000 with `--near-full`.
+    #[arg(long, default_value_t = 1_000_000,
+        default_value_ifs([("values_apart", "true", "100000"), ("near_full", "true", "160000")]))]
     pub(crate) keys: u32,
     /// Two million keys.
     #[arg(long, conflicts_with = "values_apart")]
     pub(crate) full: bool,
-    /// Bytes of a value. 4096 with `--values-apart`.
-    #[arg(long, default_value_t = 100, default_value_if("values_apart", "true", "4096"))]
+    /// Bytes of a value. 4096 with `--values-apart`, 1000 with `--near-full`.
+    #[arg(long, default_value_t = 100,
+        default_value_ifs([("values_apart", "true", "4096"), ("near_full", "true", "1000")]))]
     pub(crate) value_bytes: u32,
     /// How keys look.
     #[arg(long, value_enum, default_value_t = KeyShape::Binary)]
@@ -57,8 +66,9 @@ pub(crate) struct Plan {
     /// No repetition begins after this many minutes.
     #[arg(long, default_value_t = 15)]
     pub(crate) minutes: u64,
-    /// With `--values-apart`: an engine that takes longer than so many minutes is ended, and its row says so.
-    #[arg(long, default_value_t = 5, requires = "values_apart")]
+    /// With `--values-apart` and `--near-full`: an engine that takes longer than so many minutes is ended, and its row says
+    /// so.
+    #[arg(long, default_value_t = 5)]
     pub(crate) row_minutes: u64,
     /// With `--values-apart`: how many keys of a hundred a round overwrites, drawn anew for each round.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100), requires = "values_apart")]
@@ -135,6 +145,7 @@ impl Plan {
             l0_runs: 4,
             filter_bits: self.filter_bits,
             apart: self.child_values == Some(Place::Apart),
+            near_full: self.near_full,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{Read as _, Seek as _},
+    path::Path,
     process::{Command, ExitStatus, Stdio},
     thread,
     time::Duration,
@@ -40,12 +41,26 @@ impl Row {
 pub(super) fn measure_in_child(plan: &Plan, engine: &str, values: Place) -> Outcome<Row> {
     // Of the parent: a child that crashes does not remove it.
     let dir = tempfile::Builder::new().prefix("peers-").tempdir_in(&plan.dir)?;
+    let limit = Duration::from_secs(60 * plan.row_minutes);
+    let (lines, failure) = run_child(engine, dir.path(), &["--child-values", values.word()], limit)?;
+    let figures: Vec<BTreeMap<Figure, f64>> =
+        lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let figures = figures.into_iter().flatten().collect();
+    Ok(Row { engine: engine.to_owned(), values, figures, failure })
+}
+
+/// Runs one engine in a process of its own, with a database in `dir`: what it printed, and why it ended early.
+pub(crate) fn run_child(
+    engine: &str,
+    dir: &Path,
+    arguments: &[&str],
+    limit: Duration,
+) -> Outcome<(String, Option<String>)> {
     let (mut said, mut complained) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let mut child = Command::new(std::env::current_exe()?);
-    child.args(std::env::args_os().skip(1)).args(["--child", engine, "--child-dir"]).arg(dir.path());
-    child.args(["--child-values", values.word()]);
+    child.args(std::env::args_os().skip(1)).args(["--child", engine, "--child-dir"]).arg(dir).args(arguments);
     let child = child.stdout(Stdio::from(said.try_clone()?)).stderr(Stdio::from(complained.try_clone()?));
-    let ended = wait(child, Duration::from_secs(60 * plan.row_minutes))?;
+    let ended = wait(child, limit)?;
 
     let (mut lines, mut complaint) = (String::new(), Vec::new());
     said.rewind()?;
@@ -57,12 +72,9 @@ pub(super) fn measure_in_child(plan: &Plan, engine: &str, values: Place) -> Outc
     let failure = match ended {
         Some(status) if status.success() => None,
         Some(status) => Some(shorten(&format!("{status}: {complaint}"))),
-        None => Some(format!("ended after {} minutes", plan.row_minutes)),
+        None => Some(format!("ended after {} minutes", limit.as_secs() / 60)),
     };
-    let figures: Vec<BTreeMap<Figure, f64>> =
-        lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let figures = figures.into_iter().flatten().collect();
-    Ok(Row { engine: engine.to_owned(), values, figures, failure })
+    Ok((lines, failure))
 }
 
 /// `None` when it took longer than `limit`, and was ended.

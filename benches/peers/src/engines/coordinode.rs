@@ -75,6 +75,14 @@ impl Engine for Coordinode {
             .locator_policy(LocatorPolicy::disabled())
             .compaction_threads(1)
             .open()?;
+        if settings.near_full
+            && let AnyTree::Standard(tree) = &tree
+        {
+            tree.update_runtime_config(|config| {
+                config.storage_admission_check = true;
+                config.tight_space_compaction = true;
+            })?;
+        }
         let next = tree.get_highest_seqno().map_or(0, |highest| highest + 1);
         seqno.fetch_max(next);
         visible.fetch_max(next);
@@ -86,6 +94,14 @@ impl Engine for Coordinode {
 
     fn separation(settings: &Settings) -> Outcome<String> {
         Ok(format!("{:?}", separation(settings)))
+    }
+
+    fn near_full(_: &Settings) -> String {
+        "storage_admission_check, tight_space_compaction".to_owned()
+    }
+
+    fn is_one_run(&self) -> bool {
+        self.shape().1.iter().flatten().filter(|tables| **tables > 0).count() == 1 && self.tree.l0_run_count() <= 1
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {

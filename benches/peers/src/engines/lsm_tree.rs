@@ -83,6 +83,14 @@ impl Engine for LsmTree {
         Ok(format!("{:?}", separation(settings)?))
     }
 
+    fn near_full(_: &Settings) -> String {
+        "none".to_owned()
+    }
+
+    fn is_one_run(&self) -> bool {
+        self.shape().1.iter().flatten().filter(|tables| **tables > 0).count() == 1 && self.tree.l0_run_count() <= 1
+    }
+
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         let seqno = self.seqno.next();
         self.tree.insert(key, value, seqno);

@@ -12,6 +12,7 @@ use std::path::Path;
 use crate::{
     apart,
     engine::{Outcome, Settings},
+    near_full,
     plan::Plan,
     report::Measured,
     workload,
@@ -27,6 +28,10 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Plan, &Path) -> Outcome<Measured>,
     /// Lives through long values in an empty directory.
     pub(crate) run_apart: fn(&Plan, &Path) -> Outcome<()>,
+    /// Merges everything on a disk that is nearly full.
+    pub(crate) run_near_full: fn(&Plan, &Path) -> Outcome<()>,
+    /// What it does about such a disk, in its own words.
+    pub(crate) near_full: fn(&Settings) -> String,
     /// How it keeps values apart from their keys, in its own words.
     pub(crate) separation: fn(&Settings) -> Outcome<String>,
 }
@@ -50,6 +55,8 @@ fn entry<E: crate::engine::Engine>() -> Entry {
         has_zstd: E::HAS_ZSTD,
         run: workload::run::<E>,
         run_apart: apart::life::run::<E>,
+        run_near_full: near_full::life::run::<E>,
+        near_full: E::near_full,
         separation: E::separation,
     }
 }

@@ -9,7 +9,7 @@ use lsm_codec::Compression;
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
     BlockCache, CompactOptions, FlushOptions, LevelFilter, Outcome as Done, Reader, RelocationOptions,
-    TablePolicy, Tree, TreeOptions, VlogPolicy,
+    SpaceOptions, TablePolicy, Tree, TreeOptions, VlogPolicy,
 };
 use lsm_types::{SeqNo, Slice};
 
@@ -52,6 +52,11 @@ fn separation(settings: &Settings) -> VlogPolicy {
     VlogPolicy { thresholds, compression, ..VlogPolicy::default() }
 }
 
+/// The defaults, with merges that ask for room and are done by slices where there is too little.
+fn space() -> SpaceOptions {
+    SpaceOptions::default().admission(true).tight(true)
+}
+
 impl Engine for Ours {
     const NAME: &'static str = "ours";
     const HAS_ZSTD: bool = true;
@@ -70,6 +75,9 @@ impl Engine for Ours {
             .store(|store| store.cache(BlockCache::new(settings.cache_bytes)))
             .table_target_bytes(settings.table_bytes)
             .tables(tables);
+        if settings.near_full {
+            options = options.store(|store| store.space(space()));
+        }
         if settings.apart {
             options = options.separation(separation(settings));
         }
@@ -87,6 +95,14 @@ impl Engine for Ours {
 
     fn separation(settings: &Settings) -> Outcome<String> {
         Ok(format!("{:?}, {:?}", separation(settings), RelocationOptions::default()))
+    }
+
+    fn near_full(_: &Settings) -> String {
+        "admission, tight".to_owned()
+    }
+
+    fn is_one_run(&self) -> bool {
+        self.tree.stats().read_amplification() == 1
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
