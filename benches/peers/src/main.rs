@@ -6,6 +6,7 @@
 
 mod apart;
 mod background;
+mod child;
 mod data;
 mod engine;
 mod engines;

@@ -25,6 +25,9 @@ pub(crate) struct Plan {
     /// With `--near-full`: what is left of the disk, in MiB.
     #[arg(long, default_value_t = 16, requires = "near_full")]
     pub(crate) free_mib: u64,
+    /// With `--near-full`: half as many keys, each written twice, so that half of the database is garbage.
+    #[arg(long, requires = "near_full")]
+    pub(crate) garbage: bool,
     /// Number of keys. 100,000 with `--values-apart`, 160,000 with `--near-full`.
     #[arg(long, default_value_t = 1_000_000,
         default_value_ifs([("values_apart", "true", "100000"), ("near_full", "true", "160000")]))]
@@ -60,8 +63,9 @@ pub(crate) struct Plan {
     /// Lets compaction come to rest after each memtable, so that write amplification does not hang on who is faster.
     #[arg(long)]
     pub(crate) settle: bool,
-    /// Repetitions of each engine. 1 with `--values-apart`.
-    #[arg(long, default_value_t = 3, default_value_if("values_apart", "true", "1"))]
+    /// Repetitions of each engine. 1 with `--values-apart` and `--near-full`.
+    #[arg(long, default_value_t = 3,
+        default_value_ifs([("values_apart", "true", "1"), ("near_full", "true", "1")]))]
     pub(crate) repeat: u32,
     /// No repetition begins after this many minutes.
     #[arg(long, default_value_t = 15)]

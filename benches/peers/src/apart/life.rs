@@ -137,7 +137,8 @@ impl Life<'_> {
         let mut values = Values::new(self.plan.value_bytes as usize, self.plan.seed);
         let (mut number, mut wrong) = (0, 0_u64);
         engine.scan(None, Direction::Forward, usize::MAX, |key, value| {
-            wrong += u64::from(key != self.key(number) || value != values.value(number, self.version(number)));
+            wrong +=
+                u64::from(key != self.key(number) || value != values.value(number, self.version(number)));
             number += 1;
         })?;
         if wrong > 0 || number != u64::from(self.plan.key_count()) {

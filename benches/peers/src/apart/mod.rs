@@ -3,7 +3,7 @@
 //! An engine that cannot keep values apart, fails, answers wrongly, crashes or does not end is a row that says so.
 
 pub(crate) mod life;
-pub(crate) mod row;
+mod row;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -101,7 +101,8 @@ impl Engine for Coordinode {
     }
 
     fn is_one_run(&self) -> bool {
-        self.shape().1.iter().flatten().filter(|tables| **tables > 0).count() == 1 && self.tree.l0_run_count() <= 1
+        self.shape().1.iter().flatten().filter(|tables| **tables > 0).count() == 1
+            && self.tree.l0_run_count() <= 1
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Outcome<()> {

@@ -90,7 +90,13 @@ impl Engine for Ours {
             dynamic_level_bytes: false,
             ..Leveled::default()
         };
-        Ok(Self { tree, next: AtomicU64::new(next), visible: AtomicU64::new(next), leveled, copied: AtomicU64::new(0) })
+        Ok(Self {
+            tree,
+            next: AtomicU64::new(next),
+            visible: AtomicU64::new(next),
+            leveled,
+            copied: AtomicU64::new(0),
+        })
     }
 
     fn separation(settings: &Settings) -> Outcome<String> {

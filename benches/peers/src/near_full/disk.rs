@@ -10,7 +10,8 @@ pub(super) struct Disk {
 impl Disk {
     /// One of so many MiB, in a file in `dir`; or why there is none.
     pub(super) fn mount(dir: &std::path::Path, mib: u64) -> Result<Self, String> {
-        let dir = tempfile::Builder::new().prefix("peers-disk-").tempdir_in(dir).map_err(|e| e.to_string())?;
+        let dir =
+            tempfile::Builder::new().prefix("peers-disk-").tempdir_in(dir).map_err(|e| e.to_string())?;
         let disk = Self { dir };
         let image = disk.dir.path().join("image");
         std::fs::create_dir(disk.point()).map_err(|error| error.to_string())?;

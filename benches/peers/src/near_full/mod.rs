@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apart::row::run_child,
+    child,
     engine::{Outcome, Settings},
     measure,
     plan::Plan,
@@ -31,23 +31,29 @@ enum Figure {
     Before,
     Free,
     Finished,
+    Calls,
     Seconds,
+    Written,
     Peak,
+    Intact,
     After,
     FreeAfter,
-    Intact,
+    GoesOn,
 }
 
 /// The columns and their heads; yes and no are 1 and 0.
-const COLUMNS: [(Figure, &str); 8] = [
+const COLUMNS: [(Figure, &str); 11] = [
     (Figure::Before, "database, MB"),
-    (Figure::Free, "free, MB"),
+    (Figure::Free, "free before, MB"),
     (Figure::Finished, "one run"),
+    (Figure::Calls, "calls"),
     (Figure::Seconds, "s"),
+    (Figure::Written, "written, MB"),
     (Figure::Peak, "taken at most, MB"),
-    (Figure::After, "database after, MB"),
-    (Figure::FreeAfter, "free after, MB"),
     (Figure::Intact, "reads as written"),
+    (Figure::After, "reopened: database, MB"),
+    (Figure::FreeAfter, "free, MB"),
+    (Figure::GoesOn, "takes a write"),
 ];
 
 /// What became of one engine.
@@ -64,15 +70,18 @@ pub(crate) fn compare(plan: &Plan) -> Outcome<()> {
     let engines = crate::named(plan)?;
     crate::introduce(plan);
     println!(
-        "two runs over each other, each with every other key; then all but {} MiB of the disk are taken by another file, and \
-         everything is merged into the last level. Limit {} minutes.\n",
-        plan.free_mib, plan.row_minutes
+        "two runs over each other, {}; then all but {} MiB of the disk are taken by another file, and a full compaction is \
+         asked for until all is one run or it fails. Limit {} minutes.\n",
+        if plan.garbage { "both with the same half of the keys" } else { "each with every other key" },
+        plan.free_mib,
+        plan.row_minutes
     );
     let settings = Settings { near_full: true, ..plan.settings() };
     let mib = 2 * (plan.user_bytes() >> 20) + plan.free_mib + FILL_ROOM_MIB;
     let started = measure::now();
+    let limit = Duration::from_secs(60 * plan.row_minutes);
     let mut rows = Vec::new();
-    for engine in &engines {
+    for engine in (0..plan.repeat.max(1)).flat_map(|_| &engines) {
         let disk = match disk::Disk::mount(&plan.dir, mib) {
             Ok(disk) => disk,
             Err(reason) => {
@@ -80,13 +89,15 @@ pub(crate) fn compare(plan: &Plan) -> Outcome<()> {
                 return Ok(());
             }
         };
-        let limit = Duration::from_secs(60 * plan.row_minutes);
-        let (lines, failure) = run_child(engine.name, &disk.point(), &[], limit)?;
+        let ended = child::run(&["--child", engine.name], &disk.point(), limit)?;
         let figures: Vec<BTreeMap<Figure, f64>> =
-            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let figures = figures.into_iter().flatten().collect();
-        let mode = (engine.near_full)(&settings);
-        rows.push(Row { engine: engine.name.to_owned(), mode, figures, failure });
+            ended.said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        rows.push(Row {
+            engine: engine.name.to_owned(),
+            mode: (engine.near_full)(&settings),
+            figures: figures.into_iter().flatten().collect(),
+            failure: ended.failure,
+        });
     }
     println!("{}", table(&rows));
     if let Some(file) = &plan.json {
@@ -114,7 +125,9 @@ fn table(rows: &[Row]) -> String {
         let mut line = vec![row.engine.clone()];
         line.extend(COLUMNS.iter().map(|(figure, _)| match (figure, row.figures.get(figure)) {
             (_, None) => "-".to_owned(),
-            (Figure::Finished | Figure::Intact, Some(yes)) => if *yes > 0.0 { "yes" } else { "no" }.to_owned(),
+            (Figure::Finished | Figure::Intact | Figure::GoesOn, Some(yes)) => {
+                if *yes > 0.0 { "yes" } else { "no" }.to_owned()
+            }
             (_, Some(value)) => human(*value),
         }));
         line.push(row.mode.clone());
