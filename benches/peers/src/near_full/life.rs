@@ -28,8 +28,9 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Bytes that the other file grows by.
 const CHUNK: usize = 1 << 20;
 
-/// Compactions that are asked for until all is one run.
+/// Compactions that are asked for until all is one run, and the time between two of them.
 const CALLS_MAX: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes by which more may be free than is asked for.
 const CLOSE_ENOUGH: usize = 64 << 10;
@@ -179,7 +180,7 @@ fn until_one_run<E: Engine>(engine: &E) -> Outcome<()> {
     let outcome = loop {
         calls += 1;
         match engine.major_compact() {
-            Ok(()) if !engine.is_one_run() && calls < CALLS_MAX => {}
+            Ok(()) if !engine.is_one_run() && calls < CALLS_MAX => thread::sleep(PAUSE),
             ended => break ended,
         }
     };
