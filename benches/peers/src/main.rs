@@ -7,6 +7,7 @@
 mod apart;
 mod background;
 mod child;
+mod columns;
 mod data;
 mod engine;
 mod engines;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Some(name) => measure_here(&plan, name),
         None if plan.values_apart => apart::compare(&plan),
         None if plan.near_full => near_full::compare(&plan),
+        None if plan.columns => columns::compare(&plan),
         None => compare(&plan),
     };
     match outcome {
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
 
 /// The child: one engine, once, in a directory of its own.
 fn measure_here(plan: &Plan, name: &str) -> Outcome<()> {
+    if let (true, Some(dir)) = (plan.columns, &plan.child_dir) {
+        return columns::measure_here(plan, name, dir);
+    }
     let engine = engines::all().into_iter().find(|engine| engine.name == name);
     let engine = engine.ok_or_else(|| format!("no engine is called {name} in this build"))?;
     let dir =

@@ -9,6 +9,7 @@ pub(crate) struct Stretch {
     started: Instant,
     cpu_nanos: u64,
     written: u64,
+    read: u64,
 }
 
 /// What a stretch took.
@@ -20,20 +21,23 @@ pub(crate) struct Taken {
     pub(crate) cpu_seconds: f64,
     /// Bytes handed to write calls.
     pub(crate) written: u64,
+    /// Bytes that read calls gave.
+    pub(crate) read: u64,
 }
 
 impl Stretch {
     /// Begins now.
     pub(crate) fn begin() -> Self {
-        let written = written();
-        Self { cpu_nanos: cpu_nanos(), written, started: now() }
+        let (written, read) = (written(), read());
+        Self { cpu_nanos: cpu_nanos(), written, read, started: now() }
     }
 
     /// What it took up to now.
     pub(crate) fn taken(&self) -> Taken {
         let seconds = self.started.elapsed().as_secs_f64();
         let cpu_seconds = cpu_nanos().saturating_sub(self.cpu_nanos) as f64 / 1e9;
-        Taken { seconds, cpu_seconds, written: written().saturating_sub(self.written) }
+        let (written, read) = (written().saturating_sub(self.written), read().saturating_sub(self.read));
+        Taken { seconds, cpu_seconds, written, read }
     }
 }
 
@@ -51,6 +55,11 @@ fn cpu_nanos() -> u64 {
 /// Bytes this process handed to write calls so far; zero where the system does not say.
 fn written() -> u64 {
     field("/proc/self/io", "wchar:").unwrap_or(0)
+}
+
+/// Bytes that read calls gave this process so far; zero where the system does not say.
+fn read() -> u64 {
+    field("/proc/self/io", "rchar:").unwrap_or(0)
 }
 
 /// Largest resident memory of this process so far, in bytes; `None` where the system does not say.

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Measures engines side by side: each in processes of its own, in turn, medians over repetitions.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
 pub(crate) struct Plan {
@@ -22,6 +23,9 @@ pub(crate) struct Plan {
     /// of its own. Sets smaller defaults, given behind each option.
     #[arg(long, conflicts_with = "values_apart")]
     pub(crate) near_full: bool,
+    /// Measures rows of ten columns that are asked column by column, instead of everything else.
+    #[arg(long, conflicts_with_all = ["values_apart", "near_full"])]
+    pub(crate) columns: bool,
     /// With `--near-full`: what is left of the disk, in MiB.
     #[arg(long, default_value_t = 16, requires = "near_full")]
     pub(crate) free_mib: u64,
@@ -70,8 +74,8 @@ pub(crate) struct Plan {
     /// No repetition begins after this many minutes.
     #[arg(long, default_value_t = 15)]
     pub(crate) minutes: u64,
-    /// With `--values-apart` and `--near-full`: an engine that takes longer than so many minutes is ended, and its row says
-    /// so.
+    /// With `--values-apart`, `--near-full` and `--columns`: an engine that takes longer than so many minutes is ended, and
+    /// its row says so.
     #[arg(long, default_value_t = 5)]
     pub(crate) row_minutes: u64,
     /// With `--values-apart`: how many keys of a hundred a round overwrites, drawn anew for each round.

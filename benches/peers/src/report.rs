@@ -188,7 +188,7 @@ mod tests {
 
     fn measured(engine: &str, seconds: f64, sum: u64) -> Measured {
         let mut measured = Measured::new(engine);
-        measured.row("get", 1000, Taken { seconds, cpu_seconds: seconds, written: 0 });
+        measured.row("get", 1000, Taken { seconds, cpu_seconds: seconds, written: 0, read: 0 });
         measured.answer("get", sum);
         measured
     }

@@ -122,7 +122,7 @@ impl Bench<'_> {
 
     fn flush_runs<E: Engine>(&mut self, engine: &E) -> Outcome<()> {
         let mut values = Values::new(self.plan.value_bytes as usize, self.plan.seed);
-        let (mut seconds, mut cpu_seconds, mut written) = (0.0, 0.0, 0);
+        let (mut seconds, mut cpu_seconds, mut written, mut read) = (0.0, 0.0, 0, 0);
         for part in self.order.chunks(self.order.len().div_ceil(RUNS as usize)) {
             for number in part.iter().map(|number| u64::from(*number)) {
                 engine.insert(&self.plan.key_shape.key(number), values.value(number, 3))?;
@@ -134,8 +134,9 @@ impl Bench<'_> {
             seconds += taken.seconds;
             cpu_seconds += taken.cpu_seconds;
             written += taken.written;
+            read += taken.read;
         }
-        let taken = crate::measure::Taken { seconds, cpu_seconds, written };
+        let taken = crate::measure::Taken { seconds, cpu_seconds, written, read };
         self.measured.row("flush", self.order.len() as u64, taken);
         self.measured.fact("flush, MB/s of output per CPU second", per_cpu_second(written, cpu_seconds));
         Ok(())

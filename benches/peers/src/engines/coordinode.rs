@@ -34,7 +34,7 @@ impl Coordinode {
     }
 }
 
-fn compression(codec: Codec) -> CompressionType {
+pub(crate) fn compression(codec: Codec) -> CompressionType {
     match codec {
         Codec::None => CompressionType::None,
         Codec::Lz4 => CompressionType::Lz4,

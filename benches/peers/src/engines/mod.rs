@@ -1,11 +1,11 @@
 //! The engines built in: one file each, chosen by cargo features here and nowhere else.
 
 #[cfg(feature = "coordinode")]
-mod coordinode;
+pub(crate) mod coordinode;
 #[cfg(feature = "lsm-tree")]
 mod lsm_tree;
 #[cfg(feature = "ours")]
-mod ours;
+pub(crate) mod ours;
 
 use std::path::Path;
 

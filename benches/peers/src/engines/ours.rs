@@ -38,7 +38,7 @@ impl Ours {
 
 const NO_NUMBERS: &str = "no sequence numbers are left";
 
-fn compression(codec: Codec) -> Compression {
+pub(crate) fn compression(codec: Codec) -> Compression {
     match codec {
         Codec::None => Compression::None,
         Codec::Lz4 => Compression::Lz4,
