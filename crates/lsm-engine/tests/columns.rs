@@ -5,7 +5,7 @@ mod common;
 #[path = "common/wrap.rs"]
 mod wrap;
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use common::{at, flush};
 use lsm_columnar::{
@@ -197,6 +197,44 @@ fn a_hidden_version_does_not_come_back() {
     );
     // Operands are joined onto the value: what comes out is asked.
     check_hidden("an operand", |tree| done(tree.merge("k", "er", at(5)).unwrap()), &["j 10", "k 11", "l 12"]);
+}
+
+/// Proves F-117, F-119: whatever bounds lie in, on, between and behind groups that zones rule out, and rows of other sources among
+/// them, nothing comes from beyond.
+#[test]
+fn bounds_hold_beside_groups_that_are_passed_over() {
+    let policy = first().layout(ColumnLayout::Columnar).groups(40, 4);
+    let tree = open(&Arc::new(MemFs::new()), policy);
+    let keys: Vec<String> = (0..24).map(|n| format!("k{n:02}")).collect();
+    for (n, key) in (0..).zip(&keys) {
+        // Stretches of rows that are wanted, and of rows that are not.
+        tree.insert(key, format!("{},x", if n / 4 % 2 == 0 { 9 } else { 1 }), at(n)).unwrap();
+    }
+    flush(&tree);
+    for (n, key) in (30..).zip(keys.iter().step_by(8)) {
+        tree.insert(key, "8,y", at(n)).unwrap();
+        tree.insert(format!("{key}m"), "7,z", at(n + 10)).unwrap();
+    }
+    let every = rows(&tree, &ColumnScan::new([ColumnId::KEY, A]).filter(a_over(5)));
+    assert!(every.len() > 12, "{every:?}");
+    let bounds: Vec<&str> =
+        keys.iter().flat_map(|key| [&key[..2], key]).chain(["k07m", "k08~", "l"]).collect();
+    for from in &bounds {
+        for to in &bounds {
+            for (has_from, has_to) in [(false, false), (true, false), (false, true), (true, true)] {
+                let lower = if has_from { Bound::Included(*from) } else { Bound::Excluded(*from) };
+                let upper = if has_to { Bound::Included(*to) } else { Bound::Excluded(*to) };
+                let inside = |row: &&String| {
+                    let key = row.split(' ').next().unwrap();
+                    (key > *from || has_from && key == *from) && (key < *to || has_to && key == *to)
+                };
+                let expected: Vec<String> = every.iter().filter(inside).cloned().collect();
+                let scan =
+                    ColumnScan::new([ColumnId::KEY, A]).filter(a_over(5)).range::<&str>((lower, upper));
+                assert_eq!(rows(&tree, &scan), expected, "{lower:?} {upper:?}");
+            }
+        }
+    }
 }
 
 #[track_caller]

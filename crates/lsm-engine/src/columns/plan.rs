@@ -296,6 +296,10 @@ impl Plan {
         let (first, last) = (Slice::copy_from(first), Slice::copy_from(last));
         // What lies before the bounds is no business of the scan.
         let first = if is_below(&first, bound(&self.from), &self.order) { self.start(first) } else { first };
+        // A separator may lie within them in front of keys that do not.
+        if is_above(&first, bound(&self.upper), &self.order) {
+            return Ok(Verdict::Outside);
+        }
         if self.others.have(Bound::Included(&first), Bound::Included(&last))? {
             return Ok(Verdict::Rows);
         }
