@@ -66,8 +66,22 @@ impl DeleteSet {
         if rows.end > self.rows {
             return Err(ColumnarError::Row { row: rows.end - 1, rows: self.rows });
         }
+        Ok(self.add(&rows))
+    }
+
+    /// The set of rows that come in ranges, all of which the table has.
+    pub(crate) fn of(rows: u64, ranges: impl Iterator<Item = Range<u64>>) -> Self {
+        let mut set = Self { rows, set: RoaringBitmap::new() };
+        for range in ranges.filter(|range| !range.is_empty()) {
+            debug_assert!(range.end <= rows, "rows of the table");
+            set.add(&range);
+        }
+        set
+    }
+
+    fn add(&mut self, rows: &Range<u64>) -> u64 {
         let ordinal = |row: u64| u32::try_from(row).unwrap_or(u32::MAX);
-        Ok(self.set.insert_range(ordinal(rows.start)..=ordinal(rows.end - 1)))
+        self.set.insert_range(ordinal(rows.start)..=ordinal(rows.end - 1))
     }
 
     /// Adds the rows of another set of the same table.

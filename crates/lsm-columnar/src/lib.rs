@@ -3,7 +3,8 @@
 //! A [`Schema`] names typed columns with permanent ids. A [`ColumnSplitter`] turns values into cells and back. The cells
 //! of some rows become a row group ([`GroupEncoder`]) of encoded [`Page`]s with a [`Zone`] each. A [`Predicate`] is
 //! bound to the schema, asked of zones first, then of pages as they are encoded, and answers with a [`Bitmap`] of rows;
-//! only those are decoded to a typed [`ColumnVector`]. A [`DeleteSet`] says which rows of a table are dead to everyone.
+//! only those are decoded to a typed [`ColumnVector`]. A [`DeleteSet`] says which rows of a table are dead to everyone, and
+//! a [`DeleteMap`] says it to reads.
 //! Bytes and meaning are in `docs/format/columnar.md`. Nothing here knows a file, a lock or a thread.
 //!
 //! ```
@@ -47,6 +48,7 @@ extern crate std;
 mod arrow;
 mod bitmap;
 mod cursor;
+mod delete_map;
 mod delete_set;
 mod encode;
 mod error;
@@ -65,6 +67,7 @@ mod zone;
 #[cfg(feature = "arrow")]
 pub use arrow::{COLUMN_ID_KEY, array, arrow_schema, arrow_type, record_batch};
 pub use bitmap::Bitmap;
+pub use delete_map::DeleteMap;
 pub use delete_set::DeleteSet;
 pub use encode::{EncodingSet, PageEncoder, PageInfo};
 pub use error::{ColumnarError, Result, SchemaFault};
