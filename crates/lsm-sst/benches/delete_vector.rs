@@ -5,13 +5,13 @@ use std::{collections::HashMap, hint::black_box, sync::Arc};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lsm_block::{FileIdentity, Superblock};
-use lsm_columnar::DeleteSet;
+use lsm_columnar::{DeleteMap, DeleteSet};
 use lsm_sst::{
-    BlockRef, BlockSource, BuildOptions, DeleteVector, Table, TableBuilder, TableOptions,
-    data_block::DataBlock, index::IndexBlock,
+    BlockRef, BlockSource, BuildOptions, Table, TableBuilder, TableOptions, data_block::DataBlock,
+    index::IndexBlock,
 };
 use lsm_types::{
-    EditIndex, EntryCursor, FileKind, FileUuid, KeyOrder, Kind, Result, SeqNo, TableId, TreeId, UnixNanos,
+    EditIndex, EntryCursor, FileKind, FileUuid, KeyOrder, Kind, Result, SeqNo, TreeId, UnixNanos,
 };
 
 const ROWS: u64 = 200_000;
@@ -48,13 +48,12 @@ fn table() -> Table<Vec<u8>> {
 }
 
 /// One row in so many is dead, or a run of rows that comes to the same share.
-fn vector(every: u64, run: u64) -> Arc<DeleteVector> {
+fn vector(every: u64, run: u64) -> Arc<DeleteMap> {
     let mut rows = DeleteSet::new(ROWS).unwrap();
     for start in (0..ROWS).step_by(usize::try_from(every * run).unwrap()) {
         rows.insert(start..(start + run).min(ROWS)).unwrap();
     }
-    let (table, table_uuid) = (TableId::new(1), FileUuid::from_bytes([1; 16]));
-    Arc::new(DeleteVector { table, table_uuid, watermark: SeqNo::ZERO, rows })
+    Arc::new(DeleteMap::new(rows))
 }
 
 fn membership(c: &mut Criterion) {
@@ -64,7 +63,7 @@ fn membership(c: &mut Criterion) {
     for (name, every, run) in [("1-percent", 100, 1), ("half", 2, 1), ("half-in-runs", 2, 1000)] {
         let vector = vector(every, run);
         group.bench_function(name, |b| {
-            b.iter(|| rows.iter().filter(|row| vector.rows.contains(**row)).count());
+            b.iter(|| rows.iter().filter(|row| vector.contains(**row)).count());
         });
     }
 }
@@ -76,7 +75,7 @@ fn walk(c: &mut Criterion) {
     let source = Loaded(blocks.map(|at| (at.ordinal, from_file.data(at).unwrap())).collect());
     let mut group = c.benchmark_group("delete-vector/walk");
     group.throughput(Throughput::Elements(ROWS));
-    let none = Arc::new(DeleteVector { rows: DeleteSet::new(ROWS).unwrap(), ..(*vector(2, 1)).clone() });
+    let none = Arc::new(DeleteMap::new(DeleteSet::new(ROWS).unwrap()));
     let cases = [
         ("no-vector", None),
         ("no-dead-row", Some(none)),

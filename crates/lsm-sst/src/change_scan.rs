@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 use core::cmp::Ordering;
 
+use lsm_columnar::DeleteMap;
 use lsm_types::{EntryRef, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
-    BlockSource, DeleteVector, TableLayout,
+    BlockSource, TableLayout,
     data_block::DataBlock,
     index::IndexBlock,
     properties::SeqNoBounds,
@@ -64,7 +65,7 @@ pub struct ChangeScan<S> {
     /// The row of the table that it begins with.
     first_row: u64,
     /// Rows that are passed over.
-    dead: Option<Arc<DeleteVector>>,
+    dead: Option<Arc<DeleteMap>>,
     counts: ScanCounts,
     key: KeyBuf,
     /// Entries below this key are not there.
@@ -124,7 +125,7 @@ impl<S: BlockSource> ChangeScan<S> {
 
     /// The same scan as if the rows of `dead` were not there.
     #[must_use]
-    pub fn without(self, dead: Option<Arc<DeleteVector>>) -> Self {
+    pub fn without(self, dead: Option<Arc<DeleteMap>>) -> Self {
         Self { dead, ..self }
     }
 
@@ -224,7 +225,7 @@ impl<S: BlockSource> ChangeScan<S> {
 
     fn is_dead(&self, row: usize) -> bool {
         let at = self.first_row.saturating_add(row as u64);
-        self.dead.as_ref().is_some_and(|dead| dead.rows.contains(at))
+        self.dead.as_ref().is_some_and(|dead| dead.contains(at))
     }
 
     /// What the scan read and passed so far.

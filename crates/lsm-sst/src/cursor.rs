@@ -1,12 +1,13 @@
 //! Walking a whole table in both directions.
 
 use alloc::sync::Arc;
-use core::ops::Bound;
+use core::ops::{Bound, Range};
 
+use lsm_columnar::DeleteMap;
 use lsm_types::{EntryCursor, EntryRef, Error, Result, SeqNo, Slice, columns::KeyBuf};
 
 use crate::{
-    BlockSource, DeleteVector, Neighbours, TableLayout,
+    BlockSource, Neighbours, TableLayout,
     data_block::{DataBlock, RowCursor},
     dead::Mask,
     index::IndexBlock,
@@ -14,6 +15,9 @@ use crate::{
 
 /// No block lies there.
 const NOT_LOADED: u64 = u64::MAX;
+
+/// No row of a block is passed over.
+const ALL_LIVE: Range<usize> = 0..usize::MAX;
 
 /// Which end of a block a step enters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +50,8 @@ pub struct TableCursor<S> {
     floor: Option<Slice>,
     /// Rows that are passed over, where there are any.
     mask: Option<Mask>,
-    /// Whether some of them lie in the block under `rows`.
-    has_dead: bool,
+    /// The rows around the one that `rows` stands on, none of which is to be passed over.
+    live: Range<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +82,7 @@ impl<S: BlockSource> TableCursor<S> {
             bounds: (Bound::Unbounded, Bound::Unbounded),
             floor: None,
             mask: None,
-            has_dead: false,
+            live: ALL_LIVE,
         }
     }
 
@@ -97,15 +101,15 @@ impl<S: BlockSource> TableCursor<S> {
     /// The same cursor, standing on no entry, as if the rows of `dead` were not there. Blocks of which all rows are dead
     /// are not read.
     #[must_use]
-    pub fn without(mut self, dead: Option<Arc<DeleteVector>>) -> Self {
+    pub fn without(mut self, dead: Option<Arc<DeleteMap>>) -> Self {
         self.pass_over(dead);
         self
     }
 
     /// As [`TableCursor::without`]; to be called again after [`TableCursor::replace`].
-    pub fn pass_over(&mut self, dead: Option<Arc<DeleteVector>>) {
-        self.mask = dead.map(Mask::new);
-        self.has_dead = false;
+    pub fn pass_over(&mut self, dead: Option<Arc<DeleteMap>>) {
+        self.mask = dead.filter(|dead| !dead.is_empty()).map(Mask::new);
+        self.live = ALL_LIVE;
         self.loaded_at = NOT_LOADED;
         self.state = State::Nowhere;
     }
@@ -116,7 +120,7 @@ impl<S: BlockSource> TableCursor<S> {
     pub fn replace(&mut self, layout: Arc<TableLayout>, source: S, floor: Option<Slice>) {
         self.floor = floor;
         self.mask = None;
-        self.has_dead = false;
+        self.live = ALL_LIVE;
         self.layout = layout;
         self.source = source;
         self.partition = None;
@@ -356,7 +360,7 @@ impl<S: BlockSource> TableCursor<S> {
         let Some(mask) = &self.mask else { return false };
         let rows = self.leaf().entry(self.entry_idx).map_or(0, |entry| entry.rows);
         let first = self.first_row();
-        rows > 0 && mask.vector().covers(first..first.saturating_add(rows))
+        rows > 0 && mask.map().covers(first..first.saturating_add(rows))
     }
 
     /// Notes which rows are dead of the block that was just loaded.
@@ -367,28 +371,40 @@ impl<S: BlockSource> TableCursor<S> {
         let first = self.first_row();
         if let Some(mask) = &mut self.mask {
             mask.enter(first, usize::try_from(rows).unwrap_or(usize::MAX));
-            self.has_dead = mask.has_dead();
         }
     }
 
-    /// Steps from a dead row to the nearest one that is not, away from `side`; to none when there is none in the block.
-    #[inline]
+    /// Goes from the row that a seek came to, where it is dead, to the nearest one that is not, away from `side`; to none
+    /// when there is none in the block.
     fn pass_dead(&mut self, side: Side) {
-        if self.has_dead {
-            self.pass_over_dead(side);
-        }
-    }
-
-    fn pass_over_dead(&mut self, side: Side) {
         let (Some(mask), Some(rows)) = (&self.mask, &mut self.rows) else { return };
-        if !rows.is_on_row() || !mask.is_dead(rows.row()) {
+        if !rows.is_on_row() {
             return;
         }
         let live = match side {
             Side::Front => mask.live_from(rows.row()),
-            Side::Back => mask.live_to(rows.row()).unwrap_or(usize::MAX),
+            Side::Back => mask.live_to(rows.row()),
         };
-        rows.seek_row(live);
+        if live != Some(rows.row()) {
+            rows.seek_row(live.unwrap_or(usize::MAX));
+        }
+        self.live = mask.live_around(rows.row());
+    }
+
+    /// Steps over dead rows to the first one behind them; to none when there is none in the block.
+    fn step_over_dead(&mut self) {
+        let (Some(mask), Some(rows)) = (&self.mask, &mut self.rows) else { return };
+        let live = mask.live_from(rows.row() + 1);
+        rows.seek_row(live.unwrap_or(usize::MAX));
+        self.live = mask.live_around(rows.row());
+    }
+
+    /// The same on the way back.
+    fn step_back_over_dead(&mut self) {
+        let (Some(mask), Some(rows)) = (&self.mask, &mut self.rows) else { return };
+        let live = rows.row().checked_sub(1).and_then(|row| mask.live_to(row));
+        rows.seek_row(live.unwrap_or(usize::MAX));
+        self.live = mask.live_around(rows.row());
     }
 
     #[cold]
@@ -491,8 +507,11 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
     fn next(&mut self) -> Result<()> {
         match (&self.state, &mut self.rows) {
             (State::OnRow, Some(rows)) => {
-                rows.next();
-                self.pass_dead(Side::Front);
+                if rows.row() + 1 < self.live.end {
+                    rows.next();
+                } else {
+                    self.step_over_dead();
+                }
                 if self.is_on_row() { Ok(()) } else { self.attempt(Self::step_out_forward) }
             }
             (State::Failed(error), _) => Err(error.clone()),
@@ -504,8 +523,11 @@ impl<S: BlockSource> EntryCursor for TableCursor<S> {
     fn prev(&mut self) -> Result<()> {
         match (&self.state, &mut self.rows) {
             (State::OnRow, Some(rows)) => {
-                rows.prev();
-                self.pass_dead(Side::Back);
+                if self.live.start == 0 || self.live.start < rows.row() {
+                    rows.prev();
+                } else {
+                    self.step_back_over_dead();
+                }
                 if !self.is_on_row() {
                     return self.attempt(Self::step_out_backward);
                 }

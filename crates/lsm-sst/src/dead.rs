@@ -6,86 +6,75 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
 
+use lsm_columnar::DeleteMap;
 use lsm_types::{KeyHash, Result, SeqNo};
 
-use crate::{
-    BlockSource, DeleteVector, FilterAnswer, Found, TableLayout, data_block::DataBlock, index::IndexBlock,
-};
+use crate::{BlockSource, FilterAnswer, Found, PointRows, TableLayout, index::IndexBlock};
 
 /// The dead rows of a table, and those of the block that a cursor stands in.
 #[derive(Debug)]
 pub(crate) struct Mask {
-    vector: Arc<DeleteVector>,
+    map: Arc<DeleteMap>,
     /// A bit for each row of the block, set for those that are dead; empty when none is.
     bits: Vec<u64>,
     rows: usize,
 }
 
 impl Mask {
-    pub(crate) fn new(vector: Arc<DeleteVector>) -> Self {
-        Self { vector, bits: Vec::new(), rows: 0 }
+    pub(crate) fn new(map: Arc<DeleteMap>) -> Self {
+        Self { map, bits: Vec::new(), rows: 0 }
     }
 
-    pub(crate) fn vector(&self) -> &DeleteVector {
-        &self.vector
+    pub(crate) fn map(&self) -> &DeleteMap {
+        &self.map
     }
 
     /// Goes over to a block of so many rows, the first one being row `first` of the table.
     pub(crate) fn enter(&mut self, first: u64, rows: usize) {
-        self.bits.clear();
         self.rows = rows;
-        let end = first.saturating_add(rows as u64);
-        for dead in self.vector.rows.ranges(first).take_while(|dead| dead.start < end) {
-            self.bits.resize(rows.div_ceil(64), 0);
-            let local = |row: u64| usize::try_from(row.min(end) - first).unwrap_or(rows);
-            set(&mut self.bits, local(dead.start)..local(dead.end));
+        self.map.copy_to(first, rows, &mut self.bits);
+    }
+
+    /// The first row from `row` on that is not dead.
+    pub(crate) fn live_from(&self, row: usize) -> Option<usize> {
+        if self.bits.is_empty() {
+            return (row < self.rows).then_some(row);
         }
-    }
-
-    /// Whether some row of the block is dead.
-    pub(crate) fn has_dead(&self) -> bool {
-        !self.bits.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn is_dead(&self, row: usize) -> bool {
-        self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    /// The first row from `row` on that is not dead; the number of rows when there is none.
-    pub(crate) fn live_from(&self, mut row: usize) -> usize {
-        while row < self.rows {
-            let Some(word) = self.bits.get(row / 64) else { return row };
-            let dead = (word >> (row % 64)).trailing_ones() as usize;
-            // Past the bits of the word that were looked at there may be more of them in the next one.
-            if dead < 64 - row % 64 {
-                return (row + dead).min(self.rows);
-            }
-            row += dead;
-        }
-        self.rows
+        self.forward(row, u64::MAX).filter(|row| *row < self.rows)
     }
 
     /// The last row up to `row` that is not dead.
-    pub(crate) fn live_to(&self, mut row: usize) -> Option<usize> {
+    pub(crate) fn live_to(&self, row: usize) -> Option<usize> {
+        if self.bits.is_empty() { Some(row) } else { self.backward(row, u64::MAX) }
+    }
+
+    /// The rows around `row`, which is not dead, none of which is; without an end where none behind it is.
+    pub(crate) fn live_around(&self, row: usize) -> Range<usize> {
+        self.backward(row, 0).map_or(0, |dead| dead + 1)..self.forward(row, 0).unwrap_or(usize::MAX)
+    }
+
+    /// The first row from `row` on whose bit, turned as `flip` says, is set.
+    fn forward(&self, row: usize, flip: u64) -> Option<usize> {
+        let (mut at, mut wanted) = (row / 64, u64::MAX << (row % 64));
         loop {
-            let Some(word) = self.bits.get(row / 64) else { return Some(row) };
-            let dead = (word << (63 - row % 64)).leading_ones() as usize;
-            if dead <= row % 64 {
-                return Some(row - dead);
+            let found = (self.bits.get(at)? ^ flip) & wanted;
+            if found != 0 {
+                return Some(at * 64 + found.trailing_zeros() as usize);
             }
-            row = (row / 64 * 64).checked_sub(1)?;
+            (at, wanted) = (at + 1, u64::MAX);
         }
     }
-}
 
-fn set(bits: &mut [u64], rows: Range<usize>) {
-    let (first, last) = (rows.start / 64, rows.end / 64);
-    for (at, word) in bits.iter_mut().enumerate().take(last + 1).skip(first) {
-        let from = if at == first { rows.start % 64 } else { 0 };
-        let to = if at == last { rows.end % 64 } else { 64 };
-        let below = |bit: usize| if bit == 64 { u64::MAX } else { (1 << bit) - 1 };
-        *word |= below(to) & !below(from);
+    /// The last row up to `row` whose bit, turned as `flip` says, is set.
+    fn backward(&self, row: usize, flip: u64) -> Option<usize> {
+        let (mut at, mut wanted) = (row / 64, u64::MAX >> (63 - row % 64));
+        loop {
+            let found = (self.bits.get(at)? ^ flip) & wanted;
+            if found != 0 {
+                return Some(at * 64 + found.ilog2() as usize);
+            }
+            (at, wanted) = (at.checked_sub(1)?, u64::MAX);
+        }
     }
 }
 
@@ -95,7 +84,7 @@ impl TableLayout {
         &self,
         source: &S,
         (hash, key, before): (KeyHash, &[u8], SeqNo),
-        dead: &DeleteVector,
+        dead: &DeleteMap,
     ) -> Result<Option<Found>> {
         if self.local(before) == SeqNo::ZERO {
             return Ok(None);
@@ -113,39 +102,44 @@ impl TableLayout {
         &self,
         source: &S,
         (hash, key, before): (KeyHash, &[u8], SeqNo),
-        dead: &DeleteVector,
+        dead: &DeleteMap,
     ) -> Result<Option<Found>> {
         let Some((partition, entry)) = self.locate(source, key, self.local(before))? else { return Ok(None) };
-        let block = source.data(entry.into())?;
-        self.find_live_in((partition.as_deref(), &block), (hash, key, before), dead)
+        let rows = source.rows(entry.into())?;
+        self.find_live_in((partition.as_deref(), &rows), (hash, key, before), dead)
     }
 
-    /// As [`TableLayout::find_in`], as if the rows of `dead` were not there.
+    /// As [`TableLayout::find_in_rows`], as if the rows of `dead` were not there. Of a row group as it is stored a dead row is
+    /// not put together.
     ///
-    /// * `at`: the block that the hops of the same read led to, and the partition that the first of two led to.
+    /// * `at`: the rows that the hops of the same read led to, and the partition that the first of two led to.
     ///
     /// # Errors
-    /// Damage, where the index counts rows in two ways.
+    /// Damage, where the index counts rows in two ways; what putting the row together finds.
     pub fn find_live_in(
         &self,
-        (partition, block): (Option<&IndexBlock>, &DataBlock),
+        (partition, rows): (Option<&IndexBlock>, &PointRows),
         (hash, key, before): (KeyHash, &[u8], SeqNo),
-        dead: &DeleteVector,
+        dead: &DeleteMap,
     ) -> Result<Option<Found>> {
         let before = self.local(before);
-        let Some(row) = block.find(&self.order, hash, key, before) else { return Ok(None) };
-        let root_idx = self.root.find(&self.order, key, before);
-        let leaf = partition.map(|partition| (partition, partition.find(&self.order, key, before)));
-        self.check_counts(root_idx, leaf, block.rows())?;
-        // Whatever hides a version hides all older ones of the key: there is none to be looked for behind it.
-        if dead.rows.contains(self.first_row(root_idx, leaf).saturating_add(row as u64)) {
-            return Ok(None);
+        // Whatever hides a version hides all older ones of the key: there is none to be looked for behind a dead one.
+        let is_dead = |row: usize, rows: usize| -> Result<bool> {
+            let root_idx = self.root.find(&self.order, key, before);
+            let leaf = partition.map(|partition| (partition, partition.find(&self.order, key, before)));
+            self.check_counts(root_idx, leaf, rows)?;
+            Ok(dead.contains(self.first_row(root_idx, leaf).saturating_add(row as u64)))
+        };
+        match rows {
+            PointRows::Block(block) => match block.find(&self.order, hash, key, before) {
+                Some(row) if !is_dead(row, block.rows())? => Ok(Some(self.found_in(block, row))),
+                _ => Ok(None),
+            },
+            PointRows::Group(group) => match group.locate(self, key, before) {
+                Some(at) if !is_dead(group.row_of(at), group.rows())? => group.found(self, at).map(Some),
+                _ => Ok(None),
+            },
         }
-        Ok(Some(Found {
-            seqno: self.effective(block.seqno(row)),
-            kind: block.kind(row),
-            value: block.value_slice(row),
-        }))
     }
 
     /// The row of the table that a block begins with: that of entry `root_idx` of the root, or of an entry of the partition
@@ -174,13 +168,12 @@ impl TableLayout {
 #[cfg(test)]
 mod tests {
     use lsm_columnar::DeleteSet;
-    use lsm_types::{FileUuid, TableId};
 
     use super::*;
 
-    /// Proves F-133: the bits of a block are those of the vector, and walks over them find what a test of each row finds.
+    /// Proves F-133: walks over the bits of a block find what a test of each row finds.
     #[test]
-    fn bits_are_those_of_the_vector() {
+    fn bits_are_those_of_the_map() {
         for (step, width, rows, block) in [
             (7_u64, 3, 1000_u64, 100),
             (64, 64, 640, 64),
@@ -192,21 +185,23 @@ mod tests {
             for start in (0..rows).step_by(usize::try_from(step).unwrap()) {
                 set.insert(start..(start + width).min(rows)).unwrap();
             }
-            let (table, table_uuid) = (TableId::new(1), FileUuid::default());
-            let vector = DeleteVector { table, table_uuid, watermark: SeqNo::ZERO, rows: set.clone() };
-            let mut mask = Mask::new(Arc::new(vector));
+            let mut mask = Mask::new(Arc::new(DeleteMap::new(set.clone())));
             for first in (0..rows).step_by(block) {
                 let len = usize::try_from(rows - first).unwrap().min(block);
                 mask.enter(first, len);
-                let is_dead = |row: usize| set.contains(first + row as u64);
-                assert_eq!(mask.has_dead(), (0..len).any(is_dead));
+                let is_dead = |row: &usize| set.contains(first + *row as u64);
                 for row in 0..len {
-                    assert_eq!(mask.is_dead(row), is_dead(row), "{step} {first} {row}");
-                    let live = (row..len).find(|row| !is_dead(*row)).unwrap_or(len);
+                    let live = (row..len).find(|row| !is_dead(row));
                     assert_eq!(mask.live_from(row), live, "{step} {first} {row}");
-                    let live = (0..=row).rev().find(|row| !is_dead(*row));
+                    let live = (0..=row).rev().find(|row| !is_dead(row));
                     assert_eq!(mask.live_to(row), live, "{step} {first} {row}");
+                    if !is_dead(&row) {
+                        let start = (0..row).rev().find(is_dead).map_or(0, |dead| dead + 1);
+                        let end = (row..len).find(is_dead).unwrap_or(usize::MAX);
+                        assert_eq!(mask.live_around(row), start..end, "{step} {first} {row}");
+                    }
                 }
+                assert_eq!(mask.live_from(len), None);
             }
         }
     }

@@ -4,11 +4,11 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::{cmp::Ordering, ops::Range};
 
-use lsm_columnar::DeleteSet;
+use lsm_columnar::{DeleteMap, DeleteSet};
 use lsm_types::{Cut, Result, SeqNo, columns::KeyBuf};
 
 use crate::{
-    BlockRef, DeleteVector, GroupSource, TableLayout,
+    BlockRef, GroupSource, TableLayout,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -52,7 +52,7 @@ impl TableLayout {
         &self,
         source: &S,
         stretches: &[DeadStretch],
-        known: Option<&DeleteVector>,
+        known: Option<&DeleteMap>,
         floor: Option<&[u8]>,
         step: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Option<DeadRows>> {
@@ -67,7 +67,7 @@ impl TableLayout {
             known,
             floor,
             newest,
-            rows: known.map_or(empty, |known| known.rows.clone()),
+            rows: known.map_or(empty, DeleteMap::to_set),
             pending: 0..0,
             blocks_read: 0,
         };
@@ -90,7 +90,7 @@ struct Search<'a> {
     layout: &'a TableLayout,
     /// Those that end left of where the search stands are cut off.
     stretches: &'a [DeadStretch],
-    known: Option<&'a DeleteVector>,
+    known: Option<&'a DeleteMap>,
     floor: Option<&'a [u8]>,
     /// The largest number of an entry.
     newest: Option<SeqNo>,

@@ -15,7 +15,10 @@
 //! | 40..48 | cardinality | u64 LE, rows that are dead                          |
 //! | 48..   | bitmap      | a Roaring bitmap in its portable form, runs allowed |
 //!
-//! A row is a stored version of a key; rows are counted from 0 in the order of the index.
+//! A row is a stored version of a key; rows are counted from 0 in the order of the index. Reads ask the [`DeleteMap`] that
+//! the rows are made into when a vector is loaded.
+//!
+//! [`DeleteMap`]: lsm_columnar::DeleteMap
 
 use alloc::{boxed::Box, vec, vec::Vec};
 
@@ -200,17 +203,6 @@ impl DeleteVector {
             _ => PayloadError::field("rows"),
         })?;
         Ok(Self { table, table_uuid, watermark, rows })
-    }
-
-    /// Whether all of these rows are dead.
-    pub fn covers(&self, rows: core::ops::Range<u64>) -> bool {
-        let first = self.rows.ranges(rows.start).next();
-        rows.is_empty() || first.is_some_and(|first| first.start <= rows.start && rows.end <= first.end)
-    }
-
-    /// Bytes of memory it takes.
-    pub fn memory_len(&self) -> usize {
-        size_of::<Self>() + self.rows.heap_bytes()
     }
 }
 

@@ -91,11 +91,13 @@ impl TableLayout {
         key: &[u8],
         before: SeqNo,
     ) -> Option<Found> {
-        block.find(&self.order, hash, key, before).map(|row| Found {
-            seqno: self.effective(block.seqno(row)),
-            kind: block.kind(row),
-            value: block.value_slice(row),
-        })
+        block.find(&self.order, hash, key, before).map(|row| self.found_in(block, row))
+    }
+
+    #[inline]
+    pub(crate) fn found_in(&self, block: &DataBlock, row: usize) -> Found {
+        let (seqno, kind) = (self.effective(block.seqno(row)), block.kind(row));
+        Found { seqno, kind, value: block.value_slice(row) }
     }
 }
 

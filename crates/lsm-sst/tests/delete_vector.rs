@@ -15,7 +15,7 @@ use std::{
 
 use common::{Entry, build, current, entries, key, lower_bound, orders, put, seqno, small_options, sort};
 use lsm_block::{FileIdentity, LocatorHints, Superblock};
-use lsm_columnar::{Bitmap, ColumnId, PageEntry};
+use lsm_columnar::{Bitmap, ColumnId, DeleteMap, PageEntry};
 use lsm_sst::{
     BlockRef, BlockSource, BuildOptions, ColumnPage, ColumnarOptions, DeadRows, DeadStretch, DeleteVector,
     GroupSource, RowGroup, SeqNoWindow, Table, TableOptions, data_block::DataBlock, index::IndexBlock,
@@ -83,7 +83,7 @@ impl lsm_types::Comparator for Shared {
 fn search(
     table: &Table<Vec<u8>>,
     stretches: &[DeadStretch],
-    known: Option<&DeleteVector>,
+    known: Option<&DeleteMap>,
     floor: Option<&[u8]>,
 ) -> DeadRows {
     table.meta().dead_rows(&table.source(), stretches, known, floor, &mut || Ok(())).unwrap().unwrap()
@@ -153,15 +153,16 @@ fn check(
         }
     }
     assert_eq!(found.fresh, found.rows.cardinality());
-    let dead = Arc::new(vector(found));
+    let rows = found.rows;
+    let dead = Arc::new(DeleteMap::new(rows.clone()));
     let again = search(&table, stretches, Some(&dead), floor);
-    assert_eq!((again.fresh, &again.rows), (0, &dead.rows));
+    assert_eq!((again.fresh, &again.rows), (0, &rows));
 
     let effective = |entry: &Entry| Entry { seqno: entry.seqno + global, ..entry.clone() };
     let live: Vec<Entry> = all
         .iter()
         .enumerate()
-        .filter(|(row, entry)| is_left(entry) && !dead.rows.contains(*row as u64))
+        .filter(|(row, entry)| is_left(entry) && !dead.contains(*row as u64))
         .map(|(_, entry)| effective(entry))
         .collect();
     let floor = floor.map(Slice::copy_from);
@@ -234,7 +235,7 @@ fn check(
     }
     let below = all.iter().position(is_left).unwrap_or(all.len()) as u64;
     rows.retain(|row| below <= *row);
-    let expected = (below..all.len() as u64).filter(|row| !dead.rows.contains(*row));
+    let expected = (below..all.len() as u64).filter(|row| !dead.contains(*row));
     assert_eq!(rows, expected.collect::<Vec<_>>());
 }
 
@@ -438,7 +439,7 @@ fn a_search_reads_what_the_index_does_not_tell() {
     assert_eq!(steps.get(), 3);
 
     let source = counting();
-    let mut cursor = table.meta().cursor(&source).without(Some(Arc::new(vector(found))));
+    let mut cursor = table.meta().cursor(&source).without(Some(Arc::new(DeleteMap::new(found.rows))));
     cursor.seek(b"k00999", SeqNo::LATEST).unwrap();
     let before = source.data.get();
     cursor.next().unwrap();

@@ -5,9 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lsm_sst::{
-    ColumnPage, DeleteVector, FilterPartition, GroupRows, RowGroup, data_block::DataBlock, index::IndexBlock,
-};
+use lsm_columnar::DeleteMap;
+use lsm_sst::{ColumnPage, FilterPartition, GroupRows, RowGroup, data_block::DataBlock, index::IndexBlock};
 use lsm_types::Result;
 use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
 
@@ -27,7 +26,7 @@ pub(crate) enum CachedBlock {
     Index(Arc<IndexBlock>),
     Filter(Arc<FilterPartition>),
     Value(Arc<CachedValue>),
-    Vector(Arc<DeleteVector>),
+    Vector(Arc<DeleteMap>),
     Group(Arc<RowGroup>),
     Page(Arc<ColumnPage>),
 }

@@ -210,14 +210,7 @@ impl TableInner {
     /// often, or by somebody who needs all of them, that the cache has them put together.
     fn cached_rows(&self, layout: &TableLayout, at: BlockRef) -> Result<PointRows> {
         let (cache, offset) = (&self.env.cache, at.handle.offset);
-        let load = || {
-            let frame = self.read_frame(layout, BlockKind::DATA, at)?;
-            let rows = self.env.decoders.with(|decoder| layout.decode_point(at, &frame, decoder))?;
-            Ok(match rows {
-                PointRows::Block(block) => CachedBlock::Data(block),
-                PointRows::Group(rows) => CachedBlock::Rows(rows),
-            })
-        };
+        let load = || self.take_point(layout, at, &self.read_frame(layout, BlockKind::DATA, at)?);
         let found = match cache.get(self.cache_file, offset) {
             Some(block) => block,
             None => cache.get_or_load(self.cache_file, offset, load)?,
@@ -248,6 +241,20 @@ impl TableInner {
     pub(crate) fn take_data(&self, layout: &TableLayout, at: BlockRef, frame: &Slice) -> Result<CachedBlock> {
         let block = self.env.decoders.with(|decoder| layout.decode_data(at, frame, decoder))?;
         Ok(CachedBlock::Data(Arc::new(block)))
+    }
+
+    /// The same for point reads: a row group stays as it is stored.
+    pub(crate) fn take_point(
+        &self,
+        layout: &TableLayout,
+        at: BlockRef,
+        frame: &Slice,
+    ) -> Result<CachedBlock> {
+        let rows = self.env.decoders.with(|decoder| layout.decode_point(at, frame, decoder))?;
+        Ok(match rows {
+            PointRows::Block(block) => CachedBlock::Data(block),
+            PointRows::Group(rows) => CachedBlock::Rows(rows),
+        })
     }
 
     /// The same for an index partition.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use lsm_block::{FileIdentity, Handle, LocatorHints, Superblock};
+use lsm_columnar::DeleteMap;
 use lsm_fs::OpenOptions;
 use lsm_manifest::{DirectoryHandle, TableDescriptor, VectorDescriptor};
 use lsm_sst::{DeadRows, DeadStretch, DeleteVector, Output};
@@ -86,14 +87,15 @@ impl VectorFile {
         }
     }
 
-    /// The vector, from the cache or from its file.
-    pub(crate) fn load(&self) -> Result<Arc<DeleteVector>> {
+    /// The rows of the vector, from the cache or from its file.
+    pub(crate) fn load(&self) -> Result<Arc<DeleteMap>> {
         let cache = &self.env.cache;
         let block = match cache.get(self.cache_number, 0) {
             Some(block) => block,
-            None => {
-                cache.get_or_load(self.cache_number, 0, || Ok(CachedBlock::Vector(Arc::new(self.read()?))))?
-            }
+            None => cache.get_or_load(self.cache_number, 0, || {
+                let vector = self.read()?;
+                Ok(CachedBlock::Vector(Arc::new(DeleteMap::new(vector.rows))))
+            })?,
         };
         match block {
             CachedBlock::Vector(vector) => Ok(vector),
@@ -201,7 +203,7 @@ impl Table {
     ///
     /// # Errors
     /// What reading the vector finds: the table cannot be read then.
-    pub fn dead(&self) -> Result<Option<Arc<DeleteVector>>> {
+    pub fn dead(&self) -> Result<Option<Arc<DeleteMap>>> {
         self.inner.dead()
     }
 
@@ -286,7 +288,7 @@ impl Table {
 impl TableInner {
     /// The rows that are dead; `None` where there is no vector.
     #[inline]
-    pub(crate) fn dead(&self) -> Result<Option<Arc<DeleteVector>>> {
+    pub(crate) fn dead(&self) -> Result<Option<Arc<DeleteMap>>> {
         match &self.vector {
             None => Ok(None),
             Some(vector) => vector.load().map(Some),

@@ -34,6 +34,13 @@ pub struct GroupRows {
     asked: AtomicU32,
 }
 
+/// A row by its part and its place there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowAt {
+    part: usize,
+    row: usize,
+}
+
 impl GroupRows {
     /// The page of a column and part.
     pub(super) fn page(&self, column: ColumnId, part: usize) -> Option<&ColumnPage> {
@@ -58,10 +65,29 @@ impl GroupRows {
 
     /// The newest version of `key` with a local number below `before`.
     pub(crate) fn find(&self, layout: &TableLayout, key: &[u8], before: SeqNo) -> Result<Option<Found>> {
+        self.locate(layout, key, before).map(|at| self.found(layout, at)).transpose()
+    }
+
+    /// Where it lies.
+    pub(crate) fn locate(&self, layout: &TableLayout, key: &[u8], before: SeqNo) -> Option<RowAt> {
         let part = self.part_of(layout, key, before);
-        let Some((keys, payload)) = self.keys(part) else { return Ok(None) };
+        let (keys, payload) = self.keys(part)?;
         let is_before = |row| self.number(ColumnId::SEQNO, part, row) >= before.get();
-        let Some(row) = keys.find(payload, layout.order(), key, is_before) else { return Ok(None) };
+        keys.find(payload, layout.order(), key, is_before).map(|row| RowAt { part, row })
+    }
+
+    /// Rows of the group.
+    pub(crate) fn rows(&self) -> usize {
+        self.group.directory().head().rows as usize
+    }
+
+    /// Rows of the group that come before.
+    pub(crate) fn row_of(&self, at: RowAt) -> usize {
+        self.group.directory().part_rows(at.part).start + at.row
+    }
+
+    /// The entry there, its value put together.
+    pub(crate) fn found(&self, layout: &TableLayout, RowAt { part, row }: RowAt) -> Result<Found> {
         let wrong = |field| self.wrong(layout, PayloadError::Item { field, item: row });
         let seqno = SeqNo::new(self.number(ColumnId::SEQNO, part, row)).filter(|seqno| seqno.is_write());
         let seqno = seqno.ok_or_else(|| wrong("seqnos"))?;
@@ -76,7 +102,7 @@ impl GroupRows {
         if !fits {
             return Err(wrong("value length").into());
         }
-        Ok(Some(Found { seqno: layout.effective(seqno), kind, value }))
+        Ok(Found { seqno: layout.effective(seqno), kind, value })
     }
 
     /// The first part that does not end before the point `(key, before)`; the last one if there is none.

@@ -2,12 +2,12 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use lsm_columnar::{Bitmap, ColumnId, Schema, Zone};
+use lsm_columnar::{Bitmap, ColumnId, DeleteMap, Schema, Zone};
 use lsm_types::{Kind, Result, SeqNo, Slice, columns::KeyBuf};
 
 use super::{ColumnPage, GroupSource, RowGroup};
 use crate::{
-    DeleteVector, TableLayout,
+    TableLayout,
     data_block::DataBlock,
     index::{IndexBlock, IndexEntry},
 };
@@ -46,7 +46,7 @@ pub struct GroupScan<S> {
     upper: KeyBuf,
     floor: Option<Slice>,
     /// Rows that are not there.
-    dead: Option<Arc<DeleteVector>>,
+    dead: Option<Arc<DeleteMap>>,
 }
 
 impl TableLayout {
@@ -110,7 +110,7 @@ impl<S: GroupSource> GroupScan<S> {
     /// The same scan without groups of which all rows are in `dead`: they are not read. What is dead of the others has to be
     /// taken out: [`GroupScan::mask`].
     #[must_use]
-    pub fn without(self, dead: Option<Arc<DeleteVector>>) -> Self {
+    pub fn without(self, dead: Option<Arc<DeleteMap>>) -> Self {
         Self { dead, ..self }
     }
 
@@ -280,7 +280,7 @@ impl<S: GroupSource> GroupScan<S> {
     /// Takes rows of the group in hand that are dead out of `selection`, whose row 0 is row `first` of the group.
     pub fn mask(&self, first: usize, selection: &mut Bitmap) {
         if let Some(dead) = &self.dead {
-            dead.rows.mask(self.first_row.saturating_add(first as u64), selection);
+            dead.mask(self.first_row.saturating_add(first as u64), selection);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lsm_block::{BlockKind, ByteRange};
-use lsm_sst::{BlockRef, FilterId, TableLayout, data_block::DataBlock, index::IndexBlock};
+use lsm_sst::{
+    BlockRef, FilterId, GroupRows, PointRows, TableLayout, data_block::DataBlock, index::IndexBlock,
+};
 use lsm_types::Result;
 
 use super::{BlockBatch, Goal, Held, Place, Spot, Want};
@@ -75,21 +77,43 @@ impl BlockBatch {
         Ok(Sight::Missing)
     }
 
-    /// A data block.
-    pub(super) fn data(
+    /// A data block, or a row group as it is stored until it was asked so often that its rows are put together.
+    pub(super) fn rows(
         &mut self,
         table: &Arc<TableInner>,
         layout: &TableLayout,
         at: BlockRef,
-    ) -> Result<Sight<Arc<DataBlock>>> {
-        match self.sight(table, layout, BlockKind::DATA, at)? {
-            Sight::Here { block: CachedBlock::Data(block), cached } => Ok(Sight::Here { block, cached }),
-            Sight::Here { block: CachedBlock::Rows(rows), cached } => {
-                Ok(Sight::Here { block: table.take_rows(layout, at, &rows)?, cached })
+    ) -> Result<Sight<PointRows>> {
+        let (block, cached) = match self.sight(table, layout, BlockKind::DATA, at)? {
+            Sight::Here { block, cached } => (block, cached),
+            Sight::Missing => return Ok(Sight::Missing),
+        };
+        let block = match block {
+            CachedBlock::Data(block) => PointRows::Block(block),
+            CachedBlock::Rows(rows) if rows.is_worth_a_block() => {
+                PointRows::Block(self.put_together(table, layout, at, (&rows, cached))?)
             }
-            Sight::Here { .. } => Err(table.disagrees("kind of a block").into()),
-            Sight::Missing => Ok(Sight::Missing),
+            CachedBlock::Rows(rows) => PointRows::Group(rows),
+            _ => return Err(table.disagrees("kind of a block").into()),
+        };
+        Ok(Sight::Here { block, cached })
+    }
+
+    /// The rows of a group as a block, which takes its place wherever that is kept.
+    fn put_together(
+        &mut self,
+        table: &Arc<TableInner>,
+        layout: &TableLayout,
+        at: BlockRef,
+        (rows, cached): (&GroupRows, bool),
+    ) -> Result<Arc<DataBlock>> {
+        let block =
+            if cached { table.take_rows(layout, at, rows)? } else { Arc::new(layout.block_of(rows)?) };
+        let spot = Spot { file: table.cache_file, place: Place::Frame(at.handle.offset) };
+        if let Some(held) = self.held.get_mut(&spot) {
+            held.block = CachedBlock::Data(block.clone());
         }
+        Ok(block)
     }
 
     /// An index partition.

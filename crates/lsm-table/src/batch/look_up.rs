@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lsm_sst::{BlockRef, DeleteVector, FilterAnswer, Found, Hop, data_block::DataBlock};
+use lsm_columnar::DeleteMap;
+use lsm_sst::{BlockRef, FilterAnswer, Found, Hop, PointRows};
 use lsm_types::{Error, KeyHash, Result, SeqNo};
 
 use super::{BlockBatch, blocks::Sight};
@@ -169,13 +170,13 @@ fn ask(partition: &lsm_sst::FilterPartition, group: &mut [LookUp<'_>]) {
     }
 }
 
-/// The block that keys looked for just before lie in.
-type Last = Option<(BlockRef, Arc<DataBlock>, bool)>;
+/// What the key looked for just before lies in, and whether it is kept.
+type Last = Option<(BlockRef, PointRows, bool)>;
 
 /// Looks a key up in index and block; `None` while one of them is missing.
 fn find(
     table: &Arc<TableInner>,
-    (opened, dead): (&Opened, Option<&DeleteVector>),
+    (opened, dead): (&Opened, Option<&DeleteMap>),
     look_up: &LookUp<'_>,
     last: &mut Last,
     batch: &mut BlockBatch,
@@ -194,23 +195,25 @@ fn find(
             Sight::Missing => return Ok(None),
         },
     };
-    if last.as_ref().is_none_or(|(known, ..)| *known != at) {
-        *last = match batch.data(table, layout, at)? {
+    // A group as it is stored counts how often it was asked, so that it is worth a block in time.
+    if !matches!(last, Some((known, PointRows::Block(_), _)) if *known == at) {
+        *last = match batch.rows(table, layout, at)? {
             Sight::Here { block, cached } => Some((at, block, cached)),
             Sight::Missing => return Ok(None),
         };
     }
-    let Some((_, block, cached)) = last else { return Ok(None) };
+    let Some((_, rows, cached)) = last else { return Ok(None) };
     let found = match dead {
-        None => layout.find_in(block, look_up.hash, look_up.key, look_up.before),
+        None => layout.find_in_rows(rows, look_up.hash, look_up.key, look_up.before)?,
         Some(dead) => {
             let point = (look_up.hash, look_up.key, look_up.before);
-            layout.find_live_in((partition.as_deref(), block), point, dead)?
+            layout.find_live_in((partition.as_deref(), rows), point, dead)?
         }
     };
     Ok(Some(found.map_or(Answer::Absent, |found| {
-        // A block that nobody keeps should not stay in memory for the sake of one value.
-        let value = if *cached { found.value } else { found.value.compact() };
+        // A block that nobody keeps should not stay in memory for the sake of one value. One of a group has its own.
+        let shares_block = !*cached && matches!(rows, PointRows::Block(_));
+        let value = if shares_block { found.value.compact() } else { found.value };
         Answer::Found(Found { value, ..found })
     })))
 }

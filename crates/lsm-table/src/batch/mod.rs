@@ -234,7 +234,7 @@ impl BlockBatch {
         // Its blocks were missed, so the table is open.
         let opened = table.opened()?;
         match *goal {
-            Goal::Data(at) => table.take_data(&opened.layout, at, frame).map(Some),
+            Goal::Data(at) => table.take_point(&opened.layout, at, frame).map(Some),
             Goal::Index(at) => table.take_index(&opened.layout, at, frame).map(Some),
             Goal::Filter(part) => table.take_filter(opened, part, frame),
             Goal::Open(_) => Ok(None),
