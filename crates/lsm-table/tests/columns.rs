@@ -275,14 +275,44 @@ fn rows_are_put_together_when_it_pays() {
     assert_eq!(cursor.entry().unwrap().value, value(other));
     assert_eq!(place.read(), 0, "a walk takes what a get left");
     assert!(place.env.cache.bytes() - stored > 30_000);
-    let mut batch = BlockBatch::new(BatchLimits::default());
-    let key = key(last);
-    let mut look_ups = [LookUp::new(&key, KeyHash::of(&key), SeqNo::LATEST)];
-    table.look_up(&mut look_ups, &mut batch);
-    batch.plan();
-    let [look_up] = look_ups;
-    assert!(matches!(look_up.answer, Answer::Found(found) if found.value == value(last)[..]));
+    batch(&table, last..last + 1);
     assert_eq!(place.read(), 0, "and so does a batch");
+}
+
+fn batch(table: &Table, rows: std::ops::Range<u64>) {
+    let keys: Vec<_> = rows.clone().map(key).collect();
+    let mut look_ups: Vec<_> =
+        keys.iter().map(|key| LookUp::new(key, KeyHash::of(key), SeqNo::LATEST)).collect();
+    let mut batch = BlockBatch::new(BatchLimits::default());
+    loop {
+        table.look_up(&mut look_ups, &mut batch);
+        batch.plan();
+        if batch.reads().is_empty() {
+            break;
+        }
+        batch.perform();
+    }
+    for (row, look_up) in rows.zip(look_ups) {
+        assert!(matches!(look_up.answer, Answer::Found(found) if found.value == value(row)[..]), "row {row}");
+    }
+}
+
+/// Proves F-115: a batch keeps a group as it is stored while it looks for few of its rows, and has them put together when it
+/// looks for many; without a cache the answers are the same.
+#[test]
+fn a_batch_puts_rows_together_when_it_pays() {
+    for cache_bytes in [0, 64 << 20] {
+        let place = Place::new(cache_bytes);
+        let table = write(&place);
+        batch(&table, 100..103);
+        let stored = place.env.cache.bytes();
+        batch(&table, 100..103);
+        assert_eq!(place.env.cache.bytes(), stored, "some rows do not pay");
+        batch(&table, 0..400);
+        let together = place.env.cache.bytes();
+        // Numbers of 64 bits take 8 bytes, and 20 as text.
+        assert!(cache_bytes == 0 || together - stored > 30_000, "{stored} to {together}");
+    }
 }
 
 /// A scheme that forgets a splitter takes values away, and no more; tables above its level are rows.
