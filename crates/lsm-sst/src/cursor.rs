@@ -50,7 +50,7 @@ pub struct TableCursor<S> {
     floor: Option<Slice>,
     /// Rows that are passed over, where there are any.
     mask: Option<Mask>,
-    /// The rows around the one that `rows` stands on, none of which is to be passed over.
+    /// Some rows around the one that `rows` stands on, none of which is to be passed over.
     live: Range<usize>,
 }
 
@@ -388,7 +388,10 @@ impl<S: BlockSource> TableCursor<S> {
         if live != Some(rows.row()) {
             rows.seek_row(live.unwrap_or(usize::MAX));
         }
-        self.live = mask.live_around(rows.row());
+        self.live = match side {
+            Side::Front => mask.live_behind(rows.row()),
+            Side::Back => mask.live_before(rows.row()),
+        };
     }
 
     /// Steps over dead rows to the first one behind them; to none when there is none in the block.
@@ -396,7 +399,7 @@ impl<S: BlockSource> TableCursor<S> {
         let (Some(mask), Some(rows)) = (&self.mask, &mut self.rows) else { return };
         let live = mask.live_from(rows.row() + 1);
         rows.seek_row(live.unwrap_or(usize::MAX));
-        self.live = mask.live_around(rows.row());
+        self.live = mask.live_behind(rows.row());
     }
 
     /// The same on the way back.
@@ -404,7 +407,7 @@ impl<S: BlockSource> TableCursor<S> {
         let (Some(mask), Some(rows)) = (&self.mask, &mut self.rows) else { return };
         let live = rows.row().checked_sub(1).and_then(|row| mask.live_to(row));
         rows.seek_row(live.unwrap_or(usize::MAX));
-        self.live = mask.live_around(rows.row());
+        self.live = mask.live_before(rows.row());
     }
 
     #[cold]

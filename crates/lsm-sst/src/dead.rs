@@ -48,9 +48,14 @@ impl Mask {
         if self.bits.is_empty() { Some(row) } else { self.backward(row, u64::MAX) }
     }
 
-    /// The rows around `row`, which is not dead, none of which is; without an end where none behind it is.
-    pub(crate) fn live_around(&self, row: usize) -> Range<usize> {
-        self.backward(row, 0).map_or(0, |dead| dead + 1)..self.forward(row, 0).unwrap_or(usize::MAX)
+    /// Rows from `row` on, which is not dead, none of which is; without an end where none behind it is.
+    pub(crate) fn live_behind(&self, row: usize) -> Range<usize> {
+        row..self.forward(row, 0).unwrap_or(usize::MAX)
+    }
+
+    /// The same up to `row`; from 0 on where none before it is.
+    pub(crate) fn live_before(&self, row: usize) -> Range<usize> {
+        self.backward(row, 0).map_or(0, |dead| dead + 1)..row + 1
     }
 
     /// The first row from `row` on whose bit, turned as `flip` says, is set.
@@ -198,7 +203,8 @@ mod tests {
                     if !is_dead(&row) {
                         let start = (0..row).rev().find(is_dead).map_or(0, |dead| dead + 1);
                         let end = (row..len).find(is_dead).unwrap_or(usize::MAX);
-                        assert_eq!(mask.live_around(row), start..end, "{step} {first} {row}");
+                        assert_eq!(mask.live_behind(row), row..end, "{step} {first} {row}");
+                        assert_eq!(mask.live_before(row), start..row + 1, "{step} {first} {row}");
                     }
                 }
                 assert_eq!(mask.live_from(len), None);
