@@ -237,6 +237,25 @@ fn bounds_hold_beside_groups_that_are_passed_over() {
     }
 }
 
+/// Proves F-117: a key whose versions fill groups of their own comes once.
+#[test]
+fn a_key_with_groups_of_versions_comes_once() {
+    let policy = first().layout(ColumnLayout::Columnar).groups(40, 2);
+    let tree = open(&Arc::new(MemFs::new()), policy);
+    tree.insert("a", "9,x", at(1)).unwrap();
+    for n in 2..9 {
+        tree.insert("k", format!("{},x", if n == 8 { 9 } else { 1 }), at(n)).unwrap();
+    }
+    flush(&tree);
+    for (n, key) in (20..).zip(["b", "z"]) {
+        tree.insert(key, "8,y", at(n)).unwrap();
+    }
+    let scan = ColumnScan::new([ColumnId::KEY, A]).filter(a_over(5));
+    assert_eq!(rows(&tree, &scan), ["a 9", "b 8", "k 9", "z 8"]);
+    let before = tree.view_at(at(8)).unwrap();
+    assert_eq!(rows(&before, &scan), ["a 9"]);
+}
+
 #[track_caller]
 fn check_refused(memory: &Arc<MemFs>, policy: Option<ColumnPolicy>, kind: ErrorKind, told: &str) {
     let error = Tree::open(options(memory, policy)).unwrap_err();

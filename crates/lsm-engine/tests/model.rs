@@ -16,7 +16,7 @@ use std::num::NonZero;
 
 use life::Living;
 use lsm_fs::SystemClock;
-use lsm_testkit::universe::{Campaign, Tally, campaign};
+use lsm_testkit::universe::{Campaign, Tally, campaign, relive};
 use lsm_types::Clock as _;
 
 const ONE: NonZero<usize> = NonZero::<usize>::MIN;
@@ -40,7 +40,8 @@ fn every_read_answers_from_the_history() {
     assert_eq!(tally.missing(), Vec::<String>::new(), "nothing is left out: {tally}");
 }
 
-/// Runs for `LSM_TORTURE_SECONDS` from `LSM_TORTURE_SEED`: see `cargo xtask torture oracle`.
+/// Runs for `LSM_TORTURE_SECONDS` from `LSM_TORTURE_SEED`: see `cargo xtask torture oracle`. With `LSM_TORTURE_LIFE`, that one
+/// life of the seed only, as it was.
 #[test]
 #[ignore = "takes as long as it is told to; run by `cargo xtask torture oracle`"]
 fn torture() {
@@ -52,6 +53,11 @@ fn torture() {
     let threads = std::thread::available_parallelism().unwrap_or(ONE);
     let clock = SystemClock::new();
     let plan = Campaign { seed, threads, ops_max: 300, shrink };
+    if let Ok(life) = std::env::var("LSM_TORTURE_LIFE") {
+        let life = life.parse().unwrap();
+        relive::<Living>(&plan, life).map_err(|failure| failure.to_string()).unwrap();
+        return;
+    }
     let until = |_: &Tally| clock.monotonic_nanos() < seconds * 1_000_000_000;
     match campaign::<Living>(&plan, until) {
         Ok(tally) => {

@@ -21,7 +21,7 @@ mod tally;
 mod world;
 
 pub use axes::{Axes, Folding, Keys, Weak};
-pub use campaign::{Campaign, campaign};
+pub use campaign::{Campaign, campaign, relive};
 pub use op::Op;
 pub use shrink::{Failure, replay};
 pub use snapshot::{Seen, Snapshot};

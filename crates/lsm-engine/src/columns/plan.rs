@@ -138,7 +138,10 @@ impl Plan {
                     let has_rows =
                         has_rows || self.others.have(bound(&self.from), Bound::Excluded(&first))?;
                     if !has_rows {
-                        self.from = Bound::Included(last);
+                        // Older versions of a key that was dealt with bring it back no more.
+                        if !is_below(&last, bound(&self.from), &self.order) {
+                            self.from = Bound::Included(last);
+                        }
                         continue;
                     }
                     self.from = if is_one_key { Bound::Excluded(last) } else { Bound::Included(last) };
