@@ -67,6 +67,6 @@ pub use staging::StagingArea;
 pub use standard::Standard;
 pub use stoppable::Stoppable;
 pub use stream::{DropCounts, StreamControl, write_survivors};
-pub use tight::{SliceRoom, Sliceable, Sliced, TightSpace};
+pub use tight::{SLICED_INPUTS_MAX, SliceRoom, Sliceable, Sliced, TightSpace};
 pub use totals::{CompactionTotals, JobTotals, TotalsByReason};
 pub use watch::{JobWatch, NoWatch, SegmentDone};

@@ -80,6 +80,10 @@ pub struct Sliced {
     pub shortage: Option<Shortage>,
 }
 
+/// So many tables are merged slice by slice at most: every slice names its inputs, and half of the names are left for
+/// tables of one slice.
+pub const SLICED_INPUTS_MAX: usize = SlicePart::TABLES_MAX / 2;
+
 impl<B: Sliceable> TightSpace<B> {
     /// Slices of `base`, each as large as `room` says.
     ///
@@ -99,8 +103,7 @@ impl<B: Sliceable> CompactionFlavour for TightSpace<B> {
     }
 
     fn applies(&self, job: &Job) -> Result<bool> {
-        // Every slice names its inputs; half of the names are left for tables of one slice.
-        Ok(job.inputs.ids().len() <= SlicePart::TABLES_MAX / 2 && self.base.applies(job)?)
+        Ok(job.inputs.ids().len() <= SLICED_INPUTS_MAX && self.base.applies(job)?)
     }
 
     fn start(&self, job: &Arc<Job>) -> Result<Box<dyn FlavourRun>> {

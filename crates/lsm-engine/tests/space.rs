@@ -5,13 +5,13 @@ mod common;
 #[path = "common/wrap.rs"]
 mod wrap;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use common::{Pairs, at, contents, flush, small_tables};
 use lsm_compaction_planner::{DropRange, Level, Leveled, MoveDown, Shortage};
 use lsm_engine::{
-    CompactOptions, CompactionReport, Outcome, SpaceOptions, SpaceStatus, Store, StoreOptions, Tree,
-    TreeOptions,
+    CompactOptions, CompactionReport, Outcome, ReclaimOptions, SpaceOptions, SpaceStatus, Store,
+    StoreOptions, Tree, TreeOptions,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::dice::Dice;
@@ -117,6 +117,55 @@ fn a_merge_that_does_not_fit_is_done_in_parts() {
     let space = store.space();
     assert!(space.used_bytes < before, "{space:?}, before {before}");
     assert_eq!(tree.stats().levels.last().unwrap().runs, 1);
+}
+
+/// Proves C-59, C-123: what somebody asks for as a whole, and may be done slice by slice, is not done in parts: the tables of
+/// one run would be merged pair by pair for ever.
+#[test]
+fn what_is_asked_for_as_a_whole_goes_slice_by_slice() {
+    let (store, tree) = open(SpaceOptions::default());
+    let expected = fill(&tree);
+    assert_eq!(major(&tree).outcome, Outcome::Merged);
+    let level = tree.stats().levels.last().unwrap().clone();
+    assert!(level.runs == 1 && level.tables > 3, "{level:?}");
+    let room = store.space().used_bytes * 5 / 3;
+    store.set_space(admission().limit_bytes(Some(room)));
+    let part = major(&tree);
+    assert!(part.narrowed, "there is room for a part: {part:?} {level:?}");
+    let tight = admission().tight(true).slice_min_bytes(8 << 10).slice_max_bytes(Some(24 << 10));
+    store.set_space(tight.limit_bytes(Some(room)));
+    let report = major(&tree);
+    assert_eq!((report.outcome, report.narrowed), (Outcome::Sliced, false), "{report:?}");
+    assert_eq!(report.sliced.unwrap().remaining_bytes, 0);
+    assert_eq!(contents(&tree).unwrap(), expected);
+    assert_eq!((store.space().narrowed, store.space().granted_bytes), (1, 0));
+}
+
+/// Proves C-52: what a merge has replaced and a slow thread has not removed yet is no reason to refuse the next one.
+#[test]
+fn what_waits_to_be_removed_makes_room() {
+    let reclaim = ReclaimOptions { thread: Some(true), files_per_s: 1, ..ReclaimOptions::default() };
+    let open = |fs: Arc<dyn Fs>| {
+        let store = StoreOptions::new("/db").fs(fs).space(admission()).reclaim(reclaim.clone());
+        let store = Store::open(store).unwrap();
+        let options = TreeOptions::in_store(StoreOptions::new("/db")).tables(small_tables());
+        let tree = store.tree(TreeId::new(1), &options.table_target_bytes(40_000)).unwrap();
+        (store, tree)
+    };
+    let ample = MemFs::with_capacity(1 << 30);
+    let (_, tree) = open(Arc::new(ample.clone()));
+    fill(&tree);
+    let taken = (1 << 30) - ample.available_space(Path::new("/")).unwrap().unwrap();
+    // Room for one merge and a little more.
+    let free = tree.store().space().used_bytes * 6 / 5;
+    let (store, tree) = open(Arc::new(MemFs::with_capacity(taken + free)));
+    let expected = fill(&tree);
+    for _ in 0..10 {
+        let report = major(&tree);
+        assert_eq!((report.outcome, report.narrowed), (Outcome::Merged, false), "{report:?}");
+    }
+    assert_eq!(store.space().refused, 0);
+    assert_eq!(contents(&tree).unwrap(), expected);
 }
 
 /// Proves C-57: the reserve is for merges that are known to give space back.

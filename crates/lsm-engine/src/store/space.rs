@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use lsm_compaction_executor::SLICED_INPUTS_MAX;
 use lsm_compaction_planner::{
     Admission, Demand, Grant, Inputs, Ledger, MergePlan, Picked, PlanView, Reason, Shortage, SliceLimits,
     Space, Volume, admit,
@@ -245,7 +246,8 @@ impl SpaceGate {
 }
 
 impl StoreInner {
-    /// Room for `plan`, or for as much of it as there is room for.
+    /// Room for `plan`, or for as much of it as there is room for. Where that is not the whole of it, what nobody needs any
+    /// more and still lies there is given back first.
     ///
     /// * `version`: the one that was planned on.
     /// * `tight`: whether it may be done slice by slice, if not what the store says.
@@ -253,6 +255,33 @@ impl StoreInner {
     /// # Errors
     /// What stands against the whole, or against the smallest slice of it, when there is none for a part either.
     pub(crate) fn make_room(
+        self: &Arc<Self>,
+        plan: MergePlan,
+        planned: (&PlanView<'_>, &Version),
+        tight: Option<bool>,
+    ) -> Result<(MergePlan, Room), Shortage> {
+        let mut found = self.find_room(plan.clone(), planned, tight);
+        let is_whole = found.as_ref().is_ok_and(|(_, room)| !room.is_narrowed);
+        if !is_whole && self.reclaimer().stats().queued_bytes > 0 {
+            drop(found);
+            self.reclaimer().catch_up();
+            found = self.find_room(plan, planned, tight);
+        }
+        let gate = &self.space;
+        match &found {
+            Ok((_, room)) => {
+                gate.narrowed.fetch_add(u64::from(room.is_narrowed), Ordering::Relaxed);
+                gate.tight.fetch_add(u64::from(room.tight.is_some()), Ordering::Relaxed);
+            }
+            Err(shortage) => {
+                gate.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(?shortage, "no room for a compaction");
+            }
+        }
+        found
+    }
+
+    fn find_room(
         self: &Arc<Self>,
         plan: MergePlan,
         (view, version): (&PlanView<'_>, &Version),
@@ -298,6 +327,26 @@ impl StoreInner {
                     admitted = admit(plan, view, &space, &mut ledger, demand);
                 }
             }
+            // Of what somebody asked for as a whole, a part would be followed by the next part, again and again.
+            let sliced = whole.as_ref().filter(|plan| {
+                plan.reason == Reason::Requested && plan.inputs.tables().count() <= SLICED_INPUTS_MAX
+            });
+            let admitted = match (admitted, sliced) {
+                (Admission::Run { plan: part, grant, narrowed: true }, Some(plan)) => {
+                    ledger.release(grant);
+                    tight = fits(&ledger, plan, moves(plan)).ok();
+                    let values = if relocates { view } else { &staying };
+                    match ledger.grant(&space, Demand::of(&part.inputs, values)) {
+                        Ok(grant) if tight.is_none() => Admission::Run { plan: part, grant, narrowed: true },
+                        Ok(grant) => {
+                            ledger.release(grant);
+                            Admission::Refused { shortage: Shortage::Volume }
+                        }
+                        Err(shortage) => Admission::Refused { shortage },
+                    }
+                }
+                (admitted, _) => admitted,
+            };
             match admitted {
                 Admission::Run { plan, grant, narrowed } => (plan, Some(grant), narrowed),
                 Admission::Refused { shortage } => {
@@ -311,9 +360,6 @@ impl StoreInner {
                             (plan, None, false)
                         }
                         Err(shortage) => {
-                            gate.refused.fetch_add(1, Ordering::Relaxed);
-                            let available = space.available_bytes();
-                            tracing::warn!(?shortage, available, "no room for a compaction");
                             return Err(shortage);
                         }
                     }
@@ -322,8 +368,6 @@ impl StoreInner {
         } else {
             (plan, None, false)
         };
-        gate.narrowed.fetch_add(u64::from(is_narrowed), Ordering::Relaxed);
-        gate.tight.fetch_add(u64::from(tight.is_some()), Ordering::Relaxed);
         gate.running.fetch_add(1, Ordering::Relaxed);
         Ok((plan, Room { store: self.clone(), grant, is_narrowed, relocates, tight }))
     }
