@@ -146,7 +146,7 @@ fn what_is_asked_for_as_a_whole_goes_slice_by_slice() {
 fn what_waits_to_be_removed_makes_room() {
     let reclaim = ReclaimOptions { thread: Some(true), files_per_s: 1, ..ReclaimOptions::default() };
     let open = |fs: Arc<dyn Fs>| {
-        let store = StoreOptions::new("/db").fs(fs).space(admission()).reclaim(reclaim.clone());
+        let store = StoreOptions::new("/db").fs(fs).space(admission()).reclaim(reclaim);
         let store = Store::open(store).unwrap();
         let options = TreeOptions::in_store(StoreOptions::new("/db")).tables(small_tables());
         let tree = store.tree(TreeId::new(1), &options.table_target_bytes(40_000)).unwrap();
