@@ -59,7 +59,7 @@ fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
     let seen = |tally: &Tally, label: &str| {
         tally.counts.sites.keys().any(|site| site.starts_with(&format!("{label}: ")))
     };
-    let labels = ["create", "flush", "ingest", "compact", "compact all", "reopen", "close"];
+    let labels = ["create", "flush", "ingest", "compact", "compact all", "slices", "reopen", "close"];
     let is_all = |tally: &Tally| labels.iter().all(|label| seen(tally, label));
     let more = |tally: &Tally| tally.workloads < 32 || (tally.workloads < 100 && !is_all(tally));
     let tally = run("random", &RANDOM, more);
@@ -94,13 +94,13 @@ fn value_logs_and_tables_are_one_state() {
 #[test]
 fn every_short_workload_survives_with_all_values_apart() {
     let tally = run_as("short, apart", &all_of(1), TreeSubject::apart, |_| true);
-    assert_eq!(tally.workloads, 10);
+    assert_eq!(tally.workloads, 11);
 }
 
 #[test]
 fn every_short_workload_survives() {
     let tally = run("short", &all_of(2), |_| true);
-    assert_eq!(tally.workloads, 10 + 100);
+    assert_eq!(tally.workloads, 11 + 100);
 }
 
 /// Disks of other kinds: large sectors, stale bytes under a grown length, ext4.

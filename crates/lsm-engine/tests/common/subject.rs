@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
     BlockCache, CompactOptions, DescriptorCache, Encryption, FlushOptions, IngestOptions, Reader,
-    RelocationOptions, Tree, TreeBatch, TreeOptions, VlogPicker, VlogPolicy,
+    RelocationOptions, SpaceOptions, Tree, TreeBatch, TreeOptions, VlogPicker, VlogPolicy,
 };
 use lsm_fs::Fs;
 use lsm_testkit::{
@@ -64,6 +64,8 @@ pub(crate) enum Op {
     Compact,
     /// Everything into the last level.
     CompactAll,
+    /// The same, slice by slice as far as there is room, which there is not for the whole.
+    Slices,
     Reopen,
     Close,
 }
@@ -167,6 +169,18 @@ fn ingest(tree: &Tree, seqno: SeqNo, rows: &[u16]) -> Result<(), Error> {
     ingestion.finish().map(drop)
 }
 
+/// One block a slice, under a quota that lacks a byte for all of them at once.
+fn slices(tree: &Tree) -> Result<(), Error> {
+    let store = tree.store();
+    let space = store.space();
+    let limit = space.used_bytes + space.full_compaction_bytes.saturating_sub(1);
+    let tight = SpaceOptions::default().admission(true).reserve_min_bytes(0).tight(true);
+    store.set_space(tight.slice_min_bytes(0).slice_max_bytes(Some(0)).limit_bytes(Some(limit)));
+    let outcome = tree.major_compact(&CompactOptions::default());
+    store.set_space(SpaceOptions::default());
+    outcome.map(drop)
+}
+
 impl Subject for TreeSubject {
     type Op = Op;
     type Db = Db;
@@ -188,7 +202,7 @@ impl Subject for TreeSubject {
             Op::Ingest(_) => OpKind::Commit,
             Op::Seal => OpKind::Seal,
             Op::Flush => OpKind::Flush,
-            Op::Compact | Op::CompactAll => OpKind::Upkeep,
+            Op::Compact | Op::CompactAll | Op::Slices => OpKind::Upkeep,
             Op::Reopen => OpKind::Reopen,
             Op::Close => OpKind::Close,
         }
@@ -204,6 +218,7 @@ impl Subject for TreeSubject {
             Op::Flush => "flush",
             Op::Compact => "compact",
             Op::CompactAll => "compact all",
+            Op::Slices => "slices",
             Op::Reopen => "reopen",
             Op::Close => "close",
         }
@@ -222,7 +237,7 @@ impl Subject for TreeSubject {
                 state.clear();
                 state.extend(rows.iter().zip(0..).map(|(len, number)| (key(number), value(*len))));
             }
-            Op::Seal | Op::Flush | Op::Compact | Op::CompactAll | Op::Reopen | Op::Close => {}
+            Op::Seal | Op::Flush | Op::Compact | Op::CompactAll | Op::Slices | Op::Reopen | Op::Close => {}
         }
     }
 
@@ -259,6 +274,10 @@ impl Subject for TreeSubject {
             Op::CompactAll => {
                 db.tree.set_gc_watermark(next);
                 db.tree.major_compact(&options).map(drop)
+            }
+            Op::Slices => {
+                db.tree.set_gc_watermark(next);
+                slices(&db.tree)
             }
             Op::Reopen | Op::Close => Ok(()),
         };
@@ -325,7 +344,7 @@ impl Subject for TreeSubject {
 
     fn random_op(&self, dice: &mut Dice) -> Op {
         let len = |dice: &mut Dice| if dice.one_in(8) { dice.below(1_200) } else { dice.below(60) } as u16;
-        match dice.below(23) {
+        match dice.below(25) {
             0..=5 => Op::Put(dice.below(KEYS), len(dice)),
             6..=7 => Op::Delete(dice.below(KEYS)),
             8..=9 => {
@@ -338,6 +357,7 @@ impl Subject for TreeSubject {
             16..=17 => Op::Compact,
             18..=19 => Op::CompactAll,
             20 => Op::Reopen,
+            23..=24 => Op::Slices,
             21 => {
                 let count = dice.below(KEYS);
                 Op::Ingest((0..count).map(|_| len(dice)).collect())
@@ -357,6 +377,7 @@ impl Subject for TreeSubject {
             Op::Flush,
             Op::Compact,
             Op::CompactAll,
+            Op::Slices,
             Op::Reopen,
             Op::Close,
         ]
