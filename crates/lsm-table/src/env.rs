@@ -101,22 +101,13 @@ pub struct ObsoleteFile {
     pub path: PathBuf,
     /// Its length.
     pub len: u64,
-    /// Bytes of it that were given back while it was in use.
-    pub given_back: u64,
-}
-
-impl ObsoleteFile {
-    /// Bytes that go with it.
-    pub fn disk_bytes(&self) -> u64 {
-        self.len.saturating_sub(self.given_back)
-    }
 }
 
 /// Who removes files, when and how fast.
 pub trait Reclaim: Send + Sync {
-    /// No version names the file with this number any more; it takes so many bytes, those that were given back not among
-    /// them. Readers may still hold it.
-    fn note_obsolete(&self, file: TableId, bytes: u64);
+    /// No version names the file with this number any more; it is so many bytes long, those that were given back through
+    /// [`Reclaim::release_prefix`] among them. Readers may still hold it.
+    fn note_obsolete(&self, file: TableId, len: u64);
 
     /// Files of which [`Reclaim::note_obsolete`] was told and that may still be there.
     fn obsolete(&self) -> Vec<TableId>;
@@ -252,7 +243,7 @@ impl TableEnv {
                 tracing::warn!(%error, %table, "a file could not be removed");
                 let len = self.fs.metadata(path).map_or(0, |found| found.len);
                 let path = path.to_path_buf();
-                self.reclaim.retry(ObsoleteFile { table, path, len, given_back: 0 });
+                self.reclaim.retry(ObsoleteFile { table, path, len });
             }
             _ => {}
         }

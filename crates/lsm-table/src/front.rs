@@ -80,23 +80,9 @@ pub(crate) struct Front {
     /// How many views have done with so many bytes behind the head.
     views: Mutex<BTreeMap<u64, usize>>,
     released: Arc<AtomicU64>,
-    /// Bytes that were given back before nobody named the file any more.
-    closed_at: AtomicU64,
 }
 
 impl Front {
-    /// No version names the file any more. Returns how many bytes of it were given back until then.
-    pub(crate) fn close(&self) -> u64 {
-        let given_back = self.released.load(Ordering::Relaxed);
-        self.closed_at.store(given_back, Ordering::Relaxed);
-        given_back
-    }
-
-    /// What [`Front::close`] returned; 0 before that.
-    pub(crate) fn closed_at(&self) -> u64 {
-        self.closed_at.load(Ordering::Relaxed)
-    }
-
     /// A view came that has done with so many bytes.
     pub(crate) fn enter(&self, consumed: u64) {
         *self.views.lock().entry(consumed).or_default() += 1;

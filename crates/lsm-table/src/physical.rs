@@ -86,7 +86,7 @@ impl PhysicalFile {
     /// No version names the table any more.
     pub(crate) fn mark_obsolete(&self) {
         if !self.is_obsolete.swap(true, Ordering::AcqRel) {
-            self.env.reclaim.note_obsolete(self.table, self.len.saturating_sub(self.front.close()));
+            self.env.reclaim.note_obsolete(self.table, self.len);
         }
     }
 
@@ -103,8 +103,7 @@ impl Drop for PhysicalFile {
         drop(self.pinned.take());
         if *self.is_obsolete.get_mut() {
             let (path, len) = (self.env.path(self.table, self.route), self.len);
-            let given_back = self.front.closed_at();
-            self.env.reclaim.release(ObsoleteFile { table: self.table, path, len, given_back });
+            self.env.reclaim.release(ObsoleteFile { table: self.table, path, len });
         }
     }
 }

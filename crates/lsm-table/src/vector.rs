@@ -158,7 +158,7 @@ impl Drop for VectorFile {
             let path = self.env.vector_path(self.descriptor.id, self.route);
             let table = TableId::new(self.descriptor.id.get());
             let len = self.descriptor.file_len;
-            self.env.reclaim.release(ObsoleteFile { table, path, len, given_back: 0 });
+            self.env.reclaim.release(ObsoleteFile { table, path, len });
         }
     }
 }

@@ -18,7 +18,7 @@
 //! to a file with a single name that was never exported: another name would see the cut.
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -91,6 +91,8 @@ struct Waiting {
     len: u64,
     /// Those of them that take space.
     disk_bytes: u64,
+    /// Bytes that were cut off since it came.
+    cut_bytes: u64,
     attempts: u32,
     /// Not to be tried before this moment of the clock.
     not_before: u64,
@@ -100,8 +102,11 @@ struct Waiting {
 struct State {
     queue: VecDeque<Waiting>,
     prefixes: VecDeque<ConsumedPrefix>,
-    /// Files that left a version and were not removed yet, pinned ones among them.
-    obsolete: BTreeSet<TableId>,
+    /// Files that left a version and were not removed yet, pinned ones among them, with the bytes that they took when
+    /// the last reader let go of them, or take now where one is left.
+    obsolete: BTreeMap<TableId, u64>,
+    /// Bytes that were given back from the front of files that were not removed yet.
+    punched: HashMap<TableId, u64>,
     stats: ReclaimStats,
     options: ReclaimOptions,
     pacer: Pacer,
@@ -168,27 +173,27 @@ impl Reclaimer {
         }
     }
 
-    /// A file that takes so many bytes is obsolete and may still be read.
-    pub(crate) fn note_obsolete(&self, file: TableId, bytes: u64) {
+    /// A file that is so many bytes long is obsolete and may still be read.
+    pub(crate) fn note_obsolete(&self, file: TableId, len: u64) {
         let mut state = self.shared.state.lock();
-        state.obsolete.insert(file);
+        let disk_bytes = len.saturating_sub(state.punched.get(&file).copied().unwrap_or_default());
+        state.obsolete.insert(file, disk_bytes);
         state.stats.pinned_files += 1;
-        state.stats.pinned_bytes += bytes;
+        state.stats.pinned_bytes += disk_bytes;
     }
 
     /// Files that were once part of a version, are so no more, and may still be there.
     pub(crate) fn obsolete(&self) -> Vec<TableId> {
-        self.shared.state.lock().obsolete.iter().copied().collect()
+        self.shared.state.lock().obsolete.keys().copied().collect()
     }
 
     /// Takes over an obsolete file that nobody reads any more.
     pub(crate) fn release(&self, file: ObsoleteFile) {
-        {
-            let stats = &mut self.shared.state.lock().stats;
-            stats.pinned_files = stats.pinned_files.saturating_sub(1);
-            stats.pinned_bytes = stats.pinned_bytes.saturating_sub(file.disk_bytes());
-        }
-        self.enqueue(file);
+        let mut state = self.shared.state.lock();
+        let disk_bytes = state.obsolete.get(&file.table).copied().unwrap_or(file.len);
+        state.stats.pinned_files = state.stats.pinned_files.saturating_sub(1);
+        state.stats.pinned_bytes = state.stats.pinned_bytes.saturating_sub(disk_bytes);
+        self.put(state, file, disk_bytes);
     }
 
     /// Takes over the front of a file that nobody reads any more.
@@ -211,13 +216,19 @@ impl Reclaimer {
         }
     }
 
-    /// Takes over a file that is to go.
+    /// Takes over a file that is to go and that no version ever named.
     pub(crate) fn enqueue(&self, file: ObsoleteFile) {
-        let mut state = self.shared.state.lock();
+        let len = file.len;
+        self.put(self.shared.state.lock(), file, len);
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, file: ObsoleteFile, disk_bytes: u64) {
+        // Its front goes with the rest.
+        state.prefixes.retain(|waiting| waiting.table != file.table);
         state.stats.queued_files += 1;
-        let (len, disk_bytes) = (file.len, file.disk_bytes());
         state.stats.queued_bytes += disk_bytes;
-        state.queue.push_back(Waiting { file, len, disk_bytes, attempts: 0, not_before: 0 });
+        let len = file.len;
+        state.queue.push_back(Waiting { file, len, disk_bytes, cut_bytes: 0, attempts: 0, not_before: 0 });
         let by_thread = self.wants_thread && !state.is_closing;
         drop(state);
         self.go_on(by_thread);
@@ -387,11 +398,12 @@ impl Shared {
             Step::Removed => {
                 self.exported.lock().remove(&waiting.file.table);
                 state.obsolete.remove(&waiting.file.table);
+                state.punched.remove(&waiting.file.table);
                 state.charge(now, 1, waiting.len);
                 state.stats.queued_files = state.stats.queued_files.saturating_sub(1);
                 state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(waiting.disk_bytes);
                 state.stats.removed_files += 1;
-                state.stats.removed_bytes += waiting.file.disk_bytes();
+                state.stats.removed_bytes += waiting.cut_bytes + waiting.disk_bytes;
             }
             Step::Shrunk(by) => {
                 state.charge(now, 0, by);
@@ -400,6 +412,7 @@ impl Shared {
                 state.stats.queued_bytes = state.stats.queued_bytes.saturating_sub(freed);
                 waiting.len -= by;
                 waiting.disk_bytes -= freed;
+                waiting.cut_bytes += freed;
                 state.queue.push_front(waiting);
             }
             Step::Failed(error) => {
@@ -429,7 +442,7 @@ impl Shared {
         match outcome {
             Ok(Some(bytes)) => {
                 state.charge(now, 0, bytes);
-                state.stats.punched_bytes += bytes;
+                state.note_punched(prefix.table, bytes);
             }
             Ok(None) => state.stats.punches_refused += 1,
             // The file went as a whole meanwhile.
@@ -486,6 +499,21 @@ impl Shared {
 }
 
 impl State {
+    /// So many bytes of a file were given back, which may have become obsolete, and free to go, meanwhile.
+    fn note_punched(&mut self, file: TableId, bytes: u64) {
+        self.stats.punched_bytes += bytes;
+        *self.punched.entry(file).or_default() += bytes;
+        if let Some(waiting) = self.queue.iter_mut().find(|waiting| waiting.file.table == file) {
+            let freed = bytes.min(waiting.disk_bytes);
+            waiting.disk_bytes -= freed;
+            self.stats.queued_bytes = self.stats.queued_bytes.saturating_sub(freed);
+        } else if let Some(disk_bytes) = self.obsolete.get_mut(&file) {
+            let freed = bytes.min(*disk_bytes);
+            *disk_bytes -= freed;
+            self.stats.pinned_bytes = self.stats.pinned_bytes.saturating_sub(freed);
+        }
+    }
+
     /// What can be done at `now`; with `paced`, no sooner than the pace allows.
     fn next(&mut self, now: u64, paced: bool) -> Next {
         if self.is_busy || self.stats.holds > 0 {
@@ -581,7 +609,7 @@ mod tests {
     fn file(fs: &MemFs, number: u64, len: u64) -> ObsoleteFile {
         let path = PathBuf::from(format!("/{number}"));
         fs.open(&path, &OpenOptions::CREATE_NEW).unwrap().set_len(len).unwrap();
-        ObsoleteFile { table: TableId::new(number), path, len, given_back: 0 }
+        ObsoleteFile { table: TableId::new(number), path, len }
     }
 
     /// Proves D-66: a pace set to nearly nothing holds the queue back, and can be lifted; closing does not wait for it.
@@ -623,8 +651,14 @@ mod tests {
         let options = ReclaimOptions { chunk_bytes: 300, ..ReclaimOptions::default() };
         let reclaimer = Reclaimer::new(fs.clone(), Arc::new(SystemClock::new()), options, [TableId::new(7)]);
         let steps = |file: ObsoleteFile| {
-            let mut waiting =
-                Waiting { len: file.len, disk_bytes: file.len, file, attempts: 0, not_before: 0 };
+            let mut waiting = Waiting {
+                len: file.len,
+                disk_bytes: file.len,
+                cut_bytes: 0,
+                file,
+                attempts: 0,
+                not_before: 0,
+            };
             let mut lens = Vec::new();
             while let Step::Shrunk(by) = reclaimer.shared.step(&waiting, 300) {
                 waiting.len -= by;

@@ -105,8 +105,7 @@ impl Drop for LogInner {
             let (id, len) = (self.descriptor.id, self.descriptor.file_len);
             let path = self.env.path(id);
             let table = TableId::new(id.get());
-            let given_back = self.front.closed_at();
-            tables.reclaim.release(ObsoleteFile { table, path, len, given_back });
+            tables.reclaim.release(ObsoleteFile { table, path, len });
         }
     }
 }
@@ -174,8 +173,7 @@ impl ValueLog {
     pub fn mark_obsolete(&self) {
         if !self.inner.is_obsolete.swap(true, Ordering::AcqRel) {
             let file = TableId::new(self.inner.descriptor.id.get());
-            let left = self.inner.descriptor.file_len.saturating_sub(self.inner.front.close());
-            self.inner.env.tables.reclaim.note_obsolete(file, left);
+            self.inner.env.tables.reclaim.note_obsolete(file, self.inner.descriptor.file_len);
         }
     }
 
