@@ -100,7 +100,7 @@ fn every_short_workload_survives_with_all_values_apart() {
 #[test]
 fn every_short_workload_survives() {
     let tally = run("short", &all_of(2), |_| true);
-    assert_eq!(tally.workloads, 11 + 100);
+    assert_eq!(tally.workloads, 11 + 121);
 }
 
 /// Disks of other kinds: large sectors, stale bytes under a grown length, ext4.
