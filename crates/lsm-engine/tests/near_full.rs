@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "common/frames.rs"]
+mod frames;
 #[path = "common/mount.rs"]
 mod mount;
 
@@ -30,6 +32,8 @@ use lsm_engine::{
 };
 use lsm_fs::{Fs, MemFs, OpenOptions, SyncLevel};
 use lsm_testkit::{dice::Dice, operators::Join};
+
+use frames::Frames;
 
 /// What is in the way of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ struct Seen {
     /// Of all cores.
     cpu_seconds: f64,
     contents: Contents,
+    /// What it left.
+    frames: Frames,
 }
 
 /// No byte that the merge operator takes for an order.
@@ -202,6 +208,7 @@ impl Disk {
             seconds: 0.0,
             cpu_seconds: 0.0,
             contents,
+            frames: Frames::default(),
         };
         let mut readers = (self.case == Case::Readers).then(|| (tree.view(), tree.iter().pairs()));
         let (copies, installs) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -249,6 +256,14 @@ impl Disk {
         seen.data_bytes = tree.stats().levels.iter().map(|level| level.raw_bytes).sum();
         assert_eq!(self::contents(tree), contents, "after the job");
         seen
+    }
+
+    /// What the tables of the database hold, which is closed.
+    fn frames(&self, tables: usize) -> Frames {
+        let folder = self.db().join("tables");
+        assert_eq!(self.fs.read_dir(&folder).unwrap().len(), tables, "no other files");
+        let encryption = (self.case == Case::Sealed).then(sealed::encryption);
+        Frames::read(self.fs.as_ref(), &folder, encryption.as_ref())
     }
 
     /// The copy holds what the tree held, and goes.
@@ -338,6 +353,10 @@ impl CompactionStrategy for Whole {
 /// By so much a run with little room may be longer.
 const TIME: f64 = 1.25;
 
+/// By so many bytes of frames two runs may differ for each border between tables: what begins there has a head of its own,
+/// and what comes behind it shares prefixes of keys in other groups.
+const BORDER_BYTES: u64 = 512;
+
 /// Runs with little room until one is soon enough, but not more often than this: other programs run beside it.
 const ROUNDS: usize = 3;
 
@@ -345,9 +364,13 @@ fn run_tight(disk: &Disk) -> (Seen, u64, u64) {
     let tree = disk.fill();
     disk.crowd();
     let (free, data) = (disk.available(), tree.store().space().used_bytes);
-    let tight = disk.compact(&tree);
+    let mut tight = disk.compact(&tree);
     drop(tree);
-    assert_eq!(contents(&Tree::open(disk.options(&disk.db())).unwrap()), tight.contents, "opened again");
+    let tree = Tree::open(disk.options(&disk.db())).unwrap();
+    assert_eq!(contents(&tree), tight.contents, "opened again");
+    let tables = tree.stats().tables();
+    drop(tree);
+    tight.frames = disk.frames(tables);
     disk.clear();
     (tight, free, data)
 }
@@ -355,8 +378,10 @@ fn run_tight(disk: &Disk) -> (Seen, u64, u64) {
 fn run_ample(disk: &Disk) -> Seen {
     let tree = disk.fill();
     tree.store().set_space(SpaceOptions::default());
-    let whole = disk.compact(&tree);
+    let mut whole = disk.compact(&tree);
+    let tables = tree.stats().tables();
     drop(tree);
+    whole.frames = disk.frames(tables);
     disk.clear();
     whole
 }
@@ -380,23 +405,31 @@ fn compare(name: &str, disk: &Disk, ample: &Disk, is_timed: bool) -> bool {
     let files = if disk.case == Case::Moved { 2 } else { 1 };
     let written = |seen: &Seen| seen.bytes_out.saturating_sub(seen.slices.max(1) * files * (64 << 10)) as f64;
     let ratio = written(&tight) / written(&whole);
+    let frames = tight.frames.compare(&whole.frames);
     let is_freed = !matches!(disk.case, Case::Readers | Case::Checkpoint);
     let passes = [
         ("peak", !is_freed || tight.peak <= 2 * disk.slice() + (2 << 20)),
         // What each file takes besides weighs more in small ones.
         ("bytes", (ratio - 1.0).abs() <= if is_timed { 0.02 } else { 0.10 }),
         ("data", tight.data_bytes == whole.data_bytes),
+        ("frames", frames.counts[0].abs_diff(frames.counts[1]) <= frames.borders),
+        ("frame bytes", frames.bytes[0].abs_diff(frames.bytes[1]) <= frames.borders * BORDER_BYTES),
         ("time", !is_timed || !is_freed || time <= TIME),
     ];
     let missed: Vec<_> = passes.iter().filter(|(_, holds)| !holds).map(|(what, _)| *what).collect();
     println!(
-        "torture: | {:?} | {name} | {} | {} | {} | {} | {time:.2} of {:.2} s | {cpu:.2} | {ratio:.4} | {} |",
+        "torture: | {:?} | {name} | {} | {} | {} | {} | {time:.2} of {:.2} s | {cpu:.2} | {ratio:.4} | \
+         {} of {} | {} | {} | {} |",
         disk.case,
         free >> 20,
         data >> 20,
         tight.slices,
         tight.peak >> 10,
         times.1,
+        frames.same,
+        frames.counts[1],
+        frames.borders,
+        frames.bytes[0].cast_signed() - frames.bytes[1].cast_signed(),
         if missed.is_empty() { "pass".to_owned() } else { format!("FAIL: {}", missed.join(", ")) },
     );
     missed.is_empty()
@@ -404,9 +437,10 @@ fn compare(name: &str, disk: &Disk, ample: &Disk, is_timed: bool) -> bool {
 
 fn head() {
     println!(
-        "torture: | case | file system | free MiB | data MiB | slices | peak KiB | time | processor | bytes | |"
+        "torture: | case | file system | free MiB | data MiB | slices | peak KiB | time | processor | bytes | \
+         frames alike | borders | more bytes of frames | |"
     );
-    println!("torture: |---|---|---|---|---|---|---|---|---|---|");
+    println!("torture: |---|---|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
 /// Proves C-136, C-130, C-132: what the torture does, small.
