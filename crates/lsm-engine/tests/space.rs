@@ -8,9 +8,9 @@ mod wrap;
 use std::{path::Path, sync::Arc};
 
 use common::{Pairs, at, contents, flush, small_tables};
-use lsm_compaction_planner::{DropRange, Level, Leveled, MoveDown, Shortage};
+use lsm_compaction_planner::{DropRange, Level, Leveled, MoveDown, PullDown, Shortage};
 use lsm_engine::{
-    CompactOptions, CompactionReport, Outcome, ReclaimOptions, SpaceOptions, SpaceStatus, Store,
+    BlockCache, CompactOptions, CompactionReport, Outcome, ReclaimOptions, SpaceOptions, SpaceStatus, Store,
     StoreOptions, Tree, TreeOptions,
 };
 use lsm_fs::{Fs, MemFs};
@@ -25,8 +25,10 @@ fn admission() -> SpaceOptions {
     SpaceOptions::default().admission(true).reserve_min_bytes(0)
 }
 
+/// Without a block cache: what is read comes from the files.
 fn open_on(fs: Arc<dyn Fs>, space: SpaceOptions) -> (Store, Tree) {
-    let store = Store::open(StoreOptions::new("/db").fs(fs).space(space)).unwrap();
+    let store = StoreOptions::new("/db").fs(fs).space(space).cache(BlockCache::new(0));
+    let store = Store::open(store).unwrap();
     let options =
         TreeOptions::in_store(StoreOptions::new("/db")).tables(small_tables()).table_target_bytes(40_000);
     let tree = store.tree(TreeId::new(1), &options).unwrap();
@@ -119,6 +121,47 @@ fn a_merge_that_does_not_fit_is_done_in_parts() {
     assert_eq!(tree.stats().levels.last().unwrap().runs, 1);
 }
 
+/// Proves C-59, C-20: a merge of a level into the next one, for which there is no room, is done stripe by stripe, each with all
+/// that lies in it of both levels; what is read is the same after each. Fault: compaction W-18.
+#[test]
+fn a_merge_over_levels_is_done_in_stripes() {
+    let (store, tree) = open(SpaceOptions::default());
+    fill(&tree);
+    assert_eq!(major(&tree).outcome, Outcome::Merged);
+    let (above, below) = (Level::new(5), Level::new(6));
+    // Newer values, and a tombstone, in tables that follow each other.
+    for stripe in 0..3_u64 {
+        for number in 0..100 {
+            let key = format!("{:05}", stripe * 33_000 + number * 40);
+            tree.insert(key, [stripe as u8; 60], at(10_000 + stripe * 200 + number)).unwrap();
+        }
+        tree.remove(format!("{:05}", stripe * 33_000), at(10_100 + stripe * 200)).unwrap();
+        flush(&tree);
+    }
+    let down = MoveDown { from: Level::new(0), to: above };
+    assert_eq!(tree.compact(&down, &CompactOptions::default()).unwrap().outcome, Outcome::Moved);
+    tree.set_gc_watermark(at(20_000));
+    let expected = contents(&tree).unwrap();
+    let tables = |level: Level| tree.stats().levels.iter().find(|it| it.level == level).unwrap().tables;
+    assert!(tables(above) >= 3 && tables(below) > 3, "{} over {}", tables(above), tables(below));
+    let used = store.space().used_bytes;
+    store.set_space(admission().limit_bytes(Some(used + used * 3 / 5)));
+    let pull = PullDown { from: above, to: below };
+    let mut narrowed = 0;
+    while tables(above) > 0 {
+        let report = tree.compact(&pull, &CompactOptions::default()).unwrap();
+        match report.outcome {
+            Outcome::Merged => narrowed += u64::from(report.narrowed),
+            // Stripes put together what they take of the level below: the last of them may be too large.
+            Outcome::Refused(Shortage::Quota) if narrowed >= 3 => store.set_space(admission()),
+            other => panic!("{other:?} with {:?}", store.space()),
+        }
+        assert_eq!(contents(&tree).unwrap(), expected);
+    }
+    assert_eq!(store.space().narrowed, narrowed);
+    assert_eq!((tree.stats().read_amplification(), store.space().granted_bytes), (1, 0));
+}
+
 /// Proves C-59, C-123: what somebody asks for as a whole, and may be done slice by slice, is not done in parts: the tables of
 /// one run would be merged pair by pair for ever.
 #[test]
@@ -169,6 +212,7 @@ fn what_waits_to_be_removed_makes_room() {
 }
 
 /// Proves C-57: the reserve is for merges that are known to give space back.
+/// Fault: compaction W-17.
 #[test]
 fn the_reserve_is_for_what_gives_space_back() {
     let memory = Arc::new(MemFs::with_capacity(4 << 20));
@@ -216,6 +260,24 @@ fn a_volume_that_does_not_answer_is_not_full() {
         fill(&tree);
         assert_eq!(store.space().available_bytes, u64::MAX - store.space().used_bytes);
         assert_eq!(major(&tree).outcome, Outcome::Merged);
+    }
+}
+
+/// Proves D-121: figures about tables and space are known; no file or folder is opened, listed or asked for them.
+/// Fault: durability W-44. Fault: engine W-33.
+#[test]
+fn figures_are_told_without_asking_a_file() {
+    let control: Arc<Control> = Arc::default();
+    let fs = WrapFs { inner: Arc::new(MemFs::with_capacity(4 << 20)), control: control.clone() };
+    let (store, tree) = open_on(Arc::new(fs), admission());
+    fill(&tree);
+    let looks = control.looks();
+    assert!(looks > TABLES);
+    for _ in 0..3 {
+        assert!(tree.stats().tables() as u64 >= TABLES);
+        assert!(store.space().available_bytes > 0);
+        assert!(store.storage_stats().unwrap().space.used_bytes > 0);
+        assert_eq!(control.looks(), looks);
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Control {
     reads: Mutex<Vec<ReadNote>>,
     /// How many times free space was asked for.
     probes: AtomicU64,
+    /// How many times a file or a folder was opened, listed, or asked for its length.
+    looks: AtomicU64,
     /// Bytes that cannot be read.
     bad: Mutex<Vec<(PathBuf, u64)>>,
 }
@@ -67,6 +69,15 @@ impl Control {
     /// How many times free space was asked for.
     pub(crate) fn probes(&self) -> u64 {
         self.probes.load(Ordering::SeqCst)
+    }
+
+    /// How many times files and folders were opened, listed, or asked for their lengths.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::SeqCst)
+    }
+
+    fn look(&self) {
+        self.looks.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How many times files were read since the last [`Control::take_reads`].
@@ -155,6 +166,7 @@ struct WrapFile {
 
 impl Fs for WrapFs {
     fn open(&self, path: &Path, options: &OpenOptions) -> Result<Arc<dyn FsFile>, IoError> {
+        self.control.look();
         let inner = self.inner.open(path, options)?;
         Ok(Arc::new(WrapFile { path: path.to_path_buf(), inner, control: self.control.clone() }))
     }
@@ -164,6 +176,7 @@ impl Fs for WrapFs {
     }
 
     fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>, IoError> {
+        self.control.look();
         self.inner.read_dir(path)
     }
 
@@ -180,6 +193,7 @@ impl Fs for WrapFs {
     }
 
     fn metadata(&self, path: &Path) -> Result<Metadata, IoError> {
+        self.control.look();
         self.inner.metadata(path)
     }
 
@@ -218,6 +232,7 @@ impl FsFile for WrapFile {
     }
 
     fn len(&self) -> Result<u64, IoError> {
+        self.control.look();
         FsFile::len(self.inner.as_ref())
     }
 
@@ -231,6 +246,7 @@ impl FsFile for WrapFile {
     }
 
     fn metadata(&self) -> Result<Metadata, IoError> {
+        self.control.look();
         self.inner.metadata()
     }
 
