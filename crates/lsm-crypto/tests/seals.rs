@@ -159,6 +159,30 @@ fn chains_hand_out_known_keys_and_change_the_current_one() {
     assert_eq!(too_long, CryptoError::WrappedTooLong { len: 191, max: 190 });
 }
 
+/// A database may live through more keys than a byte counts, each of which goes on opening what it sealed.
+/// Fault: formats W-21.
+#[test]
+fn a_chain_may_be_longer_than_a_byte_counts() {
+    let context = context(Suite::Aes256Gcm);
+    let secret = |number: u32| {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        Secret::new(bytes)
+    };
+    let numbers: Vec<u32> = (1..=300).chain([70_000, u32::MAX]).collect();
+    let first = KeyChain::new(KeyId::new(0), secret(0));
+    let mut keys =
+        numbers.iter().fold(first, |keys, number| keys.with_key(KeyId::new(*number), secret(*number)));
+    let mut checks = std::collections::BTreeSet::new();
+    for number in numbers {
+        keys.make_current(KeyId::new(number)).unwrap();
+        let new = keys.new_file_key(&context).unwrap();
+        assert_eq!(new.key.id(), KeyId::new(number));
+        assert!(checks.insert(new.key.check()), "{number} is another key");
+        keys.file_key(KeyId::new(number), &context, None).unwrap().verify(&new.key.check()).unwrap();
+    }
+}
+
 #[test]
 fn key_files_are_read_and_their_faults_named_without_quoting_them() {
     let one = "01".repeat(32);
