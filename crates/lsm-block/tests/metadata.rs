@@ -432,6 +432,7 @@ fn the_next_route_is_taken_when_one_is_damaged() {
 }
 
 /// Proves FI-8 and FI-2 for the ways in: any one damaged byte of a file leaves it open, with the same answer.
+/// Fault: formats W-26.
 #[test]
 fn any_one_damaged_byte_leaves_a_way_in() {
     let built = build(Checksum::Xxh3);

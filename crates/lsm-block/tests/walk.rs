@@ -86,6 +86,7 @@ fn a_walk_finds_every_frame_and_its_digest() {
 }
 
 /// Proves F-148: after any one damaged byte all other frames are still found.
+/// Fault: formats W-39.
 #[test]
 fn one_damaged_byte_costs_one_frame() {
     let (bytes, written) = build(3000);

@@ -42,6 +42,7 @@ const SIZES: [usize; 20] = [
 /// `docs/adr/0005-what-a-filter-weighs.md`, which is wider than F-87 for small filters and for many bits.
 ///
 /// Proves F-86.
+/// Fault: formats W-1.
 #[test]
 fn members_rate_and_weight() {
     for r in 1..=16 {
@@ -101,6 +102,7 @@ fn all_small_sizes() {
 /// A hundred seeds at each of twenty sizes between 500 and 5000, where other methods fail now and then.
 ///
 /// Proves F-90.
+/// Fault: formats W-2.
 #[test]
 fn many_seeds() {
     let mut builder = Builder::new(bits(8));
@@ -147,6 +149,7 @@ fn check_adversary(name: &str, members: &[u64], distinct: usize) {
 }
 
 /// Proves F-90.
+/// Fault: formats W-2.
 #[test]
 fn adversarial_sets() {
     check_adversary("all equal", &vec![42; 10_000], 1);

@@ -52,6 +52,7 @@ fn every_codec_round_trips_through_one_pair_of_contexts() {
 
 #[cfg(feature = "lz4")]
 /// Proves F-44: the 3 % border, the streak of 16, every 8th after it, and the return.
+/// Fault: formats W-15.
 #[test]
 fn what_does_not_shrink_is_stored_raw_and_seldom_tried() {
     let compress = |encoder: &mut Encoder, block: &[u8]| {
@@ -160,6 +161,7 @@ fn numbers_of_codecs_are_fixed() {
 }
 
 /// Proves F-43 and F-47 in a build without codecs: the weaker one is chosen, the absent one is named.
+/// Fault: formats W-37.
 #[test]
 fn what_is_not_built_is_named_or_replaced() {
     for compression in ALL {

@@ -159,6 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     /// Proves F-127.
+    /// Fault: formats W-9.
     #[test]
     fn predicates_select_the_rows_that_are_true((a, b, predicate, encoding) in cases()) {
         let (left, right) = (a.vector(), b.vector());

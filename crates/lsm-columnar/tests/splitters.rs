@@ -172,6 +172,7 @@ fn what_would_not_come_back_is_kept_whole() {
 
 proptest! {
     /// Proves F-111.
+    /// Fault: formats W-43.
     #[test]
     fn images_are_unambiguous(columns in prop::collection::vec(any_seeds(4), 1..20)) {
         let types: Vec<ColumnType> = columns.iter().map(|column| column.ty).collect();

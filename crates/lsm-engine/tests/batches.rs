@@ -29,6 +29,7 @@ fn mixed() -> TreeBatch {
 }
 
 /// Proves E-21: all kinds of operations in any mix, counted, walked in order, and the same after a trip through bytes.
+/// Fault: engine W-22.
 #[test]
 fn a_batch_goes_through_bytes_unchanged() {
     let batch = mixed();

@@ -97,6 +97,7 @@ fn a_over(number: i64) -> Predicate<'static> {
 }
 
 /// Proves F-106, F-116, F-118, F-119.
+/// Fault: formats W-6.
 #[test]
 fn columns_come_out_of_memory_and_tables_alike() {
     for layout in LAYOUTS {
@@ -182,6 +183,7 @@ fn check_hidden(what: &str, hide: impl Fn(&Tree), expected: &[&str]) {
 }
 
 /// Proves F-117: a predicate never brings back what a newer version hides.
+/// Fault: formats W-10.
 #[test]
 fn a_hidden_version_does_not_come_back() {
     let put = |value: &'static str| move |tree: &Tree| done(tree.insert("k", value, at(5)).unwrap());
@@ -418,6 +420,7 @@ fn read(tree: &Tree, control: &Control, scan: &ColumnScan<'_>) -> (usize, usize)
 
 /// Proves F-106, F-112, F-116, F-118: what is read of a table grows with the columns that are asked for, and shrinks with
 /// the rows that zones rule out.
+/// Fault: formats W-7, W-9.
 #[test]
 fn only_what_is_asked_for_is_read() {
     let (tree, control) = many_rows();
@@ -549,6 +552,7 @@ fn rows_newer_than_a_delete_are_found() {
 }
 
 /// Proves F-109, F-110 (in part): columns survive compactions, and change feeds, copies and checks of files work as ever.
+/// Fault: formats W-8.
 #[test]
 fn a_columnar_tree_lives_as_any_other() {
     let memory = Arc::new(MemFs::new());

@@ -297,6 +297,7 @@ fn of_many_openers_one_wins() {
 }
 
 /// Proves E-97, E-99, E-104.
+/// Fault: engine W-30.
 #[test]
 fn holds_keep_history_and_refuse_late_writes() {
     let tree = tree();

@@ -348,6 +348,7 @@ fn the_position_stays_while_the_next_key_is_peeked_at() {
 }
 
 /// Proves E-91: an error that a peek met is met by every further peek and by the step, and the position stays until then.
+/// Fault: engine W-28.
 #[test]
 fn an_error_that_was_peeked_at_is_the_one_of_the_step() {
     let (memory, control) = (Arc::new(MemFs::new()), Arc::new(Control::default()));

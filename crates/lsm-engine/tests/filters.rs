@@ -340,6 +340,7 @@ fn check_groups(tree: &Tree) {
 
 /// Proves E-79, E-152, E-153, F-97: scans of a prefix pass over the runs that lack it, under the extractor with which
 /// these were written and no other.
+/// Fault: formats W-5. Fault: engine W-35.
 #[test]
 fn scans_of_a_prefix_pass_over_runs_without_it() {
     let delimited = |depth| -> Arc<dyn PrefixExtractor> { Arc::new(DelimitedPrefix::new(b'/', depth)) };

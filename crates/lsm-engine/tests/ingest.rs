@@ -61,6 +61,7 @@ fn files(fs: &MemFs, order: &KeyOrder) -> Vec<FoundTable> {
 }
 
 /// Proves E-119, E-15: what does not ascend is refused alone, and what no entry may be is, too.
+/// Fault: engine W-19.
 #[test]
 fn what_does_not_ascend_is_refused_and_nothing_else() {
     let (_, tree) = open();
@@ -276,6 +277,7 @@ fn tables_go_as_deep_as_nothing_is_in_the_way() {
 }
 
 /// Proves E-126: filters over keys and prefixes, counts and sizes are those of a flush of the same rows.
+/// Fault: engine W-24.
 #[test]
 fn tables_are_as_a_flush_would_write_them() {
     let found = |by_ingestion: bool| {

@@ -227,6 +227,7 @@ fn accepting_survives_a_crash_at_any_point() {
 }
 
 /// Proves D-49: accepting that fails can be repeated.
+/// Fault: durability W-40.
 #[test]
 fn accepting_can_be_repeated() {
     for op in [IoOp::Rename, IoOp::Open, IoOp::Write, IoOp::Sync, IoOp::SyncDir, IoOp::Dir] {

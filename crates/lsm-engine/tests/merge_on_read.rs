@@ -200,6 +200,7 @@ fn check_columns(reader: &impl Reader, expected: &Pairs) {
 /// and sealed, with values beside their keys and apart, readers find what they found before, no byte of a table changes,
 /// what was dead stays so when more is deleted and when the tree is opened again, and a merge leaves nothing of it.
 /// Fault: compaction W-33.
+/// Fault: formats W-11.
 #[test]
 fn at_every_share_readers_find_what_they_found_before() {
     for variant in 0..6 {

@@ -32,6 +32,7 @@ fn run(plan: &Campaign, more: impl Fn(&Tally) -> bool + Sync) -> Tally {
 /// Proves E-11, E-12, E-14, E-18, E-19, E-22, E-23, E-43, E-46, E-48, E-50, E-55, E-57, E-60, E-61, E-62, E-63, E-74, E-76, E-77,
 /// E-78, E-79, E-83, E-96, E-98, E-100, E-102, I-1, E-29, E-30, E-31, E-32, E-33, E-34, E-36, E-37, E-42, E-128, E-129, E-130,
 /// E-148, E-149, E-150, E-64, E-152, E-154, F-93, F-97. Fault: engine W-1, W-2.
+/// Fault: engine W-34. Fault: formats W-44.
 #[test]
 fn every_read_answers_from_the_history() {
     let more = |tally: &Tally| tally.lives < 80 || (tally.lives < 300 && !tally.missing().is_empty());

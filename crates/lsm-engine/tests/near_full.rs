@@ -444,6 +444,7 @@ fn head() {
 }
 
 /// Proves C-136, C-130, C-132: what the torture does, small.
+/// Fault: compaction W-37.
 #[test]
 fn ten_times_the_free_space() {
     for case in CASES {

@@ -224,6 +224,7 @@ proptest! {
 
     /// Proves E-40, E-95: over views at any bound, with writes at and above it in every container of the tree, under five
     /// orders, with and without an operator; and over another overlay.
+    /// Fault: engine W-21.
     #[test]
     fn an_overlay_reads_as_if_it_were_applied(
         (comparator, operators) in (0..5_usize, 0..4_u8),

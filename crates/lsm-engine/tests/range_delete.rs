@@ -251,6 +251,7 @@ fn it_hides_older_entries_whatever_it_was_flushed_with() {
 }
 
 /// Proves E-35, D-132, E-42, C-98.
+/// Fault: formats W-41. Fault: engine W-33.
 #[test]
 fn range_tombstones_alone_make_a_table_that_lasts() {
     let memory = Arc::new(MemFs::new());
@@ -609,6 +610,7 @@ fn tables_that_are_wholly_deleted_are_not_opened() {
 }
 
 /// Proves E-22.
+/// Fault: engine W-22.
 #[test]
 fn in_a_batch_a_range_delete_hides_what_comes_before_it() {
     for settle in &PLACES[..4] {

@@ -219,6 +219,7 @@ fn check_flip(fs: &Arc<dyn Fs>, path: &Path, bytes: &[u8], byte: u64, bit: u8) {
 }
 
 /// Proves D-108, F-147. Fault: durability W-37.
+/// Fault: formats W-39.
 #[test]
 fn every_flipped_bit_is_flagged_and_located() {
     check_flips(&database(), |_| true);

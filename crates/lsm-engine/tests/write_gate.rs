@@ -153,6 +153,7 @@ impl Foreign<'_> {
 
 /// Proves E-184, D-122: off, nothing is refused; on, values and operands are refused when what they need passes the
 /// limit, reads and flushes are not, and a higher limit clears it at once.
+/// Fault: engine W-20.
 #[test]
 fn a_limit_refuses_values_until_it_is_raised() {
     let mut world = World::new(Arc::new(MemFs::new()), SpaceOptions::default().limit_bytes(Some(1)));

@@ -62,6 +62,7 @@ fn check(table: &Arc<Table>, before: i64) {
 }
 
 /// One test, since the count is shared by all threads. Proves E-109.
+/// Fault: engine W-27.
 #[test]
 fn bytes_are_the_allocators_truth_and_all_of_them_come_back() {
     let start = live();

@@ -39,6 +39,7 @@ fn check_entry(key: &[u8], number: SeqNo, value_len: usize, expected: Result<(),
 }
 
 /// Proves E-15.
+/// Fault: engine W-19. Fault: formats W-34.
 #[test]
 fn every_limit_is_checked_on_both_sides() {
     let longest = vec![b'k'; MAX_KEY_LEN + 1];
@@ -52,6 +53,7 @@ fn every_limit_is_checked_on_both_sides() {
     check_entry(b"k", SeqNo::ZERO, MAX_VALUE_LEN + 1, Err(ErrorKind::ValueTooLarge));
 }
 
+/// Fault: engine W-19.
 #[test]
 fn a_full_memtable_says_so_and_goes_on_reading() {
     for (bytes_max, value_len) in [(80_000, 10), (200_000, 100), (9 << 20, 400), (2 << 20, 10_000)] {

@@ -69,6 +69,7 @@ fn content(bytes: Vec<u8>) -> Result<(Vec<Entry>, Vec<RangeTombstone>)> {
 }
 
 /// Proves F-18, F-20, FI-8.
+/// Fault: formats W-28.
 #[test]
 fn every_flipped_byte_gives_the_same_content_or_an_error() {
     for spill in [0, 4 << 20] {
@@ -176,6 +177,7 @@ fn a_full_check_misses_no_flipped_byte() {
 
 /// Proves D-81: what a table leads to is under a check of its own: a flipped byte of it is an error or made good, and never
 /// other references. Fault: durability W-20.
+/// Fault: formats W-27.
 #[test]
 fn references_are_the_right_ones_or_an_error() {
     let handle = |n: u32| {
@@ -297,6 +299,7 @@ fn a_large_root_needs_one_read_more_or_none_with_the_tail_known() {
 }
 
 /// Proves F-31, F-160.
+/// Fault: formats W-28.
 #[test]
 fn a_failed_read_is_never_the_end_of_the_data() {
     let (expected, _) = sample();

@@ -238,6 +238,7 @@ fn a_check_finds_filters_that_deny_keys() {
 }
 
 /// Proves F-94, F-97 in part: partitions keep to their bytes, and prefixes on a border are in both.
+/// Fault: formats W-4.
 #[test]
 fn partitions_are_cut_by_bytes_between_keys() {
     let order = KeyOrder::bytewise();
@@ -334,6 +335,7 @@ fn many(count: u32, options: BuildOptions) -> (TableSummary, usize) {
 
 /// The size of filters on files: all bytes of the filter's frames in bits per key, beside 64 bytes for each partition
 /// and 128 for the root.
+/// Fault: formats W-1.
 #[test]
 fn filters_take_the_bytes_they_promise() {
     #[track_caller]
@@ -360,6 +362,7 @@ fn filters_take_the_bytes_they_promise() {
 }
 
 /// Proves F-77 for filters, F-99 on a table: memory does not grow with the table.
+/// Fault: formats W-29.
 #[test]
 fn memory_is_bounded_by_a_partition() {
     let options = |filter| BuildOptions {

@@ -142,6 +142,7 @@ fn check_bound(cursor: &mut impl EntryCursor, order: &KeyOrder, forward: bool) {
 }
 
 /// Proves F-12.
+/// Fault: formats W-41.
 #[test]
 fn a_table_of_range_tombstones_alone_is_legal() {
     let order = KeyOrder::bytewise();

@@ -427,6 +427,7 @@ mod tests {
     }
 
     /// Proves C-145: a panic of the helper ends the writer's work with an error, and nothing else.
+    /// Fault: formats W-38.
     #[test]
     fn a_panic_is_an_error_of_the_writer() {
         fn panics(job: &mut BlockJob, _: &mut Encoder) {

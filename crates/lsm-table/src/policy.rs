@@ -248,6 +248,7 @@ mod tests {
         assert_eq!(at(9, 12).compression, Compression::Zstd { level: 3 });
     }
 
+    /// Fault: engine W-19.
     #[test]
     fn impossible_settings_are_refused() {
         assert!(TablePolicy::default().validate().is_ok());

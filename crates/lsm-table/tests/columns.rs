@@ -163,6 +163,7 @@ fn scan(table: &Table, mode: ReadMode, columns: u16) -> u64 {
 }
 
 /// Proves F-112: bytes read of the file grow with the columns asked for, and none are read twice for the cache's sake.
+/// Fault: formats W-7.
 #[test]
 fn a_scan_reads_the_columns_it_names() {
     let place = Place::new(0);

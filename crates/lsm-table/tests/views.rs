@@ -380,6 +380,7 @@ fn a_view_is_what_lies_above_its_bound() {
 }
 
 /// The same with row groups in place of data blocks.
+/// Fault: formats W-10.
 #[test]
 fn a_view_of_columns_is_what_lies_above_its_bound() {
     for seed in 200..216 {

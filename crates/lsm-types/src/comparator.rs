@@ -217,6 +217,7 @@ mod tests {
 
     proptest! {
         /// Proves F-78.
+        /// Fault: formats W-30.
         #[test]
         fn separators_divide(a in key(), b in key()) {
             prop_assume!(a < b);

@@ -312,6 +312,7 @@ mod tests {
     use crate::{IoError, IoKind, IoOp};
 
     /// Proves E-212.
+    /// Fault: engine W-28.
     #[test]
     fn errors_are_shared_and_classified() {
         fn check<T: Clone + Send + Sync + core::error::Error + 'static>(_: &T) {}

@@ -297,6 +297,7 @@ mod tests {
     }
 
     /// Proves F-30.
+    /// Fault: formats W-27.
     #[test]
     fn hostile_lists_are_refused() {
         for bytes in

@@ -104,6 +104,7 @@ fn what_does_not_pay_is_not_used() {
 /// dictionaries are compressed anew.
 ///
 /// Proves D-76.
+/// Fault: formats W-12.
 #[test]
 fn copies_take_their_dictionary_along() {
     for (from_sealed, to_sealed) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -196,6 +196,7 @@ fn followers_keep_what_they_have_yet_to_read() {
 
 /// Proves E-138: a list takes the memory it was given, goes on from where another one stopped, and nothing is added to it
 /// meanwhile.
+/// Fault: formats W-40. Fault: engine W-32.
 #[test]
 fn lists_stream_and_resume() {
     let tree = open();

@@ -97,6 +97,7 @@ fn a_damaged_snapshot_is_replaced_by_an_older_state() {
 
 /// Proves D-46, D-49: what was accepted is the truth for a strict recovery, indices of lost edits are not used again,
 /// and no older generation is removed.
+/// Fault: durability W-40.
 #[test]
 fn what_is_accepted_is_the_truth() {
     for mode in [RecoveryMode::PointInTime, RecoveryMode::SkipCorrupt] {

@@ -517,6 +517,7 @@ mod tests {
     }
 
     /// Proves F-14.
+    /// Fault: formats W-33.
     #[test]
     fn sections_beyond_4_gib_are_found() {
         for spill in [0, 4 << 20] {
