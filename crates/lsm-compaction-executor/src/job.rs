@@ -31,7 +31,8 @@ pub struct Job {
     pub filter: Option<JobFilter>,
     /// Which history has to stay readable.
     pub retention: Retention,
-    /// Lists what is not an input and may hold keys of the job.
+    /// Lists what is neither an input nor an output and may hold keys of the job. What it has installed part by part holds
+    /// none of the keys that are left, only deletes of inputs that it knows.
     pub outside: Arc<dyn Fn() -> Vec<OutsideContainer> + Send + Sync>,
     /// Range tombstones of tables that are not inputs and reach keys of the job.
     pub tombstones: Vec<RangeTombstone>,

@@ -621,6 +621,43 @@ fn a_power_cut_at_every_call_of_ten_slices() {
     assert!(images > 200 && resumed > 3, "{images} images, {resumed} resumed");
 }
 
+/// Proves C-97, C-131, I-5: a table that is through early leaves a delete of a range that reaches over all slices behind it.
+/// That delete is older than entries there, which a newer one hides: none of them comes back.
+#[test]
+fn a_delete_that_is_carried_along_brings_nothing_back() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::with_capacity(4 << 20));
+    let tree = open(&fs, tight());
+    let (mut dice, mut next) = (Dice::new(4), 1);
+    let mut put = |keys: std::ops::Range<u64>, next: &mut u64| {
+        for key in keys {
+            let value: Vec<u8> = (0..25).flat_map(|_| dice.roll().to_le_bytes()).collect();
+            tree.insert(format!("key-{key:06}"), value, at(*next)).unwrap();
+            *next += 1;
+        }
+    };
+    put(0..50, &mut next);
+    tree.remove_range("key-000040".."key-002500", at(next)).unwrap();
+    next += 1;
+    flush(&tree);
+    put(0..3_000, &mut next);
+    flush(&tree);
+    tree.remove_range("key-001000".."key-002000", at(next)).unwrap();
+    next += 1;
+    put(500..600, &mut next);
+    put(2_900..3_000, &mut next);
+    flush(&tree);
+    tree.set_gc_watermark(at(next));
+    let expected = contents(&tree).unwrap();
+    assert_eq!(expected.len(), 2_000);
+    let free = fs.available_space(Path::new("/")).unwrap().unwrap();
+    let other = fs.open(Path::new("/other"), &lsm_fs::OpenOptions::CREATE_NEW).unwrap();
+    other.write_at(0, &vec![1; (free - 2 * SLICE - SLACK) as usize]).unwrap();
+    let report = major(&tree).unwrap();
+    assert_eq!(sliced(&report).remaining_bytes, 0, "{report:?}");
+    assert_eq!(contents(&tree).unwrap().len(), expected.len());
+    assert_eq!(contents(&tree).unwrap(), expected);
+}
+
 /// Proves C-101, C-135: slices of a few dozen keys, with filters and every other section.
 /// Fault: compaction W-14.
 #[test]

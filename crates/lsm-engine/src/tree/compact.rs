@@ -19,7 +19,8 @@ use lsm_compaction_planner::{
 };
 use lsm_manifest::{Catalog, Levels, TreeEdit, VersionEdit};
 use lsm_table::Table;
-use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result, SeqNo};
+use lsm_types::{Cut, KeyOrder, Level, RangeTombstone, Result, SeqNo, TableId};
+use parking_lot::Mutex;
 
 use super::{Tree, TreeInner, flush::outside_memtable, publish::Published};
 use crate::{
@@ -259,6 +260,7 @@ impl TreeInner {
             output.target_bytes = target;
         }
         let inputs = self.open_inputs(&plan.inputs)?;
+        let outputs = Arc::<Mutex<HashSet<TableId>>>::default();
         // What slices take the place of goes while the job runs.
         let vlogs = if tight.is_some() { view.vlogs.passing() } else { view.vlogs.clone() };
         let values = self.vlogs.is_some().then(|| Arc::new(PastCache::new(vlogs.clone())));
@@ -270,9 +272,9 @@ impl TreeInner {
             filter,
             retention: kept.retention.clone(),
             outside: Arc::new({
-                let (tree, inputs) = (self.clone(), plan.inputs.clone());
+                let (tree, inputs, outputs) = (self.clone(), plan.inputs.clone(), outputs.clone());
                 // The newest state: what was written below the watermark since the plan was made is in it.
-                move || tree.outside_of(&tree.current.load_full(), &inputs)
+                move || tree.outside_of(&tree.current.load_full(), &inputs, &outputs.lock())
             }),
             tombstones: self.tombstones_outside(&view, &plan.inputs)?,
             env: self.env.clone(),
@@ -313,7 +315,7 @@ impl TreeInner {
             // What slices take the place of goes while the job runs, as soon as no reader holds it.
             self.retire_reads(&view, &plan.inputs, &inputs);
         }
-        let installer = JobInstaller { tree: self, job: &job, values, nanos: AtomicU64::new(0) };
+        let installer = JobInstaller { tree: self, job: &job, outputs, values, nanos: AtomicU64::new(0) };
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();
         self.counters.compacted(report.bytes_in, done.bytes);
@@ -396,9 +398,18 @@ impl TreeInner {
     }
 
     /// What is not an input and may hold keys of the job: tables of any level, and all memtables.
-    fn outside_of(&self, view: &SuperVersion, inputs: &Inputs) -> Vec<OutsideContainer> {
+    ///
+    /// * `outputs`: tables that the job has installed. They hold none of the keys that are left, and of deletes of ranges
+    ///   nothing but what the job knows: counted as others are, they would have entries stay that these deletes hide, and
+    ///   that the job has dropped the deletes for.
+    fn outside_of(
+        &self,
+        view: &SuperVersion,
+        inputs: &Inputs,
+        outputs: &HashSet<TableId>,
+    ) -> Vec<OutsideContainer> {
         let Some((start, end)) = hull(inputs, &self.order) else { return Vec::new() };
-        let ids: HashSet<_> = inputs.tables().map(|table| table.id).collect();
+        let ids: HashSet<_> = inputs.tables().map(|table| table.id).chain(outputs.iter().copied()).collect();
         let runs = view.version.levels.iter().flat_map(|(_, level)| level.runs());
         let tables = runs.flat_map(|run| run.tables.covering(&start, &end, &self.order));
         let outside = tables.filter(|table| !ids.contains(&table.id)).map(|table| OutsideContainer {
@@ -528,6 +539,8 @@ fn age_of_inputs(request: &InstallRequest, levels: &Levels) -> Option<u64> {
 struct JobInstaller<'a> {
     tree: &'a Arc<TreeInner>,
     job: &'a Job,
+    /// What the job has installed.
+    outputs: Arc<Mutex<HashSet<TableId>>>,
     /// What the job fetches values from.
     values: Option<Arc<PastCache>>,
     /// How long installs took.
@@ -538,6 +551,7 @@ impl Installer for JobInstaller<'_> {
     fn install(&self, request: InstallRequest) -> Result<(), InstallError> {
         let env = &self.job.env;
         let added = request.add.iter().map(|descriptor| Table::new(env, descriptor.clone())).collect();
+        self.outputs.lock().extend(request.add.iter().map(|descriptor| descriptor.id));
         let begun = self.tree.nanos();
         let outcome = self.tree.install(request, added);
         self.let_go();
