@@ -256,9 +256,7 @@ impl TreeInner {
         };
         let strategy = self.delete_strategy(&plan, options);
         let mut output = plan.output;
-        if let Some(target) = options.target_bytes {
-            output.target_bytes = target;
-        }
+        output.target_bytes = options.target_bytes.unwrap_or(output.target_bytes);
         let inputs = self.open_inputs(&plan.inputs)?;
         let outputs = Arc::<Mutex<HashSet<TableId>>>::default();
         // What slices take the place of goes while the job runs.
