@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use lsm_types::{ErrorClass, Result, SeqNo};
+use lsm_types::{Result, SeqNo};
 
 use crate::{
-    Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, FlavourRun,
+    Cancel, Checkpoint, CompactionFlavour, DropCounts, EditExtras, ExecutorError, FilterCounts, FlavourRun,
     InstallError, InstallRequest, Installer, Job, Relocated, SegmentDone, SegmentFilter, SegmentOutput,
     SegmentTask, Sliced, StagingArea,
+    checkpoints::install_each,
     crew::{panic_message, run_batch},
     installer::Placement,
 };
@@ -63,34 +64,26 @@ pub fn run_job(
     job.cancel.check()?;
     job.failpoints.hit("lease.taken")?;
     let (flavour, mut run) = select(job, flavours)?;
-    let mut made = Made::default();
     let mut output = JobOutput { flavour: flavour.name(), ..JobOutput::default() };
+    if flavour.checkpoint() == Checkpoint::EachBatch {
+        return install_each(job, run.as_mut(), installer, output);
+    }
+    let mut made = Made::default();
     loop {
         let batch = run.next_batch()?;
-        let last = batch.is_empty();
-        output.sliced = run.sliced();
-        if last && flavour.checkpoint() == Checkpoint::EachBatch {
+        if batch.is_empty() {
+            if let Some((ready, _)) = made.ready(job, run.as_mut(), true)? {
+                ready.install(job, installer, false)?;
+            }
             return Ok(output);
         }
-        let before = output.clone();
-        let installs = last || flavour.checkpoint() == Checkpoint::EachBatch;
-        let step = made
-            .add(job, batch, &mut output)
-            .and_then(|()| if installs { made.install(job, run.as_mut(), installer, last) } else { Ok(()) });
-        match step {
-            Ok(()) if last => return Ok(output),
-            Ok(()) => {}
-            Err(error) if error.kind().class() == ErrorClass::NoSpace && run.ran_out() => {
-                return Ok(JobOutput { sliced: run.sliced(), ..before });
-            }
-            Err(error) => return Err(error),
-        }
+        made.add(job, &job.cancel, batch, &mut output)?;
     }
 }
 
 /// What was written and not installed yet, and what is to be said with it.
 #[derive(Default)]
-struct Made {
+pub(crate) struct Made {
     staged: StagingArea,
     filters: Vec<SegmentFilter>,
     floor: Option<SeqNo>,
@@ -98,9 +91,25 @@ struct Made {
     filtered: Option<SeqNo>,
 }
 
+/// A part of it that is ready to be installed. Dropping it removes its files.
+pub(crate) struct Ready {
+    staged: StagingArea,
+    filters: Vec<SegmentFilter>,
+    request: InstallRequest,
+}
+
 impl Made {
-    fn add(&mut self, job: &Job, batch: Vec<Box<dyn SegmentTask>>, output: &mut JobOutput) -> Result<()> {
-        for segment in run_batch(batch, &job.parallelism, &job.cancel)? {
+    /// Runs a batch.
+    ///
+    /// * `cancel`: raised when a segment fails.
+    pub(crate) fn add(
+        &mut self,
+        job: &Job,
+        cancel: &Cancel,
+        batch: Vec<Box<dyn SegmentTask>>,
+        output: &mut JobOutput,
+    ) -> Result<()> {
+        for segment in run_batch(batch, &job.parallelism, cancel)? {
             self.floor = self.floor.max(segment.floor);
             // What a filter changed is not as it was written, whoever lists changes.
             self.altered = self.altered.max(segment.altered).max(segment.filtered);
@@ -114,21 +123,22 @@ impl Made {
         Ok(())
     }
 
-    fn install(
+    /// What there is to install now, and what becomes of the inputs; `None` where nothing is.
+    ///
+    /// * `last`: the job ends with it.
+    pub(crate) fn ready(
         &mut self,
         job: &Job,
         run: &mut dyn FlavourRun,
-        installer: &dyn Installer,
         last: bool,
-    ) -> Result<()> {
-        let Self { staged, filters, .. } = self;
+    ) -> Result<Option<(Ready, EditExtras)>> {
         job.cancel.check()?;
-        filters.iter_mut().try_for_each(SegmentFilter::finish)?;
-        staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
+        self.filters.iter_mut().try_for_each(SegmentFilter::finish)?;
         let extras = run.extras(job)?;
-        if !last && extras == EditExtras::default() && staged.is_empty() {
-            return Ok(());
+        if !last && extras == EditExtras::default() && self.staged.is_empty() {
+            return Ok(None);
         }
+        let (staged, filters) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.filters));
         let request = InstallRequest {
             remove: extras.remove.clone(),
             restrict: extras.restrictions.clone(),
@@ -147,12 +157,24 @@ impl Made {
             altered: self.altered,
             filtered: self.filtered.and(job.filter.as_ref()).map(|filter| filter.floor),
         };
-        install(job, installer, request, staged, filters)?;
-        run.installed(&extras);
-        if let Some(sliced) = run.sliced() {
-            job.watch.slice(sliced);
-        }
-        Ok(())
+        Ok(Some((Ready { staged, filters, request }, extras)))
+    }
+}
+
+impl Ready {
+    /// Length of its files.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        let tables = self.staged.tables().iter().map(|table| table.descriptor().file_len);
+        tables.chain(self.staged.vlogs().iter().map(|vlog| vlog.descriptor().file_len)).sum()
+    }
+
+    /// Makes the files durable, and then part of the tree.
+    ///
+    /// * `at_once`: files may be synced side by side.
+    pub(crate) fn install(mut self, job: &Job, installer: &dyn Installer, at_once: bool) -> Result<()> {
+        self.staged.sync(at_once)?;
+        self.staged.seal(&job.env, job.vlogs.as_deref(), job.failpoints.as_ref())?;
+        install(job, installer, self.request, &mut self.staged, &mut self.filters)
     }
 }
 

@@ -56,6 +56,15 @@ pub trait FlavourRun: Send {
         let _ = extras;
     }
 
+    /// Whether the next batch may be made while the one whose changes were asked for last is synced and installed. Then
+    /// [`FlavourRun::installed`] is called for that one when the next is made. Default: no.
+    ///
+    /// * `written_bytes`: length of the files that are on their way.
+    fn runs_ahead(&mut self, written_bytes: u64) -> bool {
+        let _ = written_bytes;
+        false
+    }
+
     /// The disk was full under what was to be installed next, and all of that is gone. Whether the run ends here in
     /// good order, with what was installed before. Default: no, the job fails.
     fn ran_out(&mut self) -> bool {
@@ -77,9 +86,9 @@ pub trait SegmentTask: Send {
 /// What a segment made.
 #[derive(Debug, Default)]
 pub struct SegmentOutput {
-    /// Finished, synced files in key order.
+    /// Finished files in key order, synced unless that is left to whoever installs them.
     pub tables: Vec<StagedTable>,
-    /// Finished, synced value logs that some of these lead to.
+    /// Finished value logs that some of these lead to, synced likewise.
     pub vlogs: Vec<StagedVlog>,
     /// Finished, synced delete vectors of inputs.
     pub vectors: Vec<StagedVector>,

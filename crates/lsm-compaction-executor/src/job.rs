@@ -11,8 +11,8 @@ use lsm_types::{
 };
 
 use crate::{
-    Cancel, Failpoints, JobFilter, JobInputs, JobWatch, Lease, OutsideContainer, Parallelism, RateLimiter,
-    Relocation, limiter::Toll, split::KeyStretch,
+    Cancel, Failpoints, InFlight, JobFilter, JobInputs, JobWatch, Lease, OutsideContainer, Parallelism,
+    RateLimiter, Relocation, limiter::Toll, split::KeyStretch,
 };
 
 /// A leased and validated merge.
@@ -31,6 +31,8 @@ pub struct Job {
     pub filter: Option<JobFilter>,
     /// Which history has to stay readable.
     pub retention: Retention,
+    /// What is written and not yet installed while the job goes on.
+    pub in_flight: InFlight,
     /// Lists what is neither an input nor an output and may hold keys of the job. What it has installed part by part holds
     /// none of the keys that are left, only deletes of inputs that it knows.
     pub outside: Arc<dyn Fn() -> Vec<OutsideContainer> + Send + Sync>,

@@ -202,7 +202,9 @@ impl Merging {
             .separating(job.vlogs.as_ref())
             .helped_by(self.share.as_ref().map(Share::threads));
         if self.sliced.is_some() {
-            writer = writer.slicing(beginnings(job));
+            let job = self.job.clone();
+            let before = move || Ok(job.in_flight.wait(job.env.fs.as_ref())?);
+            writer = writer.slicing(beginnings(&self.job), Arc::new(before)).syncing_later();
         }
         let mut cutter = Cutter::new(&job.output, &job.order);
         let control = StreamControl { cancel: &job.cancel, failpoints: job.failpoints.as_ref() };
@@ -237,7 +239,8 @@ impl Merging {
         }
         job.failpoints.hit("segment.seal")?;
         let (tables, mut vlogs) = writer.finish_slice(border)?;
-        let (moved, relocated) = copier.map(Copier::finish).transpose()?.unwrap_or_default();
+        let (moved, relocated) =
+            copier.map(|copier| copier.finish(self.sliced.is_some())).transpose()?.unwrap_or_default();
         vlogs.extend(moved);
         job.failpoints.hit("sync.file")?;
         let unread = std::mem::take(&mut self.unread);

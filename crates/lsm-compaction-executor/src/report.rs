@@ -99,7 +99,7 @@ pub struct StageNanos {
     pub plan: u64,
     /// To read, merge and write.
     pub write: u64,
-    /// To make the change durable and visible.
+    /// To make the change durable and visible. What is done beside writing, as slices are, counts there.
     pub install: u64,
 }
 

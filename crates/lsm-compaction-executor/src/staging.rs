@@ -1,9 +1,11 @@
 //! Outputs of a job that no version knows yet.
 
+use std::thread;
+
 use lsm_table::{StagedTable, StagedVector, StagedVlog, TableEnv, VlogEnv};
 use lsm_types::Result;
 
-use crate::Failpoints;
+use crate::{ExecutorError, Failpoints, crew::panic_message};
 
 /// Files a job has written. Dropping it deletes those that were not installed.
 #[derive(Default)]
@@ -24,12 +26,12 @@ impl StagingArea {
         self.tables.is_empty() && self.vlogs.is_empty() && self.vectors.is_empty()
     }
 
-    /// Takes over finished, synced files.
+    /// Takes over finished tables.
     pub fn add(&mut self, tables: Vec<StagedTable>) {
         self.tables.extend(tables);
     }
 
-    /// Takes over finished, synced value logs.
+    /// Takes over finished value logs.
     pub fn add_vlogs(&mut self, vlogs: Vec<StagedVlog>) {
         self.vlogs.extend(vlogs);
     }
@@ -54,7 +56,27 @@ impl StagingArea {
         &self.tables
     }
 
-    /// Makes the names of the staged files durable. The files themselves were synced when they were finished.
+    /// Makes the files durable as far as they were not synced when they were finished.
+    ///
+    /// * `at_once`: tables and value logs at the same time, so that a file system that writes its journal for one writes it
+    ///   for both.
+    pub(crate) fn sync(&mut self, at_once: bool) -> Result<()> {
+        let Self { tables, vlogs, .. } = self;
+        if !at_once || tables.is_empty() || vlogs.is_empty() {
+            tables.iter_mut().try_for_each(StagedTable::sync)?;
+            return vlogs.iter_mut().try_for_each(StagedVlog::sync);
+        }
+        thread::scope(|scope| {
+            let beside = scope.spawn(|| vlogs.iter_mut().try_for_each(StagedVlog::sync));
+            tables.iter_mut().try_for_each(StagedTable::sync)?;
+            beside.join().unwrap_or_else(|panic| {
+                let message = panic_message(panic.as_ref());
+                Err(ExecutorError::Panicked { message }.into())
+            })
+        })
+    }
+
+    /// Makes the names of the staged files durable. The files themselves were synced before.
     ///
     /// * `vlogs`: where value logs lie, if the tree has any.
     pub fn seal(&self, env: &TableEnv, vlogs: Option<&VlogEnv>, failpoints: &dyn Failpoints) -> Result<()> {

@@ -57,6 +57,15 @@ pub trait SliceRoom: Send + Sync {
     /// # Errors
     /// What stands against even the smallest slice.
     fn next(&self, ends: SliceEnds) -> Result<SliceBudget, Shortage>;
+
+    /// What the next slice may write while the one before is written and not installed: no less than that one might, so
+    /// that slices do not get smaller for it. `None` where it has to wait. Default: always.
+    ///
+    /// * `written_bytes`: length of the files of the one before.
+    fn ahead(&self, written_bytes: u64) -> Option<SliceBudget> {
+        let _ = written_bytes;
+        None
+    }
 }
 
 /// Carries out `base` slice by slice.
@@ -132,7 +141,6 @@ impl<B: Sliceable> CompactionFlavour for TightSpace<B> {
             is_last: false,
         };
         Ok(Box::new(Run {
-            job: job.clone(),
             room: self.room.clone(),
             ends,
             min_bytes: self.min_bytes,
@@ -140,6 +148,8 @@ impl<B: Sliceable> CompactionFlavour for TightSpace<B> {
             sliced: Sliced { remaining_bytes: total_bytes, ..Sliced::default() },
             total_bytes,
             border: None,
+            cut_bytes: 0,
+            next: None,
             is_done: false,
         }))
     }
@@ -159,7 +169,6 @@ struct Slicing {
 }
 
 struct Run {
-    job: Arc<Job>,
     room: Arc<dyn SliceRoom>,
     ends: SliceEnds,
     min_bytes: u64,
@@ -168,11 +177,18 @@ struct Run {
     total_bytes: u64,
     /// The smallest key that was left when a slice was last about to be installed.
     border: Option<Slice>,
+    /// Bytes of blocks, and of values moved with them, that all slices so far took the place of.
+    cut_bytes: u64,
+    /// Where the next slice ends and what it may write, when it is made while the one before is installed.
+    next: Option<(Cut, SliceBudget)>,
     is_done: bool,
 }
 
 impl FlavourRun for Run {
     fn next_batch(&mut self) -> Result<Vec<Box<dyn SegmentTask>>> {
+        if let Some((end, budget)) = self.next.take() {
+            return Ok(self.task(end, budget));
+        }
         if self.is_done {
             return Ok(Vec::new());
         }
@@ -182,8 +198,19 @@ impl FlavourRun for Run {
         };
         let end = self.slicing.lock().next_end(budget)?;
         let Some(end) = end else { return Ok(self.stop(budget.binding)) };
-        let (slicing, min_bytes) = (self.slicing.clone(), self.min_bytes);
-        Ok(vec![Box::new(Task { slicing, end, budget, min_bytes })])
+        Ok(self.task(end, budget))
+    }
+
+    fn runs_ahead(&mut self, written_bytes: u64) -> bool {
+        // Where tables go as a whole, what the one before gives back is what the next one needs.
+        if self.is_done || self.ends == SliceEnds::Tables {
+            return false;
+        }
+        let Some(budget) = self.room.ahead(written_bytes) else { return false };
+        // What cannot be found out now is told when the slice is due.
+        let end = self.slicing.lock().next_end(budget).ok().flatten();
+        self.next = end.map(|end| (end, budget));
+        self.next.is_some()
     }
 
     fn extras(&mut self, job: &Job) -> Result<EditExtras> {
@@ -192,6 +219,7 @@ impl FlavourRun for Run {
         // All may be written before the last border is reached.
         let border = if slicing.is_last { None } else { slicing.merge.rest() };
         self.is_done = border.is_none();
+        self.cut_bytes = slicing.boundaries.cut_bytes();
         if border.is_some() && border == self.border {
             return Ok(extras); // nothing lay between this border and the one before
         }
@@ -211,18 +239,17 @@ impl FlavourRun for Run {
                 extras.restrictions.push((table.id(), lower.clone()));
             }
         }
+        // The next slice takes nothing from those that are through, also while this one is still on its way.
+        job.inputs.change(|table| (!extras.remove.contains(&table.id())).then_some(table));
         Ok(extras)
     }
 
     fn installed(&mut self, extras: &EditExtras) {
-        self.job.inputs.change(|table| (!extras.remove.contains(&table.id())).then_some(table));
-        let mut slicing = self.slicing.lock();
-        slicing.merge.release(&|table| extras.remove.contains(&table.id()));
-        let taken = slicing.boundaries.cut_bytes();
+        self.slicing.lock().merge.release(&|table| extras.remove.contains(&table.id()));
         self.sliced.slices += 1;
-        self.sliced.released_bytes = taken;
+        self.sliced.released_bytes = self.cut_bytes;
         self.sliced.remaining_bytes =
-            if self.is_done { 0 } else { self.total_bytes.saturating_sub(taken).max(1) };
+            if self.is_done { 0 } else { self.total_bytes.saturating_sub(self.cut_bytes).max(1) };
         tracing::info!(
             slice = self.sliced.slices,
             released_bytes = self.sliced.released_bytes,
@@ -243,6 +270,11 @@ impl FlavourRun for Run {
 }
 
 impl Run {
+    fn task(&self, end: Cut, budget: SliceBudget) -> Vec<Box<dyn SegmentTask>> {
+        let (slicing, min_bytes) = (self.slicing.clone(), self.min_bytes);
+        vec![Box::new(Task { slicing, end, budget, min_bytes })]
+    }
+
     /// There is no room to go on; what is installed stays.
     fn stop(&mut self, shortage: Shortage) -> Vec<Box<dyn SegmentTask>> {
         tracing::warn!(?shortage, slices = self.sliced.slices, "no room for the next slice of a compaction");

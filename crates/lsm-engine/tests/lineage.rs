@@ -7,7 +7,10 @@ mod common;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use common::{Pairs, at, contents, flush, small_tables};
@@ -35,14 +38,16 @@ struct World {
     entries: u64,
     /// Bytes of a slice.
     slice: u64,
+    /// Whether slices are made while the ones before are installed.
+    ahead: bool,
 }
 
-const PLAIN: World = World { separates: None, entries: 400, slice: 2_500 };
+const PLAIN: World = World { separates: None, entries: 400, slice: 2_500, ahead: false };
 
 impl World {
     fn options(self, fs: &Arc<dyn Fs>, mode: RecoveryMode) -> TreeOptions {
         let space = SpaceOptions::default().admission(true).reserve_min_bytes(0).tight(true);
-        let space = space.slice_min_bytes(0).slice_max_bytes(Some(self.slice));
+        let space = space.slice_min_bytes(0).slice_max_bytes(Some(self.slice)).slices_ahead(Some(self.ahead));
         let options = TreeOptions::new("/db")
             .store(|store| {
                 let store = store.fs(fs.clone()).space(space).cache(BlockCache::new(0)).recovery_mode(mode);
@@ -302,6 +307,57 @@ fn inputs_and_slices_are_never_both_taken() {
     drop(tree);
     assert!(images.len() > 6, "{}", images.len());
     check_all(PLAIN, &images, &expected);
+}
+
+/// Proves D-109, D-49, C-133: the same where a slice is made while the one before is installed: whenever the manifest is
+/// about to be written, and when it is, no table of the next slice is there as a whole.
+#[test]
+fn a_slice_made_ahead_knows_of_the_one_before() {
+    let world = World { ahead: true, ..PLAIN };
+    let (fs, tree, _) = world.nearly_full(60 << 10);
+    let expected = contents(&tree).unwrap();
+    let (images, made) = (Arc::new(Mutex::new(vec![image(fs.as_ref())])), Arc::new(AtomicUsize::new(0)));
+    let failpoints: Arc<dyn Failpoints> = Arc::new(Beside {
+        look: {
+            let (images, fs) = (images.clone(), fs.clone());
+            move || images.lock().push(image(fs.as_ref()))
+        },
+        made: made.clone(),
+        installs: AtomicUsize::new(0),
+    });
+    tree.compact_with(&Merge(None), &CompactOptions::default(), &failpoints).unwrap();
+    drop((failpoints, tree));
+    let mut images = Arc::into_inner(images).unwrap().into_inner();
+    images.push(image(fs.as_ref()));
+    assert!(images.len() > 10 && made.load(Relaxed) > 5, "{}", images.len());
+    let images: Vec<Image> = images.into_iter().step_by(3).collect();
+    check_all(world, &images, &expected);
+}
+
+/// Looks around right before a slice is installed and right after, by when the next one is written but for its end.
+struct Beside<F> {
+    look: F,
+    made: Arc<AtomicUsize>,
+    installs: AtomicUsize,
+}
+
+impl<F: Fn() + Send + Sync> Failpoints for Beside<F> {
+    fn hit(&self, point: &'static str) -> Result<(), ExecutorError> {
+        match point {
+            "segment.seal" => _ = self.made.fetch_add(1, Relaxed),
+            "install.before" => {
+                let nth = self.installs.fetch_add(1, Relaxed) + 1;
+                let is_beside = std::thread::current().name() == Some("lsm-install");
+                while is_beside && self.made.load(Relaxed) <= nth {
+                    std::thread::yield_now();
+                }
+                (self.look)();
+            }
+            "install.after" => (self.look)(),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Proves D-109: the same with values apart from their keys, of which each table says how much it refers to.

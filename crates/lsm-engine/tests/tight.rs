@@ -384,6 +384,12 @@ fn other_work_goes_on_between_slices() {
 /// Fault: compaction W-2, W-10, W-12.
 #[test]
 fn any_job_goes_on_with_what_a_job_has_left() {
+    for ahead in [false, true] {
+        whatever_has_failed(ahead);
+    }
+}
+
+fn whatever_has_failed(ahead: bool) {
     let mut seed = 0;
     for point in lsm_engine::POINTS {
         for pass in [1, 3] {
@@ -393,6 +399,7 @@ fn any_job_goes_on_with_what_a_job_has_left() {
                     continue;
                 }
                 let (fs, tree, expected) = nearly_full(2, 2_600, 2 * SLICE + SLACK);
+                tree.store().set_space(tight().slices_ahead(Some(ahead)));
                 let cancel = Cancel::new();
                 let at = At { point, left: Mutex::new(pass), cancel: stops.then(|| cancel.clone()) };
                 let options = CompactOptions::default().cancel(cancel);
@@ -558,9 +565,9 @@ const ONE_OF_EACH: Strategy =
     Strategy { survivors: false, torn_sectors: 1, exhaustive: 0, random: 0, singles: 1, seed: 5 };
 
 /// Two runs over each other, with deletes of ranges.
-fn deleting_runs(disk: &SimFs) -> (Tree, u64) {
+fn deleting_runs(disk: &SimFs, ahead: bool) -> (Tree, u64) {
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-    let space = tight().slice_min_bytes(0).slice_max_bytes(Some(12 << 10));
+    let space = tight().slice_min_bytes(0).slice_max_bytes(Some(12 << 10)).slices_ahead(Some(ahead));
     let tree = open(&fs, space);
     let mut dice = Dice::new(3);
     let mut next = 1;
@@ -585,12 +592,23 @@ fn deleting_runs(disk: &SimFs) -> (Tree, u64) {
 /// Fault: compaction W-4, W-10.
 #[test]
 fn a_power_cut_at_every_call_of_ten_slices() {
+    power_cuts(false, 140 << 10);
+}
+
+/// Proves C-133, C-167, C-169, I-2, D-125, F-139: the same where slices are made while the ones before are installed.
+/// Fault: compaction W-4, W-10.
+#[test]
+fn a_power_cut_at_every_call_of_slices_made_ahead() {
+    power_cuts(true, 170 << 10);
+}
+
+fn power_cuts(ahead: bool, room: u64) {
     let ample = SimFs::new(SimConfig::DEFAULT);
     let all = SimConfig::DEFAULT.capacity;
-    drop(deleting_runs(&ample));
+    drop(deleting_runs(&ample, ahead));
     let used = all - ample.available_space(Path::new("/")).unwrap().unwrap();
-    let disk = SimFs::new(SimConfig { capacity: used + (140 << 10), ..SimConfig::DEFAULT });
-    let (tree, next) = deleting_runs(&disk);
+    let disk = SimFs::new(SimConfig { capacity: used + room, ..SimConfig::DEFAULT });
+    let (tree, next) = deleting_runs(&disk, ahead);
     let expected = contents(&tree).unwrap();
     let before = disk.len();
     let report = compact(&tree, Each(|| ())).unwrap();
@@ -625,37 +643,39 @@ fn a_power_cut_at_every_call_of_ten_slices() {
 /// That delete is older than entries there, which a newer one hides: none of them comes back.
 #[test]
 fn a_delete_that_is_carried_along_brings_nothing_back() {
-    let fs: Arc<dyn Fs> = Arc::new(MemFs::with_capacity(4 << 20));
-    let tree = open(&fs, tight());
-    let (mut dice, mut next) = (Dice::new(4), 1);
-    let mut put = |keys: std::ops::Range<u64>, next: &mut u64| {
-        for key in keys {
-            let value: Vec<u8> = (0..25).flat_map(|_| dice.roll().to_le_bytes()).collect();
-            tree.insert(format!("key-{key:06}"), value, at(*next)).unwrap();
-            *next += 1;
-        }
-    };
-    put(0..50, &mut next);
-    tree.remove_range("key-000040".."key-002500", at(next)).unwrap();
-    next += 1;
-    flush(&tree);
-    put(0..3_000, &mut next);
-    flush(&tree);
-    tree.remove_range("key-001000".."key-002000", at(next)).unwrap();
-    next += 1;
-    put(500..600, &mut next);
-    put(2_900..3_000, &mut next);
-    flush(&tree);
-    tree.set_gc_watermark(at(next));
-    let expected = contents(&tree).unwrap();
-    assert_eq!(expected.len(), 2_000);
-    let free = fs.available_space(Path::new("/")).unwrap().unwrap();
-    let other = fs.open(Path::new("/other"), &lsm_fs::OpenOptions::CREATE_NEW).unwrap();
-    other.write_at(0, &vec![1; (free - 2 * SLICE - SLACK) as usize]).unwrap();
-    let report = major(&tree).unwrap();
-    assert_eq!(sliced(&report).remaining_bytes, 0, "{report:?}");
-    assert_eq!(contents(&tree).unwrap().len(), expected.len());
-    assert_eq!(contents(&tree).unwrap(), expected);
+    for ahead in [false, true] {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::with_capacity(4 << 20));
+        let tree = open(&fs, tight().slices_ahead(Some(ahead)));
+        let (mut dice, mut next) = (Dice::new(4), 1);
+        let mut put = |keys: std::ops::Range<u64>, next: &mut u64| {
+            for key in keys {
+                let value: Vec<u8> = (0..25).flat_map(|_| dice.roll().to_le_bytes()).collect();
+                tree.insert(format!("key-{key:06}"), value, at(*next)).unwrap();
+                *next += 1;
+            }
+        };
+        put(0..50, &mut next);
+        tree.remove_range("key-000040".."key-002500", at(next)).unwrap();
+        next += 1;
+        flush(&tree);
+        put(0..3_000, &mut next);
+        flush(&tree);
+        tree.remove_range("key-001000".."key-002000", at(next)).unwrap();
+        next += 1;
+        put(500..600, &mut next);
+        put(2_900..3_000, &mut next);
+        flush(&tree);
+        tree.set_gc_watermark(at(next));
+        let expected = contents(&tree).unwrap();
+        assert_eq!(expected.len(), 2_000);
+        let free = fs.available_space(Path::new("/")).unwrap().unwrap();
+        let other = fs.open(Path::new("/other"), &lsm_fs::OpenOptions::CREATE_NEW).unwrap();
+        other.write_at(0, &vec![1; (free - 2 * SLICE - SLACK) as usize]).unwrap();
+        let report = major(&tree).unwrap();
+        assert_eq!(sliced(&report).remaining_bytes, 0, "{report:?}");
+        assert_eq!(contents(&tree).unwrap().len(), expected.len());
+        assert_eq!(contents(&tree).unwrap(), expected);
+    }
 }
 
 /// Proves C-101, C-135: slices of a few dozen keys, with filters and every other section.

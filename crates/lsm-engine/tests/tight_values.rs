@@ -125,16 +125,29 @@ fn sliced(report: &CompactionReport) -> Sliced {
 /// Everything agrees, in memory and on the disk, and no file lies there that is not named.
 #[track_caller]
 fn check(tree: &Tree, fs: &Arc<dyn Fs>, expected: &Pairs) {
-    assert_eq!(&contents(tree).unwrap(), expected);
-    let verified = tree.verify().unwrap();
-    assert!(verified.is_clean(), "{verified:?}");
-    check_files(tree, fs);
+    check_tree(tree, expected);
+    check_files(tree, fs, |_| true);
+}
+
+/// The same after a power cut, which may tear the second copy of a manifest: that stays for a while.
+#[track_caller]
+fn check_after_cut(tree: &Tree, fs: &Arc<dyn Fs>, expected: &Pairs) {
+    check_tree(tree, expected);
+    check_files(tree, fs, |file| file.extension().is_none_or(|extension| extension != "m"));
 }
 
 #[track_caller]
-fn check_files(tree: &Tree, fs: &Arc<dyn Fs>) {
+fn check_tree(tree: &Tree, expected: &Pairs) {
+    assert_eq!(&contents(tree).unwrap(), expected);
+    let verified = tree.verify().unwrap();
+    assert!(verified.is_clean(), "{verified:?}");
+}
+
+#[track_caller]
+fn check_files(tree: &Tree, fs: &Arc<dyn Fs>, counts: impl Fn(&Path) -> bool) {
     let scope = Scope::Directory { fs, root: Path::new("/db") };
-    let verified = lsm_repair::verify(&scope, Depth::Structure, &VerifyOptions::default()).unwrap();
+    let mut verified = lsm_repair::verify(&scope, Depth::Structure, &VerifyOptions::default()).unwrap();
+    verified.findings.retain(|finding| counts(&finding.file));
     assert!(verified.is_clean(), "{verified:?}");
     assert_eq!(fs.read_dir(Path::new("/db/tables")).unwrap().len(), tree.stats().tables());
     assert_eq!(fs.read_dir(Path::new("/db/blobs")).unwrap().len(), tree.value_logs().len());
@@ -233,10 +246,17 @@ fn values_move_slice_by_slice() {
 /// from there. Fault: compaction W-2, W-10, W-15.
 #[test]
 fn any_job_goes_on_with_what_a_job_has_left() {
+    for ahead in [false, true] {
+        whatever_has_failed(ahead);
+    }
+}
+
+fn whatever_has_failed(ahead: bool) {
     let points = lsm_engine::POINTS.into_iter().chain(["relocate.read", "relocate.copy", "relocate.seal"]);
     for (seed, point) in points.enumerate() {
         for stops in [false, true] {
             let (fs, tree, expected) = nearly_full(1_200, 2, 2 * SLICE + SLACK);
+            tree.store().set_space(tight().slices_ahead(Some(ahead)));
             let cancel = Cancel::new();
             let point_at = At { point, left: Mutex::new(4), cancel: stops.then(|| cancel.clone()) };
             let point_at: Arc<dyn Failpoints> = Arc::new(point_at);
@@ -482,16 +502,28 @@ const ONE_OF_EACH: Strategy =
 /// Fault: compaction W-4, W-10.
 #[test]
 fn a_power_cut_at_every_call() {
+    power_cuts(false, 150 << 10);
+}
+
+/// Proves C-126, C-133, C-167, D-82, F-139, I-2: the same where slices are made while the ones before are installed.
+/// Fault: compaction W-4, W-10.
+#[test]
+fn a_power_cut_at_every_call_of_slices_made_ahead() {
+    power_cuts(true, 190 << 10);
+}
+
+fn power_cuts(ahead: bool, room: u64) {
     let filled = |disk: &SimFs| {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let tree = open(&fs, tight().slice_min_bytes(0).slice_max_bytes(Some(16 << 10)));
+        let space = tight().slice_min_bytes(0).slice_max_bytes(Some(16 << 10));
+        let tree = open(&fs, space.slices_ahead(Some(ahead)));
         let next = fill(&tree, 150, 2);
         (tree, next)
     };
     let ample = SimFs::new(SimConfig::DEFAULT);
     drop(filled(&ample));
     let used = SimConfig::DEFAULT.capacity - ample.available_space(Path::new("/")).unwrap().unwrap();
-    let disk = SimFs::new(SimConfig { capacity: used + (150 << 10), ..SimConfig::DEFAULT });
+    let disk = SimFs::new(SimConfig { capacity: used + room, ..SimConfig::DEFAULT });
     let (tree, next) = filled(&disk);
     let expected = contents(&tree).unwrap();
     let before = disk.len();
@@ -508,7 +540,7 @@ fn a_power_cut_at_every_call() {
         assert!(contents(&tree).unwrap() == expected, "{id}");
         advanced += u64::from(passed(&tree) > 0);
         if images.is_multiple_of(7) {
-            check(&tree, &fs, &expected);
+            check_after_cut(&tree, &fs, &expected);
         }
         if images.is_multiple_of(21) {
             tree.set_gc_watermark(at(next));
@@ -519,7 +551,7 @@ fn a_power_cut_at_every_call() {
                 tree.store().set_space(SpaceOptions::default());
             }
             whole(&tree, Each::new(|_| ())).unwrap();
-            check(&tree, &fs, &expected);
+            check_after_cut(&tree, &fs, &expected);
         }
     }
     assert!(images > 150 && advanced > 50, "{images} images, {advanced} behind a frontier");

@@ -46,7 +46,7 @@ impl NewFile {
     }
 
     /// Makes the bytes durable through the handle that wrote them, and closes it: only this handle is sure to be told
-    /// of a write that did not arrive.
+    /// of a write that did not arrive. Does nothing when that was done.
     pub(crate) fn sync_and_close(&mut self) -> Result<()> {
         match self.handle.take() {
             Some(handle) => Ok(handle.sync(self.env.sync_file)?),
@@ -115,7 +115,7 @@ impl Output for FileOutput {
     }
 }
 
-/// A finished and synced table that no version knows yet. Dropping it removes the file.
+/// A finished table that no version knows yet. Dropping it removes the file.
 pub struct StagedTable {
     descriptor: Arc<TableDescriptor>,
     file: NewFile,
@@ -129,6 +129,16 @@ impl StagedTable {
     /// What the manifest will say about it.
     pub fn descriptor(&self) -> &Arc<TableDescriptor> {
         &self.descriptor
+    }
+
+    /// Makes its bytes durable, where the writer left that for later ([`MultiWriter::syncing_later`]).
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// [`MultiWriter::syncing_later`]: crate::MultiWriter::syncing_later
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_and_close()
     }
 
     /// A handle for reading it.

@@ -45,7 +45,9 @@ impl SuspendedTable {
         let Self { mut ended, mut file, superblock, env } = self;
         ended.set_global_seqno(global)?;
         file.reopen(ended.output_mut())?;
-        complete(&env, file, &superblock, ended.finish()?)
+        let mut table = complete(&env, file, &superblock, ended.finish()?);
+        table.sync()?;
+        Ok(table)
     }
 }
 
@@ -55,20 +57,19 @@ impl std::fmt::Debug for SuspendedTable {
     }
 }
 
-/// Syncs a table whose last byte is written, and describes it.
+/// Describes a table whose last byte is written. It is not synced.
 pub(crate) fn complete(
     env: &TableEnv,
-    mut file: NewFile,
+    file: NewFile,
     superblock: &Superblock,
     (summary, output): (TableSummary, FileOutput),
-) -> Result<StagedTable> {
+) -> StagedTable {
     drop(output);
-    file.sync_and_close()?;
     if summary.filters_given_up > 0 {
         env.filters.note_given_up(summary.filters_given_up);
         let table = superblock.identity.file_id;
         tracing::warn!(table, "a filter could not be built; the table is written without");
     }
     let descriptor = TableDescriptor { route: file.route, ..describe(superblock, &summary) };
-    Ok(StagedTable::new(descriptor, file))
+    StagedTable::new(descriptor, file)
 }

@@ -26,6 +26,7 @@ pub struct MultiWriter {
     level_count: u8,
     inputs: Vec<TableId>,
     slice: Option<SliceInputs>,
+    syncs_later: bool,
     throttle: Option<Arc<dyn Throttle>>,
     separator: Option<Separator>,
     help: Option<Help>,
@@ -71,6 +72,8 @@ impl Separator {
 struct SliceInputs {
     /// Each with the place where it begins.
     inputs: Vec<(TableId, Cut)>,
+    /// Returns when the slice before it is durable.
+    before: Arc<dyn Fn() -> Result<()> + Send + Sync>,
     /// Where the slice ends, once that is known.
     border: Option<Cut>,
 }
@@ -104,6 +107,7 @@ impl MultiWriter {
             level_count,
             inputs,
             slice: None,
+            syncs_later: false,
             throttle: None,
             separator: None,
             help: None,
@@ -150,8 +154,22 @@ impl MultiWriter {
 
     /// Notes in every table that all of them together take the place of what these tables hold up to the border with which
     /// [`MultiWriter::finish_slice`] ends; each with the place where it begins.
-    pub fn slicing(mut self, inputs: Vec<(TableId, Cut)>) -> Self {
-        self.slice = Some(SliceInputs { inputs, border: None });
+    ///
+    /// * `before`: called before a table is ended, and returns when the slice before this one is durable: the table says
+    ///   so, and until it does nobody can take its file for a table. An error ends the writer.
+    pub fn slicing(
+        mut self,
+        inputs: Vec<(TableId, Cut)>,
+        before: Arc<dyn Fn() -> Result<()> + Send + Sync>,
+    ) -> Self {
+        self.slice = Some(SliceInputs { inputs, before, border: None });
+        self
+    }
+
+    /// The same writer; the table and the value log that it ends last are left to the caller to be synced
+    /// ([`StagedTable::sync`], [`StagedVlog::sync`]).
+    pub fn syncing_later(mut self) -> Self {
+        self.syncs_later = true;
         self
     }
 
@@ -277,17 +295,25 @@ impl MultiWriter {
     /// # Errors
     /// What the file system says.
     pub fn end_table(&mut self) -> Result<()> {
-        let Some(OpenTable { mut builder, file, superblock, .. }) = self.open.take() else { return Ok(()) };
+        self.end_unsynced()?.map_or(Ok(()), StagedTable::sync)
+    }
+
+    /// Ends the open table, and leaves it to the caller to sync it.
+    fn end_unsynced(&mut self) -> Result<Option<&mut StagedTable>> {
+        let Some(OpenTable { mut builder, file, superblock, .. }) = self.open.take() else { return Ok(None) };
         if builder.is_empty() {
-            return Ok(()); // what was to come was refused: the file goes
+            return Ok(None); // what was to come was refused: the file goes
         }
         if let Some(slice) = &self.slice {
+            // The bounds that the slice before this one has set are durable by now, if they were not when the table began.
+            (slice.before)()?;
+            builder.set_taken_over(self.env.lineage.taken_over(self.env.reclaim.obsolete()));
             let before = self.done.iter().map(|table| table.descriptor().id).collect();
             builder.set_slice(slice.part(before, builder.last_key(), &self.env.order));
         }
         let finished = builder.finish()?;
-        self.done.push(complete(&self.env, file, &superblock, finished)?);
-        Ok(())
+        self.done.push(complete(&self.env, file, &superblock, finished));
+        Ok(self.done.last_mut())
     }
 
     /// Tables that are begun from now on are written for `level` and placed there.
@@ -320,12 +346,16 @@ impl MultiWriter {
     }
 
     /// Ends the last table; all tables in key order, and the value logs with what they lead to. The files are synced,
-    /// their names not yet.
+    /// unless the last are left for later; their names not yet.
     ///
     /// # Errors
     /// What the file system says.
     pub fn finish(mut self) -> Result<(Vec<StagedTable>, Vec<StagedVlog>)> {
-        self.end_table()?;
+        if self.syncs_later {
+            self.end_unsynced()?;
+        } else {
+            self.end_table()?;
+        }
         let vlogs = self.end_vlogs()?;
         Ok((std::mem::take(&mut self.done), vlogs))
     }
@@ -346,7 +376,8 @@ impl MultiWriter {
     /// # Errors
     /// What the file system says.
     pub fn end_vlogs(&mut self) -> Result<Vec<StagedVlog>> {
-        self.separator.take().map_or(Ok(Vec::new()), |separator| separator.logs.finish())
+        let Some(Separator { logs, .. }) = self.separator.take() else { return Ok(Vec::new()) };
+        if self.syncs_later { logs.finish_unsynced() } else { logs.finish() }
     }
 
     fn begin(&self) -> Result<OpenTable> {

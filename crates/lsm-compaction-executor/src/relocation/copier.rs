@@ -80,11 +80,14 @@ impl<'a> Copier<'a> {
     }
 
     /// Ends the files; their names are not synced yet.
-    pub(crate) fn finish(self) -> Result<(Vec<StagedVlog>, Relocated)> {
+    ///
+    /// * `syncs_later`: the last file is not, either.
+    pub(crate) fn finish(self, syncs_later: bool) -> Result<(Vec<StagedVlog>, Relocated)> {
         if self.done.values > 0 {
             self.failpoints.hit("relocate.seal")?;
         }
-        Ok((self.writer.finish()?, self.done))
+        let logs = if syncs_later { self.writer.finish_unsynced()? } else { self.writer.finish()? };
+        Ok((logs, self.done))
     }
 
     /// Reads the frames of values that are not stored in chunks, file by file and in the order they lie in.

@@ -21,12 +21,14 @@ fn tight(budgets: &Arc<Budgets>, min_bytes: u64) -> TightSpace<Standard> {
     TightSpace::new(Standard, budgets.clone(), min_bytes)
 }
 
-/// Merges all inputs of a random world, checks every step, and gives the number of slices.
-fn merge_all(seed: u64, disk: Disk) -> u64 {
+/// Merges all inputs of a random world, checks every step, and gives the number of slices, and of those that were begun
+/// before the one before was installed.
+fn merge_all(seed: u64, disk: Disk, goes_ahead: bool) -> (u64, u64) {
     let mut world = World::random(seed, disk);
     let expected = world.reads();
     let entries = world.entries();
-    let budgets = Arc::new(Budgets::repeating(Dice::new(seed).below(3_000) + 200));
+    let budgets = Budgets::repeating(Dice::new(seed).below(3_000) + 200).going_ahead(goes_ahead);
+    let budgets = Arc::new(budgets);
     let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
     let notes = world.installer(&job, &expected);
     let done = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap();
@@ -38,7 +40,7 @@ fn merge_all(seed: u64, disk: Disk) -> u64 {
     let left = notes.state();
     assert!(left.iter().all(|table| table.lower.is_none()), "seed {seed}: all inputs are gone");
     assert_eq!(world.files(), left.len(), "seed {seed}");
-    sliced.slices
+    (sliced.slices, budgets.ahead())
 }
 
 /// Proves C-124, C-125, C-130, C-131, C-97, I-1: versions, deletes of all kinds and range deletes over the borders;
@@ -47,9 +49,20 @@ fn merge_all(seed: u64, disk: Disk) -> u64 {
 fn reads_are_the_same_after_every_slice() {
     let mut slices = 0;
     for seed in 0..60 {
-        slices += merge_all(seed, Disk::Punching);
+        slices += merge_all(seed, Disk::Punching, false).0;
     }
     assert!(slices > 300, "{slices}");
+}
+
+/// Proves C-124, C-125, C-130, C-131, C-97, I-1: the same where slices are made while the ones before are installed.
+#[test]
+fn slices_may_be_made_ahead() {
+    let mut slices = (0, 0);
+    for seed in 0..60 {
+        let (all, ahead) = merge_all(seed, Disk::Punching, true);
+        slices = (slices.0 + all, slices.1 + ahead);
+    }
+    assert!(slices.0 > 300 && slices.0 - slices.1 < 120, "{slices:?}");
 }
 
 /// Proves C-121: on a volume that gives back whole files alone, inputs leave one by one. Fault: compaction W-19.
@@ -57,7 +70,9 @@ fn reads_are_the_same_after_every_slice() {
 fn without_punching_inputs_leave_one_by_one() {
     let mut most = 0;
     for seed in 200..220 {
-        most = most.max(merge_all(seed, Disk::Plain));
+        let (slices, ahead) = merge_all(seed, Disk::Plain, true);
+        assert_eq!(ahead, 0, "what one gives back the next one needs");
+        most = most.max(slices);
     }
     assert!(most >= 3, "{most}");
 }
@@ -167,6 +182,53 @@ fn a_stop_leaves_whole_slices() {
                 assert_eq!(world.files(), notes.state().len(), "{point} {pass}");
             }
         }
+    }
+}
+
+/// Proves C-133, C-159, I-2: the same where a slice is made while the one before is installed: one that fails leaves the one
+/// before alone, and takes the one behind along. Fault: compaction W-2, W-38.
+#[test]
+fn a_stop_of_slices_made_ahead_leaves_whole_slices() {
+    for point in ["segment.entry", "segment.seal", "sync.file", "sync.dir", "install.before", "install.after"]
+    {
+        for pass in 1..5 {
+            for stops in [false, true] {
+                let mut world = World::shadowed(2_000);
+                let expected = world.reads();
+                let cancel = Cancel::new();
+                let at = At { point, left: Mutex::new(pass), cancel: stops.then(|| cancel.clone()) };
+                let job = world.job(cancel, Arc::new(at));
+                let notes = world.installer(&job, &expected);
+                let budgets = Arc::new(Budgets::repeating(2_000).going_ahead(true));
+                let error = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap_err();
+                let kind = if stops { ErrorKind::Cancelled } else { ErrorKind::Bug };
+                assert_eq!(error.kind(), kind, "{point} {pass}: {error}");
+                let is_late = point == "install.after" || (point == "install.before" && stops);
+                let whole = if is_late { pass } else { pass - 1 };
+                // A stop is heard by the one on its way, too, if it is not too late for that.
+                let least = if stops { whole.saturating_sub(1) } else { whole };
+                assert!((least..=whole).contains(&notes.installs()), "{point} {pass} {}", notes.installs());
+                drop(job);
+                assert_eq!(world.files(), notes.state().len(), "{point} {pass}");
+            }
+        }
+    }
+}
+
+/// Proves C-123, D-125: where room ends while a slice is on its way the job ends when that one is installed.
+#[test]
+fn a_job_that_goes_ahead_ends_where_room_ends() {
+    for allowed in 0..5 {
+        let mut world = World::shadowed(2_000);
+        let expected = world.reads();
+        let job = world.job(Cancel::new(), Arc::new(NoFailpoints));
+        let notes = world.installer(&job, &expected);
+        let budgets = Arc::new(Budgets::limited(2_000, allowed).going_ahead(true));
+        let done = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap();
+        let sliced = done.sliced.unwrap();
+        assert_eq!((sliced.slices, sliced.shortage), (allowed, Some(Shortage::Reserve)));
+        assert_eq!((notes.installs(), budgets.ahead()), (allowed, allowed.saturating_sub(1)));
+        assert!(sliced.remaining_bytes > 0 && (sliced.released_bytes > 0) == (allowed > 0));
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use lsm_compaction_executor::{
-    BusyTables, Cancel, Failpoints, InstallError, InstallRequest, Installer, Job, NoWatch, OutsideContainer,
-    Parallelism, RateLimiter, SliceEnds, SliceRoom,
+    BusyTables, Cancel, Failpoints, InFlight, InstallError, InstallRequest, Installer, Job, NoWatch,
+    OutsideContainer, Parallelism, RateLimiter, SliceEnds, SliceRoom,
 };
 use lsm_compaction_planner::{Inputs, OutputSpec, Shortage, SliceBudget};
 use lsm_fs::{Fs, MemFs, SyncLevel};
@@ -305,6 +305,7 @@ impl World {
             watch: Arc::new(NoWatch),
             lease: BusyTables::default().lease(&Inputs::default()).unwrap(),
             inputs: std::mem::take(&mut self.inputs).into(),
+            in_flight: InFlight::default(),
         })
     }
 
@@ -442,7 +443,27 @@ impl Installer for Notes {
             }
             live.push(Live { table: Table::new(&self.env, descriptor.clone()), lower: None });
         }
-        assert_eq!(reads(&live, order, self.numbers.0..=self.numbers.1), self.expected);
+        let found = reads(&live, order, self.numbers.0..=self.numbers.1);
+        let differs = found.iter().find(|(number, seen)| self.expected.get(number) != Some(seen));
+        let first = differs.and_then(|(number, seen)| {
+            let expected = self.expected.get(number)?;
+            let all: std::collections::BTreeSet<_> = seen.keys().chain(expected.keys()).collect();
+            let key = all.into_iter().find(|key| seen.get(*key) != expected.get(*key))?;
+            Some((*number, String::from_utf8_lossy(key).into_owned(), seen.get(key), expected.get(key)))
+        });
+        assert!(
+            found == self.expected,
+            "as of a number, a key, found, expected: {first:?}, bounds {:?}",
+            live.iter()
+                .map(|live| (
+                    live.table.id(),
+                    live.lower.clone(),
+                    live.table.descriptor().coverage_start.clone(),
+                    live.table.descriptor().coverage_end.clone(),
+                    rows(live, order).1
+                ))
+                .collect::<Vec<_>>()
+        );
         self.installs.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -454,6 +475,10 @@ pub(crate) struct Budgets {
     /// Slices there is room for.
     left: Mutex<u64>,
     asked: Mutex<Vec<SliceEnds>>,
+    /// Whether there is room for two at a time.
+    goes_ahead: bool,
+    /// Slices begun before the one before was installed.
+    ahead: AtomicU64,
 }
 
 impl Budgets {
@@ -462,7 +487,17 @@ impl Budgets {
     }
 
     pub(crate) fn limited(bytes: u64, slices: u64) -> Self {
-        Self { bytes, left: Mutex::new(slices), asked: Mutex::default() }
+        let (left, asked) = (Mutex::new(slices), Mutex::default());
+        Self { bytes, left, asked, goes_ahead: false, ahead: AtomicU64::default() }
+    }
+
+    /// The same; there is room for two slices at a time.
+    pub(crate) fn going_ahead(self, goes_ahead: bool) -> Self {
+        Self { goes_ahead, ..self }
+    }
+
+    pub(crate) fn ahead(&self) -> u64 {
+        self.ahead.load(Relaxed)
     }
 
     pub(crate) fn asked(&self) -> Vec<SliceEnds> {
@@ -476,5 +511,16 @@ impl SliceRoom for Budgets {
         let mut left = self.left.lock();
         *left = left.checked_sub(1).ok_or(Shortage::Reserve)?;
         Ok(SliceBudget { target_bytes: self.bytes, most_bytes: u64::MAX, binding: Shortage::Volume })
+    }
+
+    fn ahead(&self, written_bytes: u64) -> Option<SliceBudget> {
+        assert!(written_bytes > 0 || self.bytes == 0);
+        let mut left = self.left.lock();
+        if !self.goes_ahead || *left == 0 {
+            return None;
+        }
+        *left -= 1;
+        self.ahead.fetch_add(1, Relaxed);
+        Some(SliceBudget { target_bytes: self.bytes, most_bytes: u64::MAX, binding: Shortage::Volume })
     }
 }

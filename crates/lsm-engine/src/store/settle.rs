@@ -3,7 +3,7 @@
 //! A table says what it was made from. One of a merge that is installed as a whole names its inputs: of a merge that had
 //! ended, what is left of the inputs is left out; of one that may not have, the outputs are (see `lineage.rs`). One of a
 //! merge that is installed slice by slice names the inputs with the border up to which they were taken over. And every table
-//! says which bounds were durable when it was begun, and which tables had left their tree altogether.
+//! says which bounds were durable when it was begun, or, in a slice, ended, and which tables had left their tree altogether.
 //!
 //! So a bound is known for certain from any table that was begun later. Only of the last slice it is not known whether it
 //! was installed. That is not needed: as long as its inputs are all there, the slice with the inputs from its border on and
@@ -244,7 +244,7 @@ fn raise_one(
     }
 }
 
-/// The bound that `input` had when `table` was begun.
+/// The bound that `input` had when `table` was begun, or ended as a part of a slice.
 fn bound_of(table: &FoundTable, input: TableId) -> Option<&Cut> {
     let mut parts = table.taken_over.iter().flatten();
     parts.find(|part| part.table == input).map(|part| &part.below)

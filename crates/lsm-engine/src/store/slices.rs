@@ -2,11 +2,15 @@
 //!
 //! Each slice is granted what the tighter of quota and disk leaves at that moment, once everything is given back that the
 //! slices before it took the place of and nobody reads. Other jobs do not find free what the slice under way was granted.
+//!
+//! A slice may be granted room while the one before is written and has not given anything back yet. What that one was
+//! granted is in use by then, and free bytes show it; a quota, which counts what is installed, is told.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use lsm_compaction_executor::{SliceEnds, SliceRoom};
 use lsm_compaction_planner::{Demand, Grant, Ledger, OutputSpec, Shortage, SliceBudget, Space};
+use lsm_fs::NamespaceId;
 use lsm_types::Level;
 use parking_lot::Mutex;
 
@@ -28,8 +32,19 @@ pub(crate) struct Slices {
     target_bytes: u64,
     /// Whether values are moved, too.
     moves: bool,
+    /// Whether a slice may be made before the one before it is installed.
+    goes_ahead: bool,
     /// What the slice under way was granted.
-    grants: Mutex<Vec<Grant>>,
+    under_way: Mutex<UnderWay>,
+}
+
+#[derive(Default)]
+struct UnderWay {
+    grants: Vec<Grant>,
+    /// Bytes that it aims at.
+    target_bytes: u64,
+    /// Of the store's bytes in flight, those of the slice before it.
+    in_flight_bytes: u64,
 }
 
 impl TightRoom {
@@ -41,14 +56,17 @@ impl TightRoom {
     ///
     /// * `moves`: whether values are moved with them.
     pub(crate) fn slices(&self, output: &OutputSpec, moves: bool) -> (Arc<Slices>, u64) {
-        let limits = self.store.space.options.lock().slices(output.target_bytes, moves);
+        let options = self.store.space.options();
+        let limits = options.slices(output.target_bytes, moves);
+        let is_system = self.store.fs().namespace_id() == Some(NamespaceId::SYSTEM);
         let slices = Slices {
             store: self.store.clone(),
             reclaims: self.reclaims,
             dest: output.dest,
             target_bytes: output.target_bytes,
             moves,
-            grants: Mutex::default(),
+            goes_ahead: options.slices_ahead.unwrap_or(is_system),
+            under_way: Mutex::default(),
         };
         (Arc::new(slices), limits.min_bytes)
     }
@@ -64,18 +82,25 @@ pub(super) fn left_for_slices(ledger: &Ledger, space: &Space, moves: bool) -> Sp
 }
 
 impl Slices {
-    fn release(&self) {
-        let grants = std::mem::take(&mut *self.grants.lock());
-        let mut ledger = self.store.space.ledger.lock();
+    /// What was granted is in use, or not needed any more.
+    ///
+    /// * `in_flight_bytes`: length of files that are not installed yet.
+    fn settle(&self, in_flight_bytes: u64) {
+        let UnderWay { grants, in_flight_bytes: before, .. } = std::mem::replace(
+            &mut *self.under_way.lock(),
+            UnderWay { in_flight_bytes, ..UnderWay::default() },
+        );
+        let gate = &self.store.space;
+        let mut ledger = gate.ledger.lock();
         for grant in grants {
             ledger.release(grant);
         }
+        gate.in_flight_bytes.fetch_add(in_flight_bytes, Ordering::Relaxed);
+        gate.in_flight_bytes.fetch_sub(before, Ordering::Relaxed);
     }
-}
 
-impl SliceRoom for Slices {
-    fn next(&self, ends: SliceEnds) -> Result<SliceBudget, Shortage> {
-        self.release();
+    /// Room for a slice of `least` bytes at least.
+    fn grant(&self, ends: SliceEnds, least: u64) -> Result<SliceBudget, Shortage> {
         self.store.reclaimer().catch_up();
         let limits = self.store.space.options.lock().slices(self.target_bytes, self.moves);
         // Measured under the lock of the ledger: what one merge was granted, another does not find free.
@@ -83,6 +108,9 @@ impl SliceRoom for Slices {
         let space = self.store.measure_space(self.dest);
         let left = left_for_slices(&ledger, &space, self.moves);
         let budget = left.slice(limits, self.reclaims)?;
+        if budget.target_bytes < least {
+            return Err(budget.binding);
+        }
         let table_bytes = match ends {
             SliceEnds::Blocks => budget.target_bytes,
             SliceEnds::Tables => budget.most_bytes,
@@ -96,13 +124,30 @@ impl SliceRoom for Slices {
             grants.extend(ledger.grant(&on_values, demand));
         }
         drop(ledger);
-        *self.grants.lock() = grants;
+        let mut under_way = self.under_way.lock();
+        (under_way.grants, under_way.target_bytes) = (grants, budget.target_bytes);
         Ok(budget)
+    }
+}
+
+impl SliceRoom for Slices {
+    fn next(&self, ends: SliceEnds) -> Result<SliceBudget, Shortage> {
+        self.settle(0);
+        self.grant(ends, 0)
+    }
+
+    fn ahead(&self, written_bytes: u64) -> Option<SliceBudget> {
+        if !self.goes_ahead {
+            return None;
+        }
+        let least = self.under_way.lock().target_bytes;
+        self.settle(written_bytes);
+        self.grant(SliceEnds::Blocks, least).ok()
     }
 }
 
 impl Drop for Slices {
     fn drop(&mut self) {
-        self.release();
+        self.settle(0);
     }
 }

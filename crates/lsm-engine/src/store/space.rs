@@ -54,6 +54,9 @@ pub struct SpaceOptions {
     pub slice_min_bytes: u64,
     /// Bytes of the largest slice. Default: those of an output table.
     pub slice_max_bytes: Option<u64>,
+    /// Whether a slice is made while the one before is synced and installed, by a thread of its own, where there is room for
+    /// both. `None`: it is on the system's own file systems; on others, such as one in memory, nothing is waited for.
+    pub slices_ahead: Option<bool>,
 }
 
 /// What a slice writes at least, whatever is asked for.
@@ -74,6 +77,7 @@ impl Default for SpaceOptions {
             tight: false,
             slice_min_bytes: 1 << 20,
             slice_max_bytes: None,
+            slices_ahead: None,
         }
     }
 }
@@ -124,6 +128,12 @@ impl SpaceOptions {
     /// Bytes of the largest slice.
     pub fn slice_max_bytes(mut self, bytes: Option<u64>) -> Self {
         self.slice_max_bytes = bytes;
+        self
+    }
+
+    /// A slice is made while the one before is synced and installed.
+    pub fn slices_ahead(mut self, is_on: Option<bool>) -> Self {
+        self.slices_ahead = is_on;
         self
     }
 
@@ -195,6 +205,8 @@ pub struct SpaceReport {
 pub(crate) struct SpaceGate {
     pub(super) options: Mutex<SpaceOptions>,
     pub(super) ledger: Mutex<Ledger>,
+    /// Length of files of slices that are written and may not be installed yet.
+    pub(super) in_flight_bytes: AtomicU64,
     running: AtomicU64,
     refused: AtomicU64,
     narrowed: AtomicU64,
@@ -394,6 +406,7 @@ impl StoreInner {
         // What the front of a file takes until it is given back.
         let kept = |tree: &Arc<TreeInner>| tree.current.load().release_stats().kept_bytes();
         let used_bytes = self.open_trees().iter().map(kept).fold(used_bytes, u64::saturating_add);
+        let used_bytes = used_bytes.saturating_add(self.space.in_flight_bytes.load(Ordering::Relaxed));
         let pending: u64 = self.open_trees().iter().map(|tree| tree.memtable_bytes()).sum();
         let at = |root: &Path| volume(self.fs().as_ref(), &Folder::Tables.path(root));
         Space {

@@ -6,12 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread::{self, ThreadId},
 };
 
 use lsm_compaction_executor::{
-    CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InstallError, InstallRequest, Installer,
-    Job, JobFilter, Lease, MergeOnRead, NoFailpoints, Outcome, OutsideContainer, Placement, RateLimiter,
-    Relocating, Sliced, Standard, TightSpace, run_job,
+    CompactionFlavour, CompactionReport, ExecutorError, Failpoints, InFlight, InstallError, InstallRequest,
+    Installer, Job, JobFilter, Lease, MergeOnRead, NoFailpoints, Outcome, OutsideContainer, Placement,
+    RateLimiter, Relocating, Sliced, Standard, TightSpace, run_job,
 };
 use lsm_compaction_planner::{
     CompactionStrategy, DeleteStrategy, Inputs, Major, MergePlan, MovePlan, Picked, Plan, PlanView, Reason,
@@ -258,7 +259,7 @@ impl TreeInner {
         let mut output = plan.output;
         output.target_bytes = options.target_bytes.unwrap_or(output.target_bytes);
         let inputs = self.open_inputs(&plan.inputs)?;
-        let outputs = Arc::<Mutex<HashSet<TableId>>>::default();
+        let outputs = Installed::default();
         // What slices take the place of goes while the job runs.
         let vlogs = if tight.is_some() { view.vlogs.passing() } else { view.vlogs.clone() };
         let values = self.vlogs.is_some().then(|| Arc::new(PastCache::new(vlogs.clone())));
@@ -269,11 +270,7 @@ impl TreeInner {
             operator: self.operator.clone(),
             filter,
             retention: kept.retention.clone(),
-            outside: Arc::new({
-                let (tree, inputs, outputs) = (self.clone(), plan.inputs.clone(), outputs.clone());
-                // The newest state: what was written below the watermark since the plan was made is in it.
-                move || tree.outside_of(&tree.current.load_full(), &inputs, &outputs.lock())
-            }),
+            outside: self.outside_from_now_on(&plan.inputs, &outputs),
             tombstones: self.tombstones_outside(&view, &plan.inputs)?,
             env: self.env.clone(),
             vlogs: self.vlogs.clone(),
@@ -288,6 +285,7 @@ impl TreeInner {
             failpoints: failpoints.clone(),
             watch: call.watch(),
             output,
+            in_flight: InFlight::default(),
             lease,
         });
         self.set_filter_scene(&view, Some(&plan.inputs), job.output.dest, 0);
@@ -313,7 +311,8 @@ impl TreeInner {
             // What slices take the place of goes while the job runs, as soon as no reader holds it.
             self.retire_reads(&view, &plan.inputs, &inputs);
         }
-        let installer = JobInstaller { tree: self, job: &job, outputs, values, nanos: AtomicU64::new(0) };
+        let (thread, nanos) = (thread::current().id(), AtomicU64::new(0));
+        let installer = JobInstaller { tree: self, job: &job, outputs, values, thread, nanos };
         let done = run_job(&job, &flavours, &installer)?;
         report.stages.install = installer.nanos.into_inner();
         self.counters.compacted(report.bytes_in, done.bytes);
@@ -393,6 +392,13 @@ impl TreeInner {
             }
         }
         Ok(found)
+    }
+
+    /// Asks for [`TreeInner::outside_of`] of the newest state whenever it is called: what was written below the watermark
+    /// since the plan was made is in it.
+    fn outside_from_now_on(self: &Arc<Self>, inputs: &Inputs, outputs: &Installed) -> OutsideNow {
+        let (tree, inputs, outputs) = (self.clone(), inputs.clone(), outputs.clone());
+        Arc::new(move || tree.outside_of(&tree.current.load_full(), &inputs, &outputs.lock()))
     }
 
     /// What is not an input and may hold keys of the job: tables of any level, and all memtables.
@@ -533,15 +539,21 @@ fn age_of_inputs(request: &InstallRequest, levels: &Levels) -> Option<u64> {
     request.remove.iter().chain(restricted).filter_map(|id| run_age(levels, request.dest, *id)).max()
 }
 
+/// Tables that a job has installed, or is about to.
+type Installed = Arc<Mutex<HashSet<TableId>>>;
+type OutsideNow = Arc<dyn Fn() -> Vec<OutsideContainer> + Send + Sync>;
+
 /// The installer of one job.
 struct JobInstaller<'a> {
     tree: &'a Arc<TreeInner>,
     job: &'a Job,
     /// What the job has installed.
-    outputs: Arc<Mutex<HashSet<TableId>>>,
+    outputs: Installed,
     /// What the job fetches values from.
     values: Option<Arc<PastCache>>,
-    /// How long installs took.
+    /// The one of the job.
+    thread: ThreadId,
+    /// How long installs kept it from going on.
     nanos: AtomicU64,
 }
 
@@ -553,7 +565,9 @@ impl Installer for JobInstaller<'_> {
         let begun = self.tree.nanos();
         let outcome = self.tree.install(request, added);
         self.let_go();
-        self.nanos.fetch_add(self.tree.nanos().saturating_sub(begun), Ordering::Relaxed);
+        if thread::current().id() == self.thread {
+            self.nanos.fetch_add(self.tree.nanos().saturating_sub(begun), Ordering::Relaxed);
+        }
         outcome
     }
 }

@@ -536,7 +536,8 @@ impl Subject for Living {
         if self.place.axes.variant % 3 == 1 && seed.is_multiple_of(2) {
             // Next to nothing is left, sometimes less than a slice takes: what is merged at all is merged slice by slice.
             let left = 20_000 + u64::from(seed % 8) * 20_000;
-            self.tree.store().set_space(narrow(self.tree.store().space().used_bytes + left));
+            let space = narrow(self.tree.store().space().used_bytes + left);
+            self.tree.store().set_space(space.slices_ahead(Some(seed.is_multiple_of(4))));
             options = options.tight(true);
         }
         let is_major = Self::STRATEGIES[strategy] == "major";

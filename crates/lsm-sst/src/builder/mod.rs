@@ -172,6 +172,11 @@ impl<O: Output> TableBuilder<O> {
         self.options.slice = Some(slice);
     }
 
+    /// Records which tables are known to be taken over, in the place of those of the options.
+    pub fn set_taken_over(&mut self, list: Vec<crate::TakenOver>) {
+        self.options.taken_over = Some(list);
+    }
+
     /// The user key added last.
     pub fn last_key(&self) -> Option<&[u8]> {
         self.first_key.is_some().then_some(self.last_key.as_slice())

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lsm_manifest::VlogDescriptor;
+use lsm_types::Result;
 
 use super::{ValueLog, VlogEnv};
 use crate::staged::NewFile;
 
-/// A finished and synced value log that no version knows yet. Dropping it removes the file.
+/// A finished value log that no version knows yet. Dropping it removes the file.
 pub struct StagedVlog {
     descriptor: Arc<VlogDescriptor>,
     file: NewFile,
@@ -21,6 +22,16 @@ impl StagedVlog {
     /// What the manifest will say about it.
     pub fn descriptor(&self) -> &Arc<VlogDescriptor> {
         &self.descriptor
+    }
+
+    /// Makes its bytes durable, where the writer left that for later ([`VlogWriter::finish_unsynced`]).
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// [`VlogWriter::finish_unsynced`]: super::VlogWriter::finish_unsynced
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_and_close()
     }
 
     /// A handle for reading it.

@@ -82,15 +82,19 @@ impl VlogWriter {
     /// # Errors
     /// What the file system says.
     pub fn end_file(&mut self) -> Result<()> {
-        let Some(OpenLog { builder, mut file, superblock }) = self.open.take() else { return Ok(()) };
+        self.end_unsynced()?.map_or(Ok(()), StagedVlog::sync)
+    }
+
+    /// Ends the open file, and leaves it to the caller to sync it.
+    fn end_unsynced(&mut self) -> Result<Option<&mut StagedVlog>> {
+        let Some(OpenLog { builder, file, superblock }) = self.open.take() else { return Ok(None) };
         if builder.is_empty() {
-            return Ok(()); // what was to come was refused: the file goes
+            return Ok(None); // what was to come was refused: the file goes
         }
         let (summary, output) = builder.finish()?;
         drop(output);
-        file.sync_and_close()?;
         self.done.push(StagedVlog::new(describe(&superblock, &summary), file));
-        Ok(())
+        Ok(self.done.last_mut())
     }
 
     /// Ends the last file; all files in the order they were begun, synced, their names not yet.
@@ -99,6 +103,15 @@ impl VlogWriter {
     /// What the file system says.
     pub fn finish(mut self) -> Result<Vec<StagedVlog>> {
         self.end_file()?;
+        Ok(std::mem::take(&mut self.done))
+    }
+
+    /// As [`VlogWriter::finish`]; the last file is left to the caller to be synced ([`StagedVlog::sync`]).
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn finish_unsynced(mut self) -> Result<Vec<StagedVlog>> {
+        self.end_unsynced()?;
         Ok(std::mem::take(&mut self.done))
     }
 
