@@ -30,6 +30,9 @@ pub struct PressureLimits {
     pub sealed_bytes: Option<Ramp>,
     /// Memtables that wait for their flush.
     pub sealed_memtables: Option<Ramp>,
+    /// What is left of the disk or the limit for writes: [`PressureFigures::room_short_permille`]. [`Ramp::ROOM`] slows from
+    /// a tenth of the reserve on.
+    pub room: Option<Ramp>,
     /// Delay of a write right before the stop. Default: a millisecond.
     pub max_delay: Duration,
 }
@@ -41,6 +44,7 @@ impl Default for PressureLimits {
             debt_bytes: None,
             sealed_bytes: None,
             sealed_memtables: None,
+            room: None,
             max_delay: Duration::from_millis(1),
         }
     }
@@ -57,6 +61,10 @@ pub struct PressureFigures {
     pub sealed_bytes: u64,
     /// Memtables that wait for their flush.
     pub sealed_memtables: u64,
+    /// How much of the reserve writes lack beside it, in thousandths: 0 while they may take as much again as is reserved,
+    /// 1,000 when all that is left is. 0 where writes do not ask for room. As old as the store's figure of free bytes, which
+    /// is up to a second.
+    pub room_short_permille: u64,
 }
 
 /// What writers should do.
@@ -74,6 +82,9 @@ pub enum Pressure {
 }
 
 impl Ramp {
+    /// Of room: from where a tenth of the reserve is left beside it to where nothing is, and writes are refused.
+    pub const ROOM: Self = Self { slow: 900, stop: 1_000 };
+
     fn judge(self, figure: u64, max_delay: Duration) -> Pressure {
         if figure >= self.stop {
             return Pressure::Stop;
@@ -96,6 +107,7 @@ impl PressureLimits {
             (self.debt_bytes, figures.debt_bytes),
             (self.sealed_bytes, figures.sealed_bytes),
             (self.sealed_memtables, figures.sealed_memtables),
+            (self.room, figures.room_short_permille),
         ];
         let ramps = axes.into_iter().filter_map(|(ramp, figure)| ramp.map(|ramp| (ramp, figure)));
         ramps.map(|(ramp, figure)| ramp.judge(figure, self.max_delay)).max().unwrap_or(Pressure::None)
@@ -111,6 +123,7 @@ impl Tree {
             debt_bytes: self.compaction_debt(strategy),
             sealed_bytes: pinned.sealed.iter().map(|sealed| sealed.bytes()).sum(),
             sealed_memtables: pinned.sealed.len() as u64,
+            room_short_permille: self.inner.store.room_short_permille(),
         }
     }
 

@@ -354,6 +354,33 @@ fn a_disk_that_others_fill() {
     assert!(memory.read_dir(Path::new("/db/tmp")).unwrap().is_empty());
 }
 
+/// Proves E-182, E-184: writers are slowed when what is left for them is less than a tenth of the reserve, more and more, and told to
+/// stop where writes are refused; a higher limit clears it at once, and who is not gated is not slowed.
+#[test]
+fn writers_slow_down_before_they_are_refused() {
+    let mut world = World::new(Arc::new(MemFs::new()), gated().limit_bytes(Some(12 * MIB)));
+    let limits = PressureLimits { room: Some(Ramp::ROOM), ..PressureLimits::default() };
+    let strategy = Leveled::default();
+    let mut told = vec![world.tree.pressure(&limits, &strategy)];
+    let mut puts = 0_u64;
+    while world.put(1_000).is_ok() {
+        puts += 1;
+        told.push(world.tree.pressure(&limits, &strategy));
+    }
+    while world.put(0).is_ok() {}
+    told.push(world.tree.pressure(&limits, &strategy));
+    assert!(puts > 1_000 && told.is_sorted(), "{puts}");
+    let slowed = told.iter().filter(|advice| matches!(advice, Pressure::Slowdown { .. })).count();
+    assert!(told[0] == Pressure::None && slowed > 20, "{slowed} of {puts}");
+    assert!(told[told.len() - 1] > Pressure::Slowdown { delay: limits.max_delay * 9 / 10 });
+    assert_eq!(world.tree.pressure(&PressureLimits::default(), &strategy), Pressure::None);
+    world.store.set_space(gated().limit_bytes(Some(24 * MIB)));
+    assert_eq!(world.tree.pressure(&limits, &strategy), Pressure::None);
+    world.store.set_space(SpaceOptions::default().limit_bytes(Some(1)));
+    assert_eq!(world.tree.pressure(&limits, &strategy), Pressure::None);
+    world.check();
+}
+
 /// Proves E-182, D-126: the figures of a tree, and what comes of them.
 #[test]
 fn pressure_of_a_tree() {

@@ -82,6 +82,14 @@ impl WriteRoom {
         self.limit.saturating_sub(self.used).saturating_sub(kept)
     }
 
+    /// How much of the reserve writes lack beside it, in thousandths: 0 while they may take as much again, 1,000 when
+    /// nothing is left for them.
+    fn short_permille(&self) -> u64 {
+        let reserve = u128::from(self.reserve.max(1));
+        let left = u128::from(self.left(Asks::Room)).min(reserve);
+        u64::try_from(1_000 - left * 1_000 / reserve).unwrap_or(1_000)
+    }
+
     /// Whether the shortest of writes are refused.
     pub(crate) fn is_full(&self) -> bool {
         self.left(Asks::Room) <= ENTRY_BYTES
@@ -193,6 +201,11 @@ impl StoreInner {
         self.writes.is_on()
     }
 
+    /// [`WriteRoom::short_permille`] of this moment; 0 where writes do not ask for room.
+    pub(crate) fn room_short_permille(&self) -> u64 {
+        if self.writes.is_on() { self.write_room().short_permille() } else { 0 }
+    }
+
     /// The figures of this moment.
     pub(super) fn write_room(&self) -> WriteRoom {
         self.measure_write_room(&mut self.writes.sample.lock())
@@ -252,6 +265,11 @@ mod tests {
         assert_eq!(room(90, 5, 10, 100), (0, 5, true));
         assert_eq!(room(200, 5, 10, 100), (0, 0, true));
         assert!(!room(200, 5, 10, u64::MAX).2);
+        let short =
+            |used, limit| WriteRoom { used, pending: 0, entered: 0, reserve: 10, limit }.short_permille();
+        assert_eq!([short(0, 100), short(80, 100), short(85, 100)], [0, 0, 500]);
+        assert_eq!([short(89, 100), short(90, 100), short(200, 100)], [900, 1_000, 1_000]);
+        assert_eq!(short(0, u64::MAX), 0);
         assert_eq!((flushed(0, 10), flushed(80, 100)), (0, 90 + TABLE_BYTES));
         assert_eq!(flushed(800, 100), 900 + 9 * TABLE_BYTES);
     }
