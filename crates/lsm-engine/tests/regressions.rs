@@ -12,6 +12,8 @@ mod common;
 mod life;
 #[path = "common/read_forms.rs"]
 mod read_forms;
+#[path = "common/wrap.rs"]
+mod wrap;
 
 use std::sync::Arc;
 

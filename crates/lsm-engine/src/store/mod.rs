@@ -26,6 +26,7 @@ mod routed_fs;
 mod routes;
 mod settle;
 mod slices;
+mod small_tables;
 mod space;
 mod storage_stats;
 mod values;

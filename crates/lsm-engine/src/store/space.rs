@@ -48,11 +48,12 @@ pub struct SpaceOptions {
     /// Length of a file that is given up when the disk is full, so that a flush has room. Default: 0, no such file.
     pub ballast_bytes: u64,
     /// Whether a merge for which there is no room, not even in part, is done slice by slice, each of which gives back
-    /// what it took the place of. Merges that do not ask for room are never done so. Default: no.
+    /// what it took the place of. Merges that do not ask for room are never done so. On volumes that give back nothing but
+    /// whole files tables are then short, as soon as there is no room for a copy of the largest level. Default: no.
     pub tight: bool,
     /// Bytes of the smallest slice; at least 4,096. Default: 1 MiB.
     pub slice_min_bytes: u64,
-    /// Bytes of the largest slice. Default: those of an output table.
+    /// Bytes of the largest slice, and of a table that is kept short. Default: those of an output table, and 8 MiB.
     pub slice_max_bytes: Option<u64>,
     /// Whether a slice is made while the one before is synced and installed, by a thread of its own, where there is room for
     /// both. `None`: it is on the system's own file systems; on others, such as one in memory, nothing is waited for.

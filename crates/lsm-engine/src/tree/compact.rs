@@ -257,7 +257,7 @@ impl TreeInner {
         };
         let strategy = self.delete_strategy(&plan, options);
         let mut output = plan.output;
-        output.target_bytes = options.target_bytes.unwrap_or(output.target_bytes);
+        output.target_bytes = options.target_bytes.unwrap_or_else(|| self.table_bytes(&output));
         let inputs = self.open_inputs(&plan.inputs)?;
         let outputs = Installed::default();
         // What slices take the place of goes while the job runs.

@@ -126,7 +126,8 @@ impl TreeInner {
         let merge = Stoppable::new(merge, &cancel);
         let survivors = Survivors::new(merge, retention, outside, DropCounts::default());
         let mut survivors = survivors.folding(self.operator.clone());
-        let output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
+        let mut output = OutputSpec::sized(Level::new(0), self.table_target_bytes);
+        output.target_bytes = self.table_bytes(&output);
         let flushed = view.sealed.iter().map(|sealed| sealed.entries.len() as u64).sum();
         self.set_filter_scene(view, None, output.dest, flushed);
         let raw = view.sealed.iter().map(|sealed| sealed.bytes()).sum();

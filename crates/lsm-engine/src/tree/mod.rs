@@ -25,8 +25,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use lsm_compaction_executor::{BusyTables, Cancel};
-use lsm_compaction_planner::DeleteStrategy;
-use lsm_compaction_planner::ValuesView;
+use lsm_compaction_planner::{DeleteStrategy, OutputSpec, ValuesView};
 use lsm_manifest::Version;
 use lsm_table::{Table, TableEnv, ValueLog, VlogEnv};
 use lsm_types::{
@@ -329,6 +328,11 @@ impl TreeInner {
     pub(crate) fn largest_level_bytes(&self) -> u64 {
         let pinned = self.current.load();
         pinned.version.levels.iter().map(|(_, level)| level.file_bytes()).max().unwrap_or_default()
+    }
+
+    /// Where tables of a job end, by the room there is now.
+    fn table_bytes(&self, output: &OutputSpec) -> u64 {
+        self.store.table_bytes(output.dest, output.target_bytes, self.largest_level_bytes())
     }
 
     /// Bytes of live values in value logs that are worth rewriting.

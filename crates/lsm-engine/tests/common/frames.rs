@@ -110,6 +110,11 @@ impl Frames {
         self.borders.insert(self.entries);
     }
 
+    /// Tables that have entries.
+    pub(crate) fn tables(&self) -> u64 {
+        self.borders.len() as u64 + 1
+    }
+
     /// Whether a table ends with the frame, so that it may be shorter than it would be.
     fn is_cut(&self, first: u64, frame: &Frame) -> bool {
         let end = first + frame.rows;

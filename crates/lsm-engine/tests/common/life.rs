@@ -14,7 +14,7 @@ use lsm_engine::{
     RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, VlogPicker, VlogPolicy,
     WeakDeletes,
 };
-use lsm_fs::MemFs;
+use lsm_fs::{Fs, MemFs};
 use lsm_testkit::{
     dice::Dice,
     filters::{Recorded, Said},
@@ -28,6 +28,7 @@ use lsm_types::{
 use crate::{
     common::{columns::Dotted, sealed::encryption, small_tables},
     read_forms::forms,
+    wrap::WrapFs,
 };
 
 /// A tree that lives in memory.
@@ -57,7 +58,7 @@ impl Place {
         let mut options = TreeOptions::new(&self.path)
             .store(|store| {
                 store
-                    .fs(self.memory.clone())
+                    .fs(self.fs())
                     .clock(self.clock.clone())
                     .random(self.random.clone())
                     .cache(BlockCache::new(axes.cache_bytes.into()))
@@ -74,14 +75,15 @@ impl Place {
         if axes.variant % 3 == 1 {
             // Compactions are put off and done in parts, now more, now less.
             let limit = 1 << (17 + (axes.variant / 3 + self.opens) % 6);
-            options = options.store(|store| store.space(narrow(limit)));
+            let space = narrow(limit).tight(!self.makes_holes());
+            options = options.store(|store| store.space(space));
         }
         if axes.variant.is_multiple_of(5) {
             // Which levels lie elsewhere differs from time to time.
             let from = 1 + u8::try_from((axes.variant + self.opens) % 4).unwrap_or_default();
             let cold = self.path.with_extension("cold");
-            let memory = self.memory.clone();
-            options = options.store(|store| store.level_route(from..=u8::MAX, cold, memory));
+            let fs = self.fs();
+            options = options.store(|store| store.level_route(from..=u8::MAX, cold, fs));
         }
         if axes.variant.is_multiple_of(6) {
             options = options.store(|store| store.encryption(encryption()));
@@ -105,6 +107,18 @@ impl Place {
         }
         self.opens += 1;
         Ok(Living { tree: Tree::open(options)?, filters, place: self })
+    }
+
+    /// Whether bytes in front of a file can be given back; elsewhere only whole files are, and tables are kept short.
+    fn makes_holes(&self) -> bool {
+        self.axes.variant / 3 % 4 != 2
+    }
+
+    fn fs(&self) -> Arc<dyn Fs> {
+        if self.makes_holes() {
+            return self.memory.clone();
+        }
+        Arc::new(WrapFs { inner: self.memory.clone(), control: Arc::default() })
     }
 
     /// Changes with each opening.

@@ -19,6 +19,7 @@ mod tables;
 
 use std::{ops::RangeBounds, sync::Arc};
 
+use lsm_compaction_planner::OutputSpec;
 use lsm_types::{Cut, EntryRef, Kind, Level, Result, SeqNo, Slice, check_entry};
 
 use super::{Tree, TreeInner, span};
@@ -78,7 +79,8 @@ impl Tree {
         tree.check_changeable()?;
         options.check()?;
         tree.store.admit_write(1, 0, Asks::Room)?;
-        let target = options.target_bytes.unwrap_or(tree.table_target_bytes);
+        let usual = OutputSpec::sized(Level::new(0), tree.table_target_bytes);
+        let target = options.target_bytes.unwrap_or_else(|| tree.table_bytes(&usual));
         let tables = Tables::new(&tree, target);
         Ok(Ingestion {
             tree,
