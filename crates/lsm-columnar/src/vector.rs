@@ -63,6 +63,23 @@ impl ByteStrings {
         Ok(())
     }
 
+    /// Adds the strings of `rows` of others.
+    pub(crate) fn extend_run(&mut self, others: &Self, rows: Range<usize>) -> Result<()> {
+        let ends = others.ends.get(rows.clone()).unwrap_or_default();
+        let start = rows.start.checked_sub(1).and_then(|row| others.ends.get(row)).copied().unwrap_or(0);
+        let end = ends.last().copied().unwrap_or(start);
+        let heap = others.heap.get(start as usize..end as usize).unwrap_or_default();
+        let bytes = self.heap.len() + heap.len();
+        let base = self.heap.len() as u64;
+        if u32::try_from(bytes).is_err() {
+            return Err(ColumnarError::PageTooLarge { rows: self.ends.len() + ends.len(), bytes });
+        }
+        let moved = |end: &u32| base.wrapping_add(end.wrapping_sub(start).into());
+        self.ends.extend(ends.iter().map(|end| u32::try_from(moved(end)).unwrap_or(u32::MAX)));
+        self.heap.extend_from_slice(heap);
+        Ok(())
+    }
+
     /// Adds strings that lie one after another in `heap`, given their lengths.
     pub(crate) fn extend(&mut self, lens: &[u64], heap: &[u8]) -> Result<()> {
         let bytes = self.heap.len() + heap.len();

@@ -23,14 +23,59 @@ const MAX_EXACT: u8 = 8;
 /// One side of a zone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ZoneBound {
-    bytes: Vec<u8>,
+    bytes: BoundBytes,
     is_exact: bool,
+}
+
+/// Ordered bytes. A directory has two bounds for each page: those of numbers, and short ones, need no memory of their own.
+#[derive(Clone)]
+enum BoundBytes {
+    /// So many of these.
+    Short(u8, [u8; SHORT_LEN]),
+    Long(Vec<u8>),
+}
+
+/// Longest bound that is kept so: keys and integers of sixteen bytes are shorter.
+const SHORT_LEN: usize = 22;
+
+impl BoundBytes {
+    fn of(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT_LEN];
+        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(bytes);
+                Self::Short(len, short)
+            }
+            _ => Self::Long(bytes.to_vec()),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for BoundBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for BoundBytes {}
+
+impl core::fmt::Debug for BoundBytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.as_slice().fmt(f)
+    }
 }
 
 impl ZoneBound {
     /// The bound, as ordered bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// Whether a row has this very value; otherwise it was cut.
@@ -41,20 +86,20 @@ impl ZoneBound {
     fn below(value: &[u8]) -> Self {
         let cut = value.get(..ZONE_BOUND_LEN_MAX);
         Self {
-            bytes: cut.unwrap_or(value).to_vec(),
+            bytes: BoundBytes::of(cut.unwrap_or(value)),
             is_exact: cut.is_none_or(|cut| cut.len() == value.len()),
         }
     }
 
     fn above(value: &[u8]) -> Option<Self> {
         if value.len() <= ZONE_BOUND_LEN_MAX {
-            return Some(Self { bytes: value.to_vec(), is_exact: true });
+            return Some(Self { bytes: BoundBytes::of(value), is_exact: true });
         }
         let mut bytes = value.get(..ZONE_BOUND_LEN_MAX)?.to_vec();
         while let Some(last) = bytes.pop() {
             if let Some(next) = last.checked_add(1) {
                 bytes.push(next);
-                return Some(Self { bytes, is_exact: false });
+                return Some(Self { bytes: BoundBytes::of(&bytes), is_exact: false });
             }
         }
         None
@@ -114,7 +159,7 @@ impl Zone {
         if self.is_all_null() {
             (self.min, self.max) = (other.min.clone(), other.max.clone());
         } else if !other.is_all_null() {
-            let lower = |a: &ZoneBound, b: &ZoneBound| (&a.bytes, !a.is_exact) > (&b.bytes, !b.is_exact);
+            let lower = |a: &ZoneBound, b: &ZoneBound| (a.bytes(), !a.is_exact) > (b.bytes(), !b.is_exact);
             match (&mut self.min, &other.min) {
                 (Some(min), Some(theirs)) if lower(min, theirs) => *min = theirs.clone(),
                 (min, None) => *min = None,
@@ -122,7 +167,7 @@ impl Zone {
             }
             match (&mut self.max, &other.max) {
                 (Some(max), Some(theirs))
-                    if (&max.bytes, max.is_exact) < (&theirs.bytes, theirs.is_exact) =>
+                    if (max.bytes(), max.is_exact) < (theirs.bytes(), theirs.is_exact) =>
                 {
                     *max = theirs.clone();
                 }
@@ -155,12 +200,12 @@ impl Zone {
             bound.as_ref().map_or(0, |bound| there | if bound.is_exact { exact } else { 0 })
         };
         let len = |bound: &Option<ZoneBound>| {
-            bound.as_ref().map_or(0, |bound| u8::try_from(bound.bytes.len()).unwrap_or(u8::MAX))
+            bound.as_ref().map_or(0, |bound| u8::try_from(bound.bytes().len()).unwrap_or(u8::MAX))
         };
         out.push(flag(&self.min, MIN, MIN_EXACT) | flag(&self.max, MAX, MAX_EXACT));
         out.extend_from_slice(&[len(&self.min), len(&self.max)]);
         for bound in [&self.min, &self.max].into_iter().flatten() {
-            out.extend_from_slice(&bound.bytes);
+            out.extend_from_slice(bound.bytes());
         }
     }
 
@@ -188,11 +233,11 @@ impl Zone {
             if !fits {
                 return Err(cursor.malformed("zone bounds"));
             }
-            *bound = Some(ZoneBound { bytes: bytes.to_vec(), is_exact });
+            *bound = Some(ZoneBound { bytes: BoundBytes::of(bytes), is_exact });
         }
         let [min, max] = bounds;
         let ordered = match (&min, &max) {
-            (Some(min), Some(max)) => min.bytes <= max.bytes,
+            (Some(min), Some(max)) => min.bytes() <= max.bytes(),
             (None, Some(_)) => false,
             _ => true,
         };
@@ -258,7 +303,7 @@ mod tests {
     fn a_maximum_of_ones_has_no_bound() {
         let zone = zone(&[vec![0xFF; 65], vec![3; 70]], 0);
         assert_eq!(zone.max(), None);
-        assert_eq!(zone.min(), Some(&ZoneBound { bytes: vec![3; 64], is_exact: false }));
+        assert_eq!(zone.min(), Some(&ZoneBound { bytes: BoundBytes::of(&[3; 64]), is_exact: false }));
         assert!(!zone.is_all_null() && !zone.is_exact());
     }
 }

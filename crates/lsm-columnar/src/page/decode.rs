@@ -15,6 +15,11 @@ use crate::{
 /// Images unpacked in one go: few enough to stay in the nearest cache.
 const BATCH: usize = 4 * BLOCK;
 
+/// Whether so many rows are wanted that unpacking all of them is cheaper than finding each.
+const fn is_dense(selected: usize, rows: usize) -> bool {
+    selected * 8 >= rows
+}
+
 impl Page {
     /// Adds all rows to `out`.
     ///
@@ -47,14 +52,17 @@ impl Page {
             return self.decode(payload, out);
         }
         match &self.body {
-            Body::Words(words) => {
-                let mut images = Vec::with_capacity(selected);
-                self.gather(words, payload, selection, selected, &mut images);
-                each_word!(out.values_mut(),
-                    vector => images.into_iter().for_each(|image| vector.push(Native::from_image(image))),
-                    Values::Bool(bits) => images.into_iter().for_each(|image| bits.push(image != 0)),
-                    Values::Fixed { .. } | Values::Bytes(_) => {}
-                );
+            Body::Words(words) => each_word!(out.values_mut(),
+                vector => self.gather(words, payload, (selection, selected), vector),
+                Values::Bool(bits) => {
+                    let mut found = Vec::new();
+                    self.gather::<u8>(words, payload, (selection, selected), &mut found);
+                    found.into_iter().for_each(|image| bits.push(image != 0));
+                }
+                Values::Fixed { .. } | Values::Bytes(_) => {}
+            ),
+            Body::Bytes(body) if selected * 2 >= self.rows => {
+                self.bytes_of_runs(body, payload, selection, out.values_mut())?;
             }
             Body::Bytes(body) => {
                 let (mut scratch, mut total) = (Vec::new(), 0);
@@ -112,30 +120,64 @@ impl Page {
         out.append(&found);
     }
 
-    /// Images of selected rows: one by one where few are wanted, else by unpacking blocks that have any.
-    fn gather(
+    /// Selected rows: one by one where few are wanted, else by unpacking blocks that have any, and run by run.
+    fn gather<N: Native>(
         &self,
         words: &WordBody,
         payload: &[u8],
-        selection: &Bitmap,
-        selected: usize,
-        out: &mut Vec<u64>,
+        (selection, selected): (&Bitmap, usize),
+        out: &mut Vec<N>,
     ) {
-        if selected * 8 < self.rows {
-            out.extend(selection.rows().map(|row| words.at(payload, row)));
+        out.reserve(selected);
+        if !is_dense(selected, self.rows) {
+            out.extend(selection.rows().map(|row| N::from_image(words.at(payload, row))));
             return;
         }
-        let mut images = [0; BLOCK];
-        for (idx, &word) in selection.words().iter().enumerate().filter(|(_, word)| **word != 0) {
-            let first = idx * BLOCK;
-            let Some(images) = images.get_mut(..BLOCK.min(self.rows - first)) else { continue };
+        let mut images = [0; BATCH];
+        for (idx, wanted) in selection.words().chunks(BATCH / BLOCK).enumerate() {
+            let first = idx * BATCH;
+            let Some(images) = images.get_mut(..BATCH.min(self.rows - first)) else { continue };
+            if wanted.iter().all(|word| *word == 0) {
+                continue;
+            }
             words.unpack(payload, first, images);
-            let mut rest = word;
-            while rest != 0 {
-                out.extend(images.get(rest.trailing_zeros() as usize));
-                rest &= rest - 1;
+            for (images, &word) in images.chunks(BLOCK).zip(wanted) {
+                let mut rest = word;
+                while rest != 0 {
+                    let start = rest.trailing_zeros();
+                    let len = (rest >> start).trailing_ones();
+                    let run = images.get(start as usize..(start + len) as usize).unwrap_or_default();
+                    out.extend(run.iter().map(|&image| N::from_image(image)));
+                    rest &= u64::MAX.checked_shl(start + len).unwrap_or(0);
+                }
             }
         }
+    }
+
+    /// Selected rows of a page that is decoded as a whole first.
+    fn bytes_of_runs(
+        &self,
+        body: &BytesBody,
+        payload: &[u8],
+        selection: &Bitmap,
+        out: &mut Values,
+    ) -> Result<()> {
+        match out {
+            Values::Fixed { len, bytes } => {
+                let mut all = Vec::new();
+                self.fixed(body, payload, *len, &mut all)?;
+                let runs = selection.ranges();
+                runs.filter_map(|run| all.get(run.start * *len..run.end * *len))
+                    .for_each(|run| bytes.extend_from_slice(run));
+            }
+            Values::Bytes(strings) => {
+                let mut all = ByteStrings::default();
+                self.strings(body, payload, &mut all)?;
+                selection.ranges().try_for_each(|run| strings.extend_run(&all, run))?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn fixed(&self, body: &BytesBody, payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<()> {
