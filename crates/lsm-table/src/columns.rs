@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_block::BlockKind;
+use lsm_block::{BlockKind, Handle};
 use lsm_columnar::{ColumnSplitter, PageEntry};
 use lsm_sst::{BlockRef, ColumnPage, ColumnarOptions, GroupScan, GroupSource, RowGroup, Splitters};
 use lsm_types::{Level, Result, Slice};
@@ -109,15 +109,13 @@ impl GroupSource for CursorSource {
 
     fn page(&self, group: &RowGroup, page: &PageEntry) -> Result<Arc<ColumnPage>> {
         let (table, layout) = (&*self.table, &*self.layout);
-        let load = |frame: &Slice| {
-            let decoders = &table.env.decoders;
-            decoders.with(|decoder| layout.decode_page(group, page, frame, decoder)).map(Arc::new)
-        };
         // The pages of a small group came with it.
-        let Some(handle) = group.page_handle(page) else { return load(&Slice::empty()) };
+        let Some(handle) = group.page_handle(page) else {
+            return self.decode_page(group, page, &Slice::empty());
+        };
         let read = || {
             layout.check_page(group, handle)?;
-            load(&table.read(handle.offset, handle.len as usize)?)
+            self.decode_page(group, page, &table.read(handle.offset, handle.len as usize)?)
         };
         if !self.mode.fills_cache() {
             self.pass(handle.len)?;
@@ -128,6 +126,80 @@ impl GroupSource for CursorSource {
             CachedBlock::Page(page) => Ok(page),
             _ => Err(table.disagrees("kind of a block").into()),
         }
+    }
+
+    /// Pages side by side that are not in the cache are read at once.
+    fn pages(&self, group: &RowGroup, pages: &[&PageEntry]) -> Result<Vec<Arc<ColumnPage>>> {
+        let (table, cache) = (&*self.table, &self.table.env.cache);
+        let mut found = Vec::with_capacity(pages.len());
+        while let Some((page, behind)) = pages.get(found.len()..).and_then(<[_]>::split_first) {
+            let handle = group.page_handle(page).filter(|_| self.mode.fills_cache());
+            let Some(handle) = handle else {
+                found.push(self.page(group, page)?);
+                continue;
+            };
+            match cache.get(table.cache_file, handle.offset) {
+                Some(CachedBlock::Page(page)) => found.push(page),
+                Some(_) => return Err(table.disagrees("kind of a block").into()),
+                None => self.read_run(group, (page, handle), behind, &mut found)?,
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Most bytes of pages that are read at once.
+const RUN_BYTES_MAX: u32 = 1 << 20;
+
+impl CursorSource {
+    fn decode_page(&self, group: &RowGroup, page: &PageEntry, frame: &Slice) -> Result<Arc<ColumnPage>> {
+        let decoders = &self.table.env.decoders;
+        decoders.with(|decoder| self.layout.decode_page(group, page, frame, decoder)).map(Arc::new)
+    }
+
+    /// Adds a page that is missing from the cache to `found`, and with it those of `behind` that lie right behind it in the
+    /// file and are missing, too.
+    fn read_run(
+        &self,
+        group: &RowGroup,
+        (page, first): (&PageEntry, Handle),
+        behind: &[&PageEntry],
+        found: &mut Vec<Arc<ColumnPage>>,
+    ) -> Result<()> {
+        let (table, layout) = (&*self.table, &*self.layout);
+        layout.check_page(group, first)?;
+        let mut run = vec![(page, first)];
+        let mut len = first.len;
+        for page in behind {
+            let Some(handle) = group.page_handle(page) else { break };
+            let is_next = handle.offset == first.offset.saturating_add(len.into());
+            let grown = len.saturating_add(handle.len);
+            if !is_next || grown > RUN_BYTES_MAX || table.env.cache.contains(table.cache_file, handle.offset)
+            {
+                break;
+            }
+            layout.check_page(group, handle)?;
+            run.push((page, handle));
+            len = grown;
+        }
+        let bytes = table.read(first.offset, len as usize)?;
+        let mut start = 0;
+        for (page, handle) in &run {
+            let end = start + handle.len as usize;
+            // A page that stays in the cache must not keep its neighbours.
+            let frame = if run.len() == 1 {
+                bytes.clone()
+            } else {
+                bytes.get(start..end).map(Slice::copy_from).unwrap_or_default()
+            };
+            let load = || Ok(CachedBlock::Page(self.decode_page(group, page, &frame)?));
+            match table.env.cache.get_or_load(table.cache_file, handle.offset, load)? {
+                CachedBlock::Page(page) => found.push(page),
+                _ => return Err(table.disagrees("kind of a block").into()),
+            }
+            start = end;
+        }
+        Ok(())
     }
 }
 

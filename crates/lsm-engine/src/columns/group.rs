@@ -142,6 +142,9 @@ impl GroupRows {
 
 /// The first `room` rows of `rows`, and the others, if there are any.
 fn cut(rows: Bitmap, room: usize) -> (Bitmap, Option<Bitmap>) {
+    if rows.count() <= room {
+        return (rows, None);
+    }
     let Some(first_later) = rows.rows().nth(room) else { return (rows, None) };
     let (mut now, mut later) = (rows.clone(), rows);
     now.set_range(first_later..now.len(), false);
@@ -162,19 +165,19 @@ fn add(
     if count == 0 {
         return Ok(());
     }
-    for (column, vector) in wanted.columns.iter().zip(batch.vectors_mut()) {
-        let (id, missing) = match column {
-            Projected::Key => (ColumnId::KEY, Datum::Null),
-            Projected::Opaque => {
-                vector.push_nulls(count)?;
-                continue;
-            }
-            Projected::Column(at) => match schema.columns().get(*at) {
-                Some(column) => (column.id(), column.default()),
-                None => return Err(EngineError::Bug { invariant: "a column that was found exists" }.into()),
-            },
-        };
-        match groups.page(id, part)? {
+    // No row was kept whole: the group has no such column.
+    let sources = wanted.columns.iter().map(|column| match column {
+        Projected::Key => Ok((ColumnId::KEY, Datum::Null)),
+        Projected::Opaque => Ok((ColumnId::OPAQUE, Datum::Null)),
+        Projected::Column(at) => match schema.columns().get(*at) {
+            Some(column) => Ok((column.id(), column.default())),
+            None => Err(EngineError::Bug { invariant: "a column that was found exists" }),
+        },
+    });
+    let (ids, missing): (Vec<_>, Vec<_>) = sources.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let pages = groups.pages(&ids, part)?;
+    for ((page, missing), vector) in pages.iter().zip(missing).zip(batch.vectors_mut()) {
+        match page {
             Some(page) => page.page().decode_selected(page.payload(), selection, vector)?,
             None => (0..count).try_for_each(|_| vector.push(missing))?,
         }

@@ -44,6 +44,14 @@ pub trait GroupSource: BlockSource {
     /// # Errors
     /// What reading and checking it finds.
     fn page(&self, group: &RowGroup, page: &PageEntry) -> Result<Arc<ColumnPage>>;
+
+    /// Pages of a group, in the order that is given. A source that reads may read those together that lie side by side.
+    ///
+    /// # Errors
+    /// As for [`GroupSource::page`].
+    fn pages(&self, group: &RowGroup, pages: &[&PageEntry]) -> Result<Vec<Arc<ColumnPage>>> {
+        pages.iter().map(|page| self.page(group, page)).collect()
+    }
 }
 
 impl<S: GroupSource + ?Sized> GroupSource for &S {
@@ -53,6 +61,10 @@ impl<S: GroupSource + ?Sized> GroupSource for &S {
 
     fn page(&self, group: &RowGroup, page: &PageEntry) -> Result<Arc<ColumnPage>> {
         (**self).page(group, page)
+    }
+
+    fn pages(&self, group: &RowGroup, pages: &[&PageEntry]) -> Result<Vec<Arc<ColumnPage>>> {
+        (**self).pages(group, pages)
     }
 }
 

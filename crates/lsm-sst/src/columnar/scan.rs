@@ -266,6 +266,19 @@ impl<S: GroupSource> GroupScan<S> {
         group.directory().page(column, part).map(|page| self.source.page(group, page)).transpose()
     }
 
+    /// The pages of some columns in part `part` of the group in hand, `None` for those that the group does not have. What is
+    /// not in memory may be read at once.
+    ///
+    /// # Errors
+    /// What reading the pages finds. Other pages are not looked at.
+    pub fn pages(&self, columns: &[ColumnId], part: usize) -> Result<Vec<Option<Arc<ColumnPage>>>> {
+        let Some(group) = &self.group else { return Ok(columns.iter().map(|_| None).collect()) };
+        let entries: Vec<_> = columns.iter().map(|column| group.directory().page(*column, part)).collect();
+        let there: Vec<_> = entries.iter().copied().flatten().collect();
+        let mut pages = self.source.pages(group, &there)?.into_iter();
+        Ok(entries.into_iter().map(|entry| entry.and_then(|_| pages.next())).collect())
+    }
+
     /// Effective numbers and kinds of the rows of part `part` of the group in hand.
     ///
     /// # Errors
