@@ -9,6 +9,7 @@
 mod batch;
 mod cells;
 mod group;
+mod keys;
 mod others;
 mod plan;
 mod policy;

@@ -6,20 +6,28 @@
 //! the delete vector of its table says is dead, is taken out of what is selected. A group whose zones rule the predicate out is passed over without a look at its pages when nothing else has an entry where its keys lie:
 //! whatever version is visible there, it is one of the group's. Everything else goes the way through rows, neighbours
 //! in one piece.
+//!
+//! Where no key of a table has two rows, the separators of the index mostly say all of this, and no key is read. Keys are
+//! looked at where a bound of the scan, an entry elsewhere or the end of a range tombstone lies between separators.
 
-use std::ops::{Bound, Range};
+use std::{
+    cell::{Ref, RefCell},
+    ops::{Bound, Range},
+};
 
-use lsm_columnar::{Bitmap, BoundPredicate, ColumnId, Datum, ZoneAnswer};
+use lsm_columnar::{Bitmap, BoundPredicate, ZoneAnswer};
 use lsm_table::{ReadMode, Table, TableGroups, TableList};
-use lsm_types::{KeyOrder, Result, SeqNo, Slice};
+use lsm_types::{Cut, KeyOrder, Result, SeqNo, Slice};
 
 use super::{
     ColumnPolicy,
-    group::{GroupRows, ask_zones, directory, has_values_only, is_split, own_page},
+    group::{GroupRows, ask_zones, directory, has_values_only, is_split},
+    keys::GroupKeys,
     others::{Others, is_above, is_below},
 };
 use crate::{
     View,
+    deletes::Stretch,
     prefix_scan::Bounds,
     super_version::{ReadRun, TableSpot},
 };
@@ -46,6 +54,8 @@ pub(super) struct Plan {
     /// The table that comes next.
     next_table: Option<TableSpot>,
     open: Option<OpenTable>,
+    /// The keys under the same range tombstones that were looked for last: mostly the next ones are among them.
+    stretch: RefCell<Stretch>,
     /// Comes behind the rows before it.
     held: Option<(GroupRows, Slice)>,
     is_done: bool,
@@ -54,8 +64,8 @@ pub(super) struct Plan {
 struct OpenTable {
     table: Table,
     groups: TableGroups,
-    /// One group further on.
-    ahead: TableGroups,
+    /// One group further on; `None` where no key has two rows, so that none goes on behind its group.
+    ahead: Option<TableGroups>,
     /// Whether its values were split by one of the policy's splitters, and all its numbers are visible.
     is_plain: bool,
 }
@@ -68,9 +78,10 @@ enum Verdict {
         last: Slice,
     },
     /// It is read by columns.
+    /// All of its keys, and others for all that is known, lie from `first` to `last`.
     Columns {
         rows: GroupRows,
-        first: Slice,
+        first: Bound<Slice>,
         last: Slice,
     },
     /// None of its keys lies within the bounds.
@@ -107,6 +118,7 @@ impl Plan {
             upper: bounds.1.clone(),
             next_table,
             open: None,
+            stretch: RefCell::new(Stretch { start: Cut::End, end: Cut::Start, newest: None }),
             held: None,
             is_done: false,
         })
@@ -148,9 +160,10 @@ impl Plan {
                     return Ok(Piece::Rows(before));
                 }
                 Verdict::Columns { rows, first, last } => {
-                    if has_rows || self.others.have(bound(&self.from), Bound::Excluded(&first))? {
+                    let before = end_before(first);
+                    if has_rows || self.others.have(bound(&self.from), bound(&before))? {
                         self.held = Some((rows, last));
-                        return Ok(Piece::Rows((self.from.clone(), Bound::Excluded(first))));
+                        return Ok(Piece::Rows((self.from.clone(), before)));
                     }
                     self.from = Bound::Excluded(last);
                     return Ok(Piece::Group(rows));
@@ -173,7 +186,9 @@ impl Plan {
             };
             if let Some(open) = &mut self.open {
                 if open.groups.next_group(last)? {
-                    open.ahead.next_group(None)?;
+                    if let Some(ahead) = &mut open.ahead {
+                        ahead.next_group(None)?;
+                    }
                     return Ok(true);
                 }
                 self.open = None;
@@ -202,8 +217,12 @@ impl Plan {
             }
             Ok::<_, lsm_types::Error>(groups)
         };
-        let (groups, mut ahead) = (start()?, start()?);
-        ahead.next_group(None)?;
+        let groups = start()?;
+        let mut ahead = None;
+        if !has_distinct_keys(&table)? {
+            let ahead: &mut TableGroups = ahead.insert(start()?);
+            ahead.next_group(None)?;
+        }
         let is_plain = self.is_plain(&table)?;
         Ok(OpenTable { table, groups, ahead, is_plain })
     }
@@ -237,39 +256,113 @@ impl Plan {
         if !is_visible || !has_values_only(&open.groups)? {
             return Ok(Verdict::Rows);
         }
+        let all_match = answer == ZoneAnswer::All;
+        if let Some((first, last)) = self.within_separators(open) {
+            let from = first.as_ref().map(|key| &key[..]);
+            if !self.others.have(from, Bound::Included(&last))? {
+                let hidden = self.hidden_between(open, from, &last)?;
+                let rows = 0..directory(&open.groups)?.head().rows as usize;
+                open.table.note_walked(rows.len());
+                return Ok(Verdict::Columns { rows: GroupRows::new(rows, hidden, all_match), first, last });
+            }
+        }
         let open_bounds = (bound(&self.from), bound(&self.upper));
-        let keys = GroupKeys { groups: &open.groups, order: &self.order };
-        if !keys.are_distinct()? || keys.goes_on_behind(&open.ahead)? {
+        let keys = GroupKeys::new(&open.groups, &self.order);
+        if let Some(ahead) = &open.ahead
+            && (!keys.are_distinct()? || keys.goes_on_behind(ahead)?)
+        {
             return Ok(Verdict::Rows);
         }
         let Some(rows) = keys.within(open_bounds)? else { return Ok(Verdict::Outside) };
         let (first, last) = (keys.at(rows.start)?, keys.at(rows.end - 1)?);
-        let is_again = open.groups.lower().is_some_and(|lower| self.order.compare(lower, &first).is_eq());
+        let is_again = open.ahead.is_some()
+            && open.groups.lower().is_some_and(|lower| self.order.compare(lower, &first).is_eq());
         if is_again {
             return Ok(Verdict::Rows);
         }
         if self.others.have(Bound::Included(&first), Bound::Included(&last))? {
             return Ok(Verdict::Rows);
         }
-        let hidden = self.hidden(open, rows.clone())?;
+        let hidden = self.hidden(open, &keys, rows.clone())?;
         open.table.note_walked(rows.len());
-        let rows = GroupRows::new(rows, hidden, answer == ZoneAnswer::All);
-        Ok(Verdict::Columns { rows, first, last })
+        let rows = GroupRows::new(rows, hidden, all_match);
+        Ok(Verdict::Columns { rows, first: Bound::Included(first), last })
     }
 
-    /// Which of these rows of a group deletes of ranges hide.
-    fn hidden(&self, open: &OpenTable, rows: Range<usize>) -> Result<Option<Bitmap>> {
-        let (pinned, before) = (&self.view.pinned, self.view.before);
+    /// Between which keys all rows of the group lie, if the separators around it show that these are within the bounds of
+    /// the scan, that no row is below the floor of its table, and that none of the keys has a row elsewhere in the table.
+    fn within_separators(&self, open: &OpenTable) -> Option<(Bound<Slice>, Slice)> {
+        let (groups, order) = (&open.groups, &self.order);
+        if open.ahead.is_some() {
+            return None;
+        }
+        let starts_within = |first: &[u8], is_excluded: bool| match &self.from {
+            Bound::Unbounded => true,
+            Bound::Excluded(from) if !is_excluded => order.compare(from, first).is_lt(),
+            Bound::Included(from) | Bound::Excluded(from) => order.compare(from, first).is_le(),
+        };
+        let is_floor_below = |first: &[u8]| groups.floor().is_none_or(|at| order.compare(at, first).is_le());
+        let first = match (groups.lower(), open.table.min_key()) {
+            (Some(lower), _) if starts_within(lower, true) && is_floor_below(lower) => {
+                Bound::Excluded(Slice::copy_from(lower))
+            }
+            // Below a floor there may be rows that the smallest key knows nothing of.
+            (None, Some(min)) if starts_within(min, false) && groups.floor().is_none() => {
+                Bound::Included(Slice::copy_from(min))
+            }
+            _ => return None,
+        };
+        let last = last_of(open, order)?;
+        (!is_above(last, bound(&self.upper), order)).then(|| (first, Slice::copy_from(last)))
+    }
+
+    /// Which rows of a group deletes of ranges hide, given that all keys lie between `first` and `last`. They are looked at
+    /// where a range begins or ends among them.
+    fn hidden_between(&self, open: &OpenTable, first: Bound<&[u8]>, last: &[u8]) -> Result<Option<Bitmap>> {
+        let pinned = &self.view.pinned;
         if !pinned.has_deletes() {
             return Ok(None);
         }
         pinned.load_deletes()?;
-        let keys = GroupKeys { groups: &open.groups, order: &self.order };
+        let rows = directory(&open.groups)?.head().rows as usize;
+        if let Bound::Included(first) | Bound::Excluded(first) = first {
+            let stretch = self.stretch(first);
+            if !stretch.end.is_left_of(last, &self.order) {
+                match stretch.newest {
+                    None => return Ok(None),
+                    Some(newest) if open.table.is_older_than(newest) => return Ok(Some(Bitmap::all(rows))),
+                    Some(_) => {}
+                }
+            }
+        }
+        self.hidden(open, &GroupKeys::new(&open.groups, &self.order), 0..rows)
+    }
+
+    /// The keys around `key` under the same range tombstones. These are loaded.
+    fn stretch(&self, key: &[u8]) -> Ref<'_, Stretch> {
+        let is_in = |stretch: &Stretch| {
+            stretch.start.is_left_of(key, &self.order) && !stretch.end.is_left_of(key, &self.order)
+        };
+        let is_known = is_in(&self.stretch.borrow());
+        if !is_known {
+            let found = self.view.pinned.stretch(key, self.view.before, &self.order);
+            *self.stretch.borrow_mut() = found;
+        }
+        self.stretch.borrow()
+    }
+
+    /// Which of these rows of a group deletes of ranges hide.
+    fn hidden(&self, open: &OpenTable, keys: &GroupKeys<'_>, rows: Range<usize>) -> Result<Option<Bitmap>> {
+        let pinned = &self.view.pinned;
+        if !pinned.has_deletes() {
+            return Ok(None);
+        }
+        pinned.load_deletes()?;
         let mut hidden: Option<Bitmap> = None;
         let mut at = rows.start;
         while at < rows.end {
-            let stretch = pinned.stretch(&keys.at(at)?, before, &self.order);
-            let end = keys.first_row(at + 1..rows.end, |key| stretch.end.is_left_of(key, &self.order))?;
+            let stretch = self.stretch(&keys.at(at)?);
+            let end = keys.first_right_of(&stretch.end, at + 1..rows.end)?;
             if let Some(newest) = stretch.newest {
                 let hidden = match &mut hidden {
                     Some(hidden) => hidden,
@@ -290,12 +383,7 @@ impl Plan {
     fn judge_unwanted(&mut self) -> Result<Verdict> {
         let Some(open) = &self.open else { return Ok(Verdict::Rows) };
         let lower = open.groups.lower().or_else(|| open.table.min_key());
-        let (Some(first), Some(last)) = (lower, open.groups.upper()) else { return Ok(Verdict::Rows) };
-        // A separator may reach beyond the table.
-        let last = match open.table.max_key() {
-            Some(max) if self.order.compare(max, last).is_lt() => max,
-            _ => last,
-        };
+        let (Some(first), Some(last)) = (lower, last_of(open, &self.order)) else { return Ok(Verdict::Rows) };
         let (first, last) = (Slice::copy_from(first), Slice::copy_from(last));
         // What lies before the bounds is no business of the scan.
         let first = if is_below(&first, bound(&self.from), &self.order) { self.start(first) } else { first };
@@ -318,86 +406,6 @@ impl Plan {
     }
 }
 
-/// The keys of a group.
-struct GroupKeys<'a> {
-    groups: &'a TableGroups,
-    order: &'a KeyOrder,
-}
-
-impl GroupKeys<'_> {
-    /// The key of a row of the group.
-    fn at(&self, row: usize) -> Result<Slice> {
-        let directory = directory(self.groups)?;
-        let part = directory.part_of(u32::try_from(row).unwrap_or(u32::MAX));
-        let page = own_page(self.groups, ColumnId::KEY, part)?;
-        let mut scratch = Vec::new();
-        let row = row - directory.part_rows(part).start;
-        Ok(match page.page().get(page.payload(), row, &mut scratch) {
-            Datum::Bytes(key) => Slice::copy_from(key),
-            _ => Slice::empty(),
-        })
-    }
-
-    fn count(&self) -> Result<usize> {
-        Ok(directory(self.groups)?.head().rows as usize)
-    }
-
-    /// Whether no key of the group has two rows.
-    fn are_distinct(&self) -> Result<bool> {
-        let directory = directory(self.groups)?;
-        for part in 0..directory.part_count() {
-            let page = own_page(self.groups, ColumnId::KEY, part)?;
-            if page.page().as_keys().is_none_or(lsm_columnar::KeyPage::has_repeats) {
-                return Ok(false);
-            }
-            let start = directory.part_rows(part).start;
-            if part > 0 && self.at(start - 1)? == self.at(start)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether the last key has further versions in the next group, on which `ahead` stands.
-    fn goes_on_behind(&self, ahead: &TableGroups) -> Result<bool> {
-        let last = self.at(self.count()?.saturating_sub(1))?;
-        let may_go_on = self.groups.upper().is_none_or(|upper| self.order.compare(upper, &last).is_le());
-        if !may_go_on || ahead.group().is_none() {
-            return Ok(false);
-        }
-        let next = GroupKeys { groups: ahead, order: self.order }.at(0)?;
-        Ok(self.order.compare(&next, &last).is_eq())
-    }
-
-    /// Rows whose keys lie within `bounds`, and above the floor of a restricted table; `None` where there are none.
-    fn within(&self, (lower, upper): (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Option<Range<usize>>> {
-        let floor = self.groups.floor().map_or(Bound::Unbounded, |floor| Bound::Included(&floor[..]));
-        let is_before = |key: &[u8]| is_below(key, lower, self.order) || is_below(key, floor, self.order);
-        let count = self.count()?;
-        // Mostly all of them are.
-        let start =
-            if is_before(&self.at(0)?) { self.first_row(0..count, |key| !is_before(key))? } else { 0 };
-        let is_behind = |key: &[u8]| is_above(key, upper, self.order);
-        let last = self.at(count.saturating_sub(1))?;
-        let end = if is_behind(&last) { self.first_row(0..count, is_behind)? } else { count };
-        Ok((start < end).then_some(start..end))
-    }
-
-    /// The first of these rows whose key satisfies `test`, which all behind it do, too; their end where none does.
-    fn first_row(&self, rows: Range<usize>, test: impl Fn(&[u8]) -> bool) -> Result<usize> {
-        let (mut from, mut to) = (rows.start, rows.end);
-        while from < to {
-            let middle = usize::midpoint(from, to);
-            if test(&self.at(middle)?) {
-                to = middle;
-            } else {
-                from = middle + 1;
-            }
-        }
-        Ok(from)
-    }
-}
-
 /// Hides those of these rows of a group that are numbered below `newest`.
 fn hide_older(groups: &TableGroups, rows: Range<usize>, newest: SeqNo, hidden: &mut Bitmap) -> Result<()> {
     let directory = directory(groups)?;
@@ -415,6 +423,32 @@ fn hide_older(groups: &TableGroups, rows: Range<usize>, newest: SeqNo, hidden: &
         }
     }
     Ok(())
+}
+
+/// A key of the table that no key of the group in hand lies above.
+fn last_of<'a>(open: &'a OpenTable, order: &KeyOrder) -> Option<&'a [u8]> {
+    let last = open.groups.upper()?;
+    // A separator may reach beyond the table.
+    Some(match open.table.max_key() {
+        Some(max) if order.compare(max, last).is_lt() => max,
+        _ => last,
+    })
+}
+
+/// Whether no key of the table has two rows.
+fn has_distinct_keys(table: &Table) -> Result<bool> {
+    let layout = table.layout()?;
+    let counters = &layout.properties().counters;
+    Ok(counters.entries == counters.distinct_keys)
+}
+
+/// The end of what comes before a range of keys.
+fn end_before(first: Bound<Slice>) -> Bound<Slice> {
+    match first {
+        Bound::Included(first) => Bound::Excluded(first),
+        Bound::Excluded(before) => Bound::Included(before),
+        Bound::Unbounded => Bound::Unbounded,
+    }
 }
 
 fn bound(bound: &Bound<Slice>) -> Bound<&[u8]> {
