@@ -49,6 +49,9 @@ pub(crate) struct Plan {
     /// Compression of data blocks.
     #[arg(long, value_enum, default_value_t = Codec::None)]
     pub(crate) codec: Codec,
+    /// With `--columns`: keys and values of a row group of ours, in KiB; its default where nothing is said.
+    #[arg(long)]
+    pub(crate) group_kib: Option<usize>,
     /// Block cache: one that holds everything, or 64 MiB.
     #[arg(long, value_enum, default_value_t = CacheSize::Big)]
     pub(crate) cache: CacheSize,

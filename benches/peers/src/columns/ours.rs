@@ -58,13 +58,16 @@ fn open(plan: &Plan, dir: &Path, layout: ColumnLayout) -> Outcome<Tree> {
         .compression(compression(settings.codec))
         .filter(LevelFilter::bits(settings.filter_bits.max(1).into())?)
         .data_block_bytes(settings.block_bytes);
-    let splitter = FixedStruct::new("peers.row", schema()?)?;
+    let mut columns = ColumnPolicy::new(Arc::new(FixedStruct::new("peers.row", schema()?)?)).layout(layout);
+    if let Some(kib) = plan.group_kib {
+        columns = columns.groups(kib << 10, 1 << 16);
+    }
     let options = TreeOptions::new(dir)
         .store(|store| store.cache(BlockCache::new(settings.cache_bytes)))
         .table_target_bytes(settings.table_bytes)
         .tables(tables)
         .delete_strategies([DeleteStrategy::MergeOnRead])
-        .columns(ColumnPolicy::new(Arc::new(splitter)).layout(layout));
+        .columns(columns);
     Ok(Tree::open(options)?)
 }
 
