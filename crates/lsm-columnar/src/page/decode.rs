@@ -57,7 +57,9 @@ impl Page {
                 Values::Bool(bits) => {
                     let mut found = Vec::new();
                     self.gather::<u8>(words, payload, (selection, selected), &mut found);
-                    found.into_iter().for_each(|image| bits.push(image != 0));
+                    for image in found {
+                        bits.push(image != 0);
+                    }
                 }
                 Values::Fixed { .. } | Values::Bytes(_) => {}
             ),
@@ -166,9 +168,9 @@ impl Page {
             Values::Fixed { len, bytes } => {
                 let mut all = Vec::new();
                 self.fixed(body, payload, *len, &mut all)?;
-                let runs = selection.ranges();
-                runs.filter_map(|run| all.get(run.start * *len..run.end * *len))
-                    .for_each(|run| bytes.extend_from_slice(run));
+                for run in selection.ranges() {
+                    bytes.extend_from_slice(all.get(run.start * *len..run.end * *len).unwrap_or_default());
+                }
             }
             Values::Bytes(strings) => {
                 let mut all = ByteStrings::default();
