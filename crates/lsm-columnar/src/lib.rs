@@ -52,6 +52,8 @@ mod delete_map;
 mod delete_set;
 mod encode;
 mod error;
+#[cfg(feature = "arrow")]
+mod from_arrow;
 mod group;
 mod native;
 mod packed;
@@ -71,6 +73,8 @@ pub use delete_map::DeleteMap;
 pub use delete_set::DeleteSet;
 pub use encode::{EncodingSet, PageEncoder, PageInfo};
 pub use error::{ColumnarError, Result, SchemaFault};
+#[cfg(feature = "arrow")]
+pub use from_arrow::{vector, vectors};
 pub use group::{
     EncodedGroup, GROUP_INLINE_MAX, GroupDirectory, GroupEncoder, GroupHead, PageEntry, PagePlace,
 };

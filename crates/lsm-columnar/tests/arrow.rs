@@ -12,7 +12,8 @@ use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
 use lsm_columnar::{
     COLUMN_ID_KEY, Column, ColumnId, ColumnType, ColumnVector, ColumnarError, Datum, EncodingSet, Page,
-    PageEncoder, PageStamp, Values, array, arrow_schema, arrow_type, record_batch,
+    PageEncoder, PageStamp, Schema, Values, array, arrow_schema, arrow_type, record_batch,
+    vector as from_array, vectors,
 };
 use proptest::prelude::*;
 
@@ -30,6 +31,8 @@ fn check<'a>(ty: ColumnType, first: Datum<'a>, second: Datum<'a>) -> ArrayRef {
     let made = array(vector(ty, &[first, Datum::Null, second])).unwrap();
     assert_eq!((made.data_type(), made.len()), (&arrow_type(ty), 3));
     assert_eq!((made.is_null(0), made.is_null(1), made.is_null(2)), (false, true, false));
+    let back = from_array(made.as_ref(), ty).unwrap();
+    assert_eq!(array(back).unwrap().to_data(), made.to_data(), "and back");
     assert_eq!(array(vector(ty, &[first, second])).unwrap().nulls(), None);
     made
 }
@@ -141,6 +144,35 @@ fn what_does_not_fit_the_schema_is_refused() {
     refused(vec![number(), number()]);
     refused(vec![number(), vector(ColumnType::Utf8, &["a".into(), "b".into()])]);
     refused(vec![vector(ColumnType::U64, &[Datum::Null]), vector(ColumnType::Utf8, &["a".into()])]);
+}
+
+/// Proves F-120 in part: fields are columns by id, or by name, and what a column cannot hold is refused.
+#[test]
+fn a_batch_becomes_columns_again() {
+    let schema = Schema::new(columns()).unwrap();
+    let key = Column::new(ColumnId::KEY, "key", ColumnType::Bytes);
+    let keys = vector(ColumnType::Bytes, &[Datum::Bytes(b"a"), Datum::Bytes(b"b")]);
+    let numbers = vector(ColumnType::U64, &[Datum::U64(1), Datum::U64(2)]);
+    let texts = vector(ColumnType::Utf8, &[Datum::Null, "b".into()]);
+    let all = std::iter::once(&key).chain(schema.columns());
+    let vectors_of = [keys.clone(), numbers.clone(), texts.clone()];
+    let batch = record_batch(arrow_schema(all), vectors_of, 2).unwrap();
+    let expected =
+        vec![(ColumnId::KEY, keys), (ColumnId::FIRST, numbers.clone()), (ColumnId::new(18), texts)];
+    assert_eq!(vectors(&batch, &schema).unwrap(), expected);
+
+    // By name, of a foreign batch.
+    let foreign =
+        |name: &str, array: ArrayRef| vectors(&RecordBatch::try_from_iter([(name, array)]).unwrap(), &schema);
+    assert_eq!(foreign("n", array(numbers.clone()).unwrap()).unwrap(), [(ColumnId::FIRST, numbers.clone())]);
+    let short: ArrayRef = std::sync::Arc::new(arrow_array::StringArray::from(vec![None, Some("b")]));
+    assert_eq!(foreign("t", short).unwrap(), expected[2..]);
+    assert_eq!(foreign("u", array(numbers.clone()).unwrap()), Err(ColumnarError::NoColumn));
+    let wrong = ColumnarError::Type { ty: ColumnType::Utf8 };
+    assert_eq!(foreign("t", array(numbers).unwrap()), Err(wrong));
+    let wide = vector(ColumnType::U128, &[Datum::U128(u128::MAX)]);
+    let wrong = ColumnarError::Type { ty: ColumnType::I128 };
+    assert_eq!(from_array(array(wide).unwrap().as_ref(), ColumnType::I128), Err(wrong));
 }
 
 /// A page may hold anything in a column of text if its check is right; Arrow's strings are always text.

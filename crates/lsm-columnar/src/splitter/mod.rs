@@ -99,14 +99,24 @@ impl RowCells {
     pub fn reset(&mut self, schema: &Schema) {
         self.cells.clear();
         self.heap.clear();
-        let columns = schema.columns();
-        let is_known = self.types.len() == columns.len()
-            && columns.iter().zip(&self.types).all(|(column, ty)| column.ty() == *ty)
-            && columns.iter().zip(&self.nullable).all(|(column, nullable)| column.is_nullable() == *nullable);
-        if !is_known {
+        if !self.is_for(schema) {
+            let columns = schema.columns();
             self.types = columns.iter().map(crate::Column::ty).collect();
             self.nullable = columns.iter().map(crate::Column::is_nullable).collect();
         }
+    }
+
+    /// Whether it holds, or can take, a row of `schema`.
+    fn is_for(&self, schema: &Schema) -> bool {
+        let columns = schema.columns();
+        self.types.len() == columns.len()
+            && columns.iter().zip(&self.types).all(|(column, ty)| column.ty() == *ty)
+            && columns.iter().zip(&self.nullable).all(|(column, nullable)| column.is_nullable() == *nullable)
+    }
+
+    /// Whether these are the cells of a whole row of `schema`.
+    pub fn is_row_of(&self, schema: &Schema) -> bool {
+        self.cells.len() == self.types.len() && self.is_for(schema)
     }
 
     /// Adds the cell of the next column.
@@ -180,6 +190,36 @@ impl RowCells {
         let is_same = splitter.assemble(self, &mut again).is_ok() && again == value;
         self.again = again;
         is_same
+    }
+
+    /// Appends to `value` the value that has these cells: `splitter` takes it apart into the very same ones.
+    ///
+    /// * `again`: what it holds does not matter.
+    ///
+    /// # Errors
+    /// [`ColumnarError::Assemble`] where no value has them; then nothing was appended.
+    pub fn assemble(
+        &self,
+        splitter: &dyn ColumnSplitter,
+        again: &mut Self,
+        value: &mut Vec<u8>,
+    ) -> Result<()> {
+        let start = value.len();
+        let made = if self.is_row_of(splitter.schema()) {
+            splitter.assemble(self, value)
+        } else {
+            Err(ColumnarError::Assemble)
+        };
+        again.reset(splitter.schema());
+        let is_same = made.is_ok()
+            && splitter.split(value.get(start..).unwrap_or_default(), again).is_some()
+            && again.len() == self.len()
+            && (0..self.len()).all(|idx| again.cell(idx) == self.cell(idx));
+        if is_same {
+            return Ok(());
+        }
+        value.truncate(start);
+        Err(ColumnarError::Assemble)
     }
 
     /// Adds the cells to the vectors of the schema's columns, in order; rows that were not split are nulls there.
