@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lsm_columnar::ColumnId;
 use lsm_compaction_planner::Shortage;
 use lsm_types::{
     CorruptionKind, Error, ErrorKind, Fault, FileKind, FileUuid, RouteId, SeqNo, Slice, TableId, TreeId,
@@ -165,6 +166,24 @@ pub enum EngineError {
         /// Number of the schema that was given.
         supplied: u32,
         /// What is wrong, and what would be right.
+        problem: &'static str,
+    },
+    /// A column of a batch is not as the tree needs it.
+    #[error("column {column} of the batch {problem}")]
+    BatchColumn {
+        /// The column.
+        column: ColumnId,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A row of a batch cannot be one of the tree.
+    #[error("row {row} of the batch{} {problem}", .column.map_or_else(String::new, |column| format!(", column {column},")))]
+    BatchRow {
+        /// The row, from 0.
+        row: usize,
+        /// The column, where it is about one.
+        column: Option<ColumnId>,
+        /// What is wrong.
         problem: &'static str,
     },
     /// Columns are asked for in a tree without them.
@@ -363,7 +382,10 @@ impl Fault for EngineError {
             Self::OperatorPanicked => ErrorKind::MergeFailed,
             Self::Key(source) => source.kind(),
             Self::InvalidConfig { .. } | Self::SchemaMismatch { .. } => ErrorKind::InvalidConfig,
-            Self::InvalidArgument { .. } | Self::NoColumns => ErrorKind::InvalidArgument,
+            Self::InvalidArgument { .. }
+            | Self::NoColumns
+            | Self::BatchColumn { .. }
+            | Self::BatchRow { .. } => ErrorKind::InvalidArgument,
             Self::ComparatorMismatch { .. } | Self::UnknownComparator { .. } => ErrorKind::ComparatorMismatch,
             Self::Implausible { .. } => ErrorKind::Corruption(CorruptionKind::Decode),
             Self::DanglingValue { .. } => ErrorKind::DanglingBlob,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lsm_block::Superblock;
+use lsm_columnar::RowCells;
 use lsm_sst::{FileLen, PrefixFilterOptions, SlicePart, TableBuilder};
 use lsm_types::{Cut, EntryRef, KeyOrder, Kind, Level, RangeTombstone, Result, Slice, Spawner, TableId};
 
@@ -185,6 +186,20 @@ impl MultiWriter {
     /// `OutOfOrder`, limits, and what the file system says; after that the writer can only be dropped.
     #[inline]
     pub fn add(&mut self, entry: EntryRef<'_>) -> Result<()> {
+        self.add_with(entry, None)
+    }
+
+    /// Adds a put whose value is taken apart already: `cells` are what the splitter of the tree makes of it.
+    ///
+    /// # Errors
+    /// As [`MultiWriter::add`].
+    pub fn add_split(&mut self, entry: EntryRef<'_>, cells: &RowCells) -> Result<()> {
+        debug_assert!(entry.kind == Kind::Put, "only values have cells");
+        self.add_with(entry, Some(cells))
+    }
+
+    #[inline]
+    fn add_with(&mut self, entry: EntryRef<'_>, cells: Option<&RowCells>) -> Result<()> {
         if self.env.domains.is_some() {
             self.enter_domain(entry.key)?;
         }
@@ -200,7 +215,10 @@ impl MultiWriter {
             _ => entry,
         };
         let Some(open) = &mut self.open else { return Ok(()) };
-        open.builder.add(entry.key, entry.seqno, entry.kind, entry.value)?;
+        match cells.filter(|_| entry.kind == Kind::Put) {
+            Some(cells) => open.builder.add_split(entry.key, entry.seqno, entry.value, cells)?,
+            None => open.builder.add(entry.key, entry.seqno, entry.kind, entry.value)?,
+        }
         let bytes = (entry.key.len() + entry.value.len()) as u64;
         open.until_estimate = open.until_estimate.saturating_sub(bytes);
         if open.until_estimate == 0 {

@@ -1,8 +1,11 @@
-//! What a scan in columns answers with.
+//! What a scan in columns answers with, and what an ingestion takes.
 
 use lsm_columnar::{ColumnId, ColumnVector};
+use lsm_types::Result;
 
-/// Rows as columns: those that satisfy the predicate, and no others, gathered.
+use crate::EngineError;
+
+/// Rows as columns. A scan answers with those that satisfy the predicate, and no others, gathered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ColumnBatch {
     rows: usize,
@@ -13,6 +16,26 @@ impl ColumnBatch {
     pub(crate) fn new(columns: impl IntoIterator<Item = (ColumnId, lsm_columnar::ColumnType)>) -> Self {
         let columns = columns.into_iter().map(|(id, ty)| (id, ColumnVector::new(ty))).collect();
         Self { rows: 0, columns }
+    }
+
+    /// A batch of these columns.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where they have not all the same number of rows.
+    pub fn from_columns(columns: Vec<(ColumnId, ColumnVector)>) -> Result<Self> {
+        let rows = columns.first().map_or(0, |(_, vector)| vector.len());
+        match columns.iter().find(|(_, vector)| vector.len() != rows) {
+            Some((column, _)) => {
+                let problem = "has another number of rows than the first";
+                Err(EngineError::BatchColumn { column: *column, problem }.into())
+            }
+            None => Ok(Self { rows, columns }),
+        }
+    }
+
+    /// The columns by value, in the order that was asked for.
+    pub fn into_columns(self) -> Vec<(ColumnId, ColumnVector)> {
+        self.columns
     }
 
     /// Number of rows.

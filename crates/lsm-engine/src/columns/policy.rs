@@ -95,6 +95,11 @@ impl ColumnPolicy {
         self.splitter.schema()
     }
 
+    /// The splitter of the newest schema.
+    pub(crate) fn splitter(&self) -> &dyn ColumnSplitter {
+        self.splitter.as_ref()
+    }
+
     /// The splitters, that of the newest schema first.
     pub(crate) fn splitters(&self) -> impl DoubleEndedIterator<Item = &Arc<dyn ColumnSplitter>> {
         std::iter::once(&self.splitter).chain(&self.older)

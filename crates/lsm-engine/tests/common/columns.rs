@@ -1,8 +1,11 @@
-//! A splitter for the values of lives, and what it has to find in them.
+//! A splitter for the values of lives, what it has to find in them, and batches of them.
 
 use std::sync::Arc;
 
-use lsm_columnar::{Column, ColumnId, ColumnSplitter, ColumnType, ColumnarError, Datum, RowCells, Schema};
+use lsm_columnar::{
+    Column, ColumnId, ColumnSplitter, ColumnType, ColumnVector, ColumnarError, Datum, RowCells, Schema,
+};
+use lsm_engine::ColumnBatch;
 
 /// The number a value starts with; null where it is empty.
 pub(crate) const NUMBER: ColumnId = ColumnId::new(16);
@@ -100,5 +103,43 @@ impl ColumnSplitter for Dotted {
         let Datum::U64(dots) = cells.get(1) else { return Err(ColumnarError::Assemble) };
         value.resize(value.len() + usize::try_from(dots).map_err(|_| ColumnarError::Assemble)?, b'.');
         Ok(())
+    }
+}
+
+/// Values taken apart by hand, as rows of a batch.
+pub(crate) struct DottedRows {
+    columns: Vec<(ColumnId, ColumnVector)>,
+}
+
+impl DottedRows {
+    pub(crate) fn new() -> Self {
+        let types = [
+            (SIZE, ColumnType::Utf8),
+            (ColumnId::OPAQUE, ColumnType::Bytes),
+            (NUMBER, ColumnType::U64),
+            (ColumnId::KEY, ColumnType::Bytes),
+            (DOTS, ColumnType::U32),
+            (MARKED, ColumnType::Bool),
+        ];
+        Self { columns: types.map(|(id, ty)| (id, ColumnVector::new(ty))).into() }
+    }
+
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) {
+        let cells = Cells::of(value);
+        for (id, vector) in &mut self.columns {
+            let datum = match *id {
+                ColumnId::KEY => Datum::Bytes(key),
+                ColumnId::OPAQUE if cells.is_none() => Datum::Bytes(value),
+                id => cells.map_or(Datum::Null, |cells| cells.datum(id)),
+            };
+            vector.push(datum).unwrap();
+        }
+    }
+
+    /// The rows so far; perhaps none.
+    pub(crate) fn take(&mut self) -> ColumnBatch {
+        let batch = ColumnBatch::from_columns(std::mem::take(&mut self.columns)).unwrap();
+        *self = Self::new();
+        batch
     }
 }

@@ -10,9 +10,9 @@ use lsm_compaction_planner::{
 };
 use lsm_engine::{
     BlockCache, CheckpointOptions, ColumnLayout, ColumnPolicy, CompactOptions, DeleteStrategy,
-    DictionaryOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter, Outcome, Purge, Reader,
-    RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, VlogPicker, VlogPolicy,
-    WeakDeletes,
+    DictionaryOptions, FlushOptions, HoldGuard, IngestOptions, LevelFilter, LevelStats, Outcome, Purge,
+    Reader, RelocationOptions, SpaceOptions, TablePolicy, Tree, TreeBatch, TreeOptions, View, VlogPicker,
+    VlogPolicy, WeakDeletes,
 };
 use lsm_fs::{Fs, MemFs};
 use lsm_testkit::{
@@ -26,7 +26,11 @@ use lsm_types::{
 };
 
 use crate::{
-    common::{columns::Dotted, sealed::encryption, small_tables},
+    common::{
+        columns::{Dotted, DottedRows},
+        sealed::encryption,
+        small_tables,
+    },
     read_forms::forms,
     wrap::WrapFs,
 };
@@ -249,6 +253,19 @@ fn filters(axes: &Axes) -> Option<Recorded> {
 }
 
 impl Living {
+    /// A level was masked: how much of one with dead rows is dead.
+    fn masked(&self) -> &'static str {
+        let stats = self.tree.stats();
+        let share = |level: &LevelStats| level.dead_entries * 100 / (level.entries + level.dead_entries);
+        let masked = stats.levels.iter().filter(|level| level.dead_entries > 0);
+        match masked.map(share).max() {
+            None | Some(..=25) => "masked to a quarter",
+            Some(..=50) => "masked to the half",
+            Some(..=75) => "masked to three quarters",
+            Some(_) => "masked to the end",
+        }
+    }
+
     fn strategy(&self, index: usize, seed: u32) -> Box<dyn CompactionStrategy> {
         let mut dice = Dice::new(seed.into());
         let target = u64::from(self.place.axes.table_bytes);
@@ -436,7 +453,10 @@ impl Subject for Living {
         "moved",
         "dropped",
         "merged",
-        "masked",
+        "masked to a quarter",
+        "masked to the half",
+        "masked to three quarters",
+        "masked to the end",
         "relocated",
         "merged in part",
         "sliced",
@@ -521,6 +541,28 @@ impl Subject for Living {
         Ok(())
     }
 
+    fn ingest_columns(&self, rows: &[Write], seqno: SeqNo, seed: u32) -> Result<()> {
+        let mut ingestion = self.tree.ingest(IngestOptions::at(seqno))?;
+        let (mut batch, mut dice) = (DottedRows::new(), Dice::new(seed.into()));
+        for row in rows {
+            match row {
+                Write::Put(key, value) => batch.push(key, value),
+                Write::Delete(key) => {
+                    ingestion.put_columns(&batch.take())?;
+                    ingestion.remove(key)?;
+                }
+                _ => panic!("{row:?} is no row"),
+            }
+            if dice.one_in(4) {
+                ingestion.put_columns(&batch.take())?;
+            }
+        }
+        ingestion.put_columns(&batch.take())?;
+        let report = ingestion.finish()?;
+        assert_eq!(report.entries, rows.len() as u64);
+        Ok(())
+    }
+
     fn live(&self, life: &Life) -> Result<()> {
         let tree = &self.tree;
         match life {
@@ -572,7 +614,7 @@ impl Subject for Living {
                 Outcome::Merged if report.values_relocated > 0 => "relocated",
                 Outcome::Merged => "merged",
                 Outcome::Sliced if report.values_relocated > 0 => "sliced and relocated",
-                Outcome::Masked => "masked",
+                Outcome::Masked => self.masked(),
                 Outcome::Sliced => "sliced",
                 Outcome::Refused(_) => "no room",
                 _ => panic!("nobody else compacts"),

@@ -8,6 +8,7 @@
 
 pub(crate) mod column_forms;
 pub(crate) mod columns;
+pub(crate) mod layouts;
 pub(crate) mod sealed;
 
 use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
@@ -60,5 +61,24 @@ impl CompactionStrategy for Rest {
 
     fn plan(&self, _: &PlanView<'_>) -> Plan {
         Plan::Idle
+    }
+}
+
+/// Merges the last level where it stands, into tables of so many bytes.
+pub(crate) struct InPlace(pub(crate) u64);
+
+impl CompactionStrategy for InPlace {
+    fn name(&self) -> &'static str {
+        "test.in-place"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new()
+    }
+
+    fn plan(&self, view: &PlanView<'_>) -> Plan {
+        let last = view.last_level();
+        let tables: Vec<_> = view.levels.level(last).tables().map(|table| table.id).collect();
+        if tables.is_empty() { Plan::Idle } else { Plan::merge(view, tables, last, self.0) }
     }
 }

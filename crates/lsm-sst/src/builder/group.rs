@@ -10,7 +10,7 @@ use lsm_columnar::{
 };
 use lsm_types::{Kind, SeqNo};
 
-use super::sink::FrameSink;
+use super::{SplitValue, sink::FrameSink};
 use crate::{
     ColumnProperties, ColumnStats, ColumnarOptions, Result, SplitterId, SstError,
     index::IndexEntry,
@@ -80,21 +80,30 @@ impl GroupBuilder {
     }
 
     /// Adds an entry, which comes after the one before in internal order.
-    pub(super) fn push(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
-        self.append(key, seqno, kind, value).map_err(SstError::Columns)?;
-        self.bytes += key.len() + value.len();
+    pub(super) fn push(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, split: SplitValue<'_>) -> Result<()> {
+        self.append(key, seqno, kind, split).map_err(SstError::Columns)?;
+        self.bytes += key.len() + split.0.len();
         self.bounds = Some(SeqNoBounds::with(self.bounds, seqno));
         Ok(())
     }
 
-    fn append(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<(), ColumnarError> {
+    fn append(
+        &mut self,
+        key: &[u8],
+        seqno: SeqNo,
+        kind: Kind,
+        (value, cells): SplitValue<'_>,
+    ) -> Result<(), ColumnarError> {
         self.keys.push(Datum::Bytes(key))?;
         self.seqnos.push(Datum::U64(seqno.get()))?;
         self.kinds.push(Datum::U64(kind.tag().into()))?;
         let splitter = self.options.splitter.as_deref().filter(|_| kind == Kind::Put);
-        if splitter.is_some_and(|splitter| self.cells.split(splitter, value)) {
-            self.cells.append_to(&mut self.columns)?;
-            return self.opaque.push(Datum::Null);
+        if let Some(splitter) = splitter {
+            let given = cells.filter(|cells| cells.is_row_of(splitter.schema()));
+            if let Some(cells) = given.or_else(|| self.cells.split(splitter, value).then_some(&self.cells)) {
+                cells.append_to(&mut self.columns)?;
+                return self.opaque.push(Datum::Null);
+            }
         }
         self.columns.iter_mut().try_for_each(|column| column.push_nulls(1))?;
         let is_whole = !kind.is_tombstone();

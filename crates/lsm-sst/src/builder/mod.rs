@@ -26,6 +26,7 @@ use core::cmp::Ordering;
 
 use lsm_block::{BlockKind, FrameWriter, Output, Superblock, Transforms};
 use lsm_codec::Compression;
+use lsm_columnar::RowCells;
 use lsm_types::{
     Cut, Kind, RangeTombstone, SeqNo, Slice, ValueHandle, ValueReferences, check_key, check_value_len,
 };
@@ -44,6 +45,9 @@ use crate::{
 
 /// Key and value bytes that certainly fit in a block: its cap less what a row adds, header included.
 const DATA_ROOM: usize = BlockKind::DATA.cap() as usize - 64;
+
+/// A value, and its cells where it is taken apart already.
+type SplitValue<'v> = (&'v [u8], Option<&'v RowCells>);
 
 /// Writes one table. Entries come in internal order: user key ascending, then number descending.
 ///
@@ -139,7 +143,19 @@ impl<O: Output> TableBuilder<O> {
     /// # Errors
     /// `OutOfOrder`, `InvalidKey`, `ValueTooLarge`, `EntryTooLarge`, `SeqNoOutOfRange` and `InvalidArgument` refuse the entry alone.
     pub fn add(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
-        let same_key = self.check_entry(key, seqno, kind, value)?;
+        self.add_with(key, seqno, kind, (value, None))
+    }
+
+    /// Adds a put whose value is taken apart already: `cells` are what the table's splitter makes of it.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::add`].
+    pub fn add_split(&mut self, key: &[u8], seqno: SeqNo, value: &[u8], cells: &RowCells) -> Result<()> {
+        self.add_with(key, seqno, Kind::Put, (value, Some(cells)))
+    }
+
+    fn add_with(&mut self, key: &[u8], seqno: SeqNo, kind: Kind, value: SplitValue<'_>) -> Result<()> {
+        let same_key = self.check_entry(key, seqno, kind, value.0)?;
         self.guard(|this| this.append(key, same_key, seqno, kind, value))
     }
 
@@ -319,7 +335,15 @@ impl<O: Output> TableBuilder<O> {
         Err(SstError::SeqNoOutOfRange { local, global }.into())
     }
 
-    fn append(&mut self, key: &[u8], same_key: bool, seqno: SeqNo, kind: Kind, value: &[u8]) -> Result<()> {
+    fn append(
+        &mut self,
+        key: &[u8],
+        same_key: bool,
+        seqno: SeqNo,
+        kind: Kind,
+        split: SplitValue<'_>,
+    ) -> Result<()> {
+        let (value, _) = split;
         if self.awaits_key {
             self.index_closed(Some((key, same_key)))?;
         }
@@ -347,7 +371,7 @@ impl<O: Output> TableBuilder<O> {
                 return Err(SstError::Entry { what: "separated values have less than 2^64 bytes" }.into());
             }
         }
-        self.block.push(key, repeats, seqno, kind, value)?;
+        self.block.push(key, repeats, seqno, kind, split)?;
         self.count(key, same_key, seqno, kind, value);
         if !same_key {
             self.last_key.clear();

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use lsm_types::{Kind, SeqNo};
 
-use super::{BuildOptions, group::GroupBuilder};
+use super::{BuildOptions, SplitValue, group::GroupBuilder};
 use crate::{Result, data_block::DataBlockBuilder};
 
 /// Entries that are not written yet.
@@ -66,14 +66,14 @@ impl OpenRows {
         repeats: bool,
         seqno: SeqNo,
         kind: Kind,
-        value: &[u8],
+        split: SplitValue<'_>,
     ) -> Result<()> {
         match self {
             Self::Rows(block) => {
-                block.push(key, repeats, seqno, kind, value);
+                block.push(key, repeats, seqno, kind, split.0);
                 Ok(())
             }
-            Self::Columns(group) => group.push(key, seqno, kind, value),
+            Self::Columns(group) => group.push(key, seqno, kind, split),
         }
     }
 }

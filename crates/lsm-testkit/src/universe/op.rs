@@ -29,6 +29,8 @@ pub enum Op {
     Batch { len: u8, shared: bool, seed: u32 },
     /// Sorted rows come into tables at once, `len` of them at most.
     Ingest { len: u8, seed: u32 },
+    /// The same, as batches of columns.
+    IngestColumns { len: u8, seed: u32 },
     /// Everything goes.
     Clear,
     /// Whole tables of a range go.
@@ -41,6 +43,9 @@ pub enum Op {
     Flush,
     /// Nobody reads below any more.
     Watermark { back: u8 },
+    /// Everything comes into the last level, a range of it is deleted for good, and that level is merged where it stands:
+    /// what becomes of dead rows, at every share of them.
+    Kill { from: u16, to: u16, seed: u32 },
     /// One job of one of the subject's strategies.
     Compact { strategy: u8, seed: u32 },
     /// Reads at a number stay possible.
@@ -63,7 +68,7 @@ pub enum Op {
 
 impl Op {
     /// Names of all operations, in the order of [`Op::label`].
-    pub const LABELS: [&str; 25] = [
+    pub const LABELS: [&str; 27] = [
         "put",
         "delete",
         "merge",
@@ -74,12 +79,14 @@ impl Op {
         "delete prefix",
         "batch",
         "ingest",
+        "ingest columns",
         "clear",
         "drop range",
         "purge range",
         "seal",
         "flush",
         "watermark",
+        "kill",
         "compact",
         "hold",
         "release",
@@ -104,12 +111,14 @@ impl Op {
             Self::DeletePrefix { .. } => "delete prefix",
             Self::Batch { .. } => "batch",
             Self::Ingest { .. } => "ingest",
+            Self::IngestColumns { .. } => "ingest columns",
             Self::Clear => "clear",
             Self::DropRange { .. } => "drop range",
             Self::PurgeRange { .. } => "purge range",
             Self::Seal => "seal",
             Self::Flush => "flush",
             Self::Watermark { .. } => "watermark",
+            Self::Kill { .. } => "kill",
             Self::Compact { .. } => "compact",
             Self::Hold { .. } => "hold",
             Self::Release { .. } => "release",
@@ -128,7 +137,7 @@ impl Op {
         let to = number(dice, axes.keys.count());
         let byte = |dice: &mut Dice, end: u8| number(dice, end.into()).to_le_bytes()[0];
         let late = if dice.one_in(4) { byte(dice, 6) } else { 0 };
-        match dice.below(147) {
+        match dice.below(152) {
             0..24 => {
                 let long = dice.one_in(12);
                 Self::Put { key, len: number(dice, if long { 700 } else { 30 }), late }
@@ -156,6 +165,8 @@ impl Op {
             141..143 => Self::DropView { nth: byte(dice, 8) },
             143..145 => Self::Reopen,
             145 => Self::Lose,
+            146 | 147 => Self::Kill { from: key, to, seed: seed(dice) },
+            148..151 => Self::IngestColumns { len: byte(dice, 12), seed: seed(dice) },
             _ => Self::Checkpoint { go_on: dice.coin() },
         }
     }

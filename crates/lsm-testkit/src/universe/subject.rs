@@ -89,6 +89,9 @@ pub trait Subject: Sized {
     /// Sorted puts and deletes that come into tables at once, with one number.
     fn ingest(&self, rows: &[Write], seqno: SeqNo) -> Result<()>;
 
+    /// The same rows, but puts come as batches of columns, whose lengths the seed says.
+    fn ingest_columns(&self, rows: &[Write], seqno: SeqNo, seed: u32) -> Result<()>;
+
     /// Something else.
     fn live(&self, life: &Life) -> Result<()>;
 

@@ -122,7 +122,8 @@ impl<'t, S: Subject> World<'t, S> {
                 self.write(Write::DeletePrefix(prefix), seqno)?;
             }
             Op::Batch { len, shared, seed } => self.batch(len, shared, seed)?,
-            Op::Ingest { len, seed } => self.ingest(len, seed)?,
+            Op::Ingest { len, seed } => self.ingest(len, seed, false)?,
+            Op::IngestColumns { len, seed } => self.ingest(len, seed, true)?,
             Op::Clear => self.clear()?,
             Op::DropRange { from, to } => self.drop_range(keys.key(from), keys.key(to), false)?,
             Op::PurgeRange { from, to } => self.drop_range(keys.key(from), keys.key(to), true)?,
@@ -133,6 +134,7 @@ impl<'t, S: Subject> World<'t, S> {
                 self.subject()?.live(&Life::Watermark(at(watermark))).map_err(told)?;
                 self.promised = self.promised.max(watermark);
             }
+            Op::Kill { from, to, seed } => self.kill(from, to, seed)?,
             Op::Compact { strategy, seed } => {
                 let wanted = usize::from(strategy) % S::STRATEGIES.len().max(1);
                 let newest = self.subject()?.view().1;
@@ -333,7 +335,29 @@ impl<'t, S: Subject> World<'t, S> {
         Ok(())
     }
 
-    fn ingest(&mut self, len: u8, seed: u32) -> Judged {
+    fn kill(&mut self, from: u16, to: u16, seed: u32) -> Judged {
+        let strategy = |name| S::STRATEGIES.iter().position(|strategy| *strategy == name);
+        let compact = |name, seed| {
+            let strategy = u8::try_from(strategy(name)?).ok()?;
+            Some(Op::Compact { strategy, seed })
+        };
+        let steps = [
+            Some(Op::Seal),
+            Some(Op::Flush),
+            compact("major", seed),
+            // One of them is the wrong way round, and deletes nothing.
+            Some(Op::DeleteRange { from, to, kinds: 0, late: 0 }),
+            Some(Op::DeleteRange { from: to, to: from, kinds: 0, late: 0 }),
+            Some(Op::Seal),
+            Some(Op::Flush),
+            Some(Op::Watermark { back: 0 }),
+            compact("in place", seed),
+            compact("in place", seed.wrapping_add(1)),
+        ];
+        steps.into_iter().flatten().try_for_each(|op| self.step(op))
+    }
+
+    fn ingest(&mut self, len: u8, seed: u32, by_columns: bool) -> Judged {
         let mut dice = Dice::new(seed.into());
         let keys = self.axes.keys;
         let mut rows: Vec<Vec<u8>> = std::iter::repeat_with(|| dice.below(700))
@@ -346,10 +370,16 @@ impl<'t, S: Subject> World<'t, S> {
         let seqno = self.number(0);
         let write = |key: Vec<u8>| match dice.below(4) {
             0 => Write::Delete(key),
+            _ if by_columns => Write::Put(key, value(seqno, u16::from(dice.roll().to_le_bytes()[0] % 24))),
             _ => Write::Put(key, value(seqno, 3)),
         };
         let rows: Vec<Write> = rows.into_iter().map(write).collect();
-        let outcome = self.subject()?.ingest(&rows, seqno);
+        let subject = self.subject()?;
+        let outcome = if by_columns {
+            subject.ingest_columns(&rows, seqno, seed)
+        } else {
+            subject.ingest(&rows, seqno)
+        };
         if rows.is_empty() {
             return outcome.map_err(told);
         }

@@ -13,17 +13,20 @@
 //! their last part is missing nobody can take them for tables.
 
 mod adopt;
+mod columns;
 mod install;
 mod options;
 mod tables;
 
 use std::{ops::RangeBounds, sync::Arc};
 
+use lsm_columnar::RowCells;
 use lsm_compaction_planner::OutputSpec;
 use lsm_types::{Cut, EntryRef, Kind, Level, Result, SeqNo, Slice, check_entry};
 
 use super::{Tree, TreeInner, span};
 use crate::{EngineError, store::Asks};
+use columns::Values;
 pub use options::IngestOptions;
 use tables::Tables;
 
@@ -64,6 +67,8 @@ pub struct Ingestion {
     entries: u64,
     /// Bytes of keys and values.
     bytes: u64,
+    /// Memory for the values of batches.
+    values: Values,
     failed: bool,
 }
 
@@ -91,6 +96,7 @@ impl Tree {
             reach: None,
             entries: 0,
             bytes: 0,
+            values: Values::default(),
             failed: false,
         })
     }
@@ -182,8 +188,13 @@ impl Ingestion {
         self.check_usable()?;
         check_entry(key, value.len())?;
         self.check_order(key)?;
+        self.guard(|this| this.append(key, kind, value, None))
+    }
+
+    /// Adds an entry that was checked. What fails now leaves the ingestion incomplete.
+    fn append(&mut self, key: &[u8], kind: Kind, value: &[u8], cells: Option<&RowCells>) -> Result<()> {
         let entry = EntryRef { key, seqno: SeqNo::ZERO, kind, value };
-        self.guard(|this| this.tables.add(&this.tree, entry, this.entries))?;
+        self.tables.add(&self.tree, entry, cells, self.entries)?;
         self.entries += 1;
         self.bytes = self.bytes.saturating_add((key.len() + value.len()) as u64);
         self.last_key.clear();
@@ -219,11 +230,16 @@ impl Ingestion {
             return Err(EngineError::IngestionFailed.into());
         }
         if self.entries.is_multiple_of(CHECK_EVERY) {
-            self.options.cancel.check()?;
-            self.tree.check_writable()?;
-            self.tree.store.check_quota(self.bytes)?;
+            self.check_going_on()?;
         }
         Ok(())
+    }
+
+    /// Whether nobody wants it to stop, and there is room.
+    fn check_going_on(&self) -> Result<()> {
+        self.options.cancel.check()?;
+        self.tree.check_writable()?;
+        self.tree.store.check_quota(self.bytes)
     }
 
     /// Runs a step that writes; after its error what was given is not complete.

@@ -3,6 +3,7 @@
 //! A table is written as the settings of the level say where its first key would lie now. Where it is placed is decided
 //! when the ingestion ends, by all it spans.
 
+use lsm_columnar::RowCells;
 use lsm_table::{ForeignTable, MultiWriter, StagedVlog, SuspendedTable};
 use lsm_types::{Cut, EntryRef, Level, RangeTombstone, Result, SeqNo};
 
@@ -32,8 +33,14 @@ impl Tables {
         Self { writer, target_bytes, is_open: false, tombstones: 0, deleted: None, done: Vec::new() }
     }
 
-    /// Adds an entry, whose order was checked; `entries` came before.
-    pub(super) fn add(&mut self, tree: &TreeInner, entry: EntryRef<'_>, entries: u64) -> Result<()> {
+    /// Adds an entry, whose order was checked, with its cells where they are known; `entries` came before.
+    pub(super) fn add(
+        &mut self,
+        tree: &TreeInner,
+        entry: EntryRef<'_>,
+        cells: Option<&RowCells>,
+        entries: u64,
+    ) -> Result<()> {
         if self.is_open {
             let is_long = self.writer.open_reaches(self.target_bytes)?;
             let domain_end = self.writer.domain_ends_before(entry.key);
@@ -45,7 +52,10 @@ impl Tables {
         if !self.is_open {
             self.begin(tree, &Cut::Before(entry.key.into()), &Cut::After(entry.key.into()), entries);
         }
-        self.writer.add(entry)
+        match cells {
+            Some(cells) => self.writer.add_split(entry, cells),
+            None => self.writer.add(entry),
+        }
     }
 
     /// Adds the delete of a range, whose order was checked.
