@@ -10,7 +10,7 @@ use lsm_sst::{
     CheckDepth, DeleteVector, ExtractorId, OpenOptions, Remainder, Table, TableLayout, TableOptions,
     properties::SeqNoBounds,
 };
-use lsm_types::{Error, FileKind, FileUuid, KeyOrder, PrefixExtractor, Result, TableId};
+use lsm_types::{Error, ErrorKind, FileKind, FileUuid, KeyOrder, PrefixExtractor, Result, TableId};
 
 use crate::{
     Depth, Outcome, RepairError, VerifyOptions, framed,
@@ -132,6 +132,11 @@ fn open<'f, 'm>(file: &'f Metered<'m>, subject: &Subject, depth: Depth) -> Resul
     Table::open(file, TableOptions::new().open(options).filters(asks_filters))
 }
 
+/// Values that cannot be put together because nobody gave the splitter are no damage.
+fn outcome_of(error: &Error) -> Outcome {
+    if error.kind() == ErrorKind::OptionMismatch { Outcome::Warn } else { Outcome::Fail }
+}
+
 fn opened_table(
     table: &Table<&Metered<'_>>,
     subject: &Subject,
@@ -162,7 +167,7 @@ fn opened_table(
         is_damaged |= at != CheckDepth::Rows;
         let is_told = error.location().is_some_and(|location| told.contains(&location.offset));
         if deep <= depth && !(is_told && deep == Depth::Heads) {
-            report.add(Outcome::Fail, deep, None, error);
+            report.add(outcome_of(&error), deep, None, error);
         }
     };
     let checks = match depth {
@@ -180,7 +185,7 @@ fn opened_table(
             report.frames += u64::from(verified.frames);
             report.entries += verified.entries;
         }
-        Err(error) => report.add(Outcome::Fail, Depth::Digests.min(depth), None, error),
+        Err(error) => report.add(outcome_of(&error), Depth::Digests.min(depth), None, error),
     }
     if is_damaged && depth >= Depth::Digests {
         report.fail(Depth::Digests, RepairError::Digest);
