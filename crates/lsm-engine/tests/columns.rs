@@ -7,11 +7,10 @@ mod wrap;
 
 use std::{ops::Bound, sync::Arc};
 
-use common::{at, flush};
+use common::{InPlace, at, flush};
 use lsm_columnar::{
     Column, ColumnId, ColumnSplitter, ColumnType, Comparison, Datum, DelimitedText, Predicate, Schema,
 };
-use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
 use lsm_engine::{
     BATCH_ROWS_MAX, BlockCache, ColumnLayout, ColumnPolicy, ColumnScan, CompactOptions, DeleteStrategy,
     NameMismatch, OpenMode, Outcome, Reader, Tree, TreeOptions,
@@ -507,25 +506,6 @@ fn what_lies_at_the_edges_of_groups_counts() {
     }
 }
 
-/// Merges the last level where it stands.
-struct InPlace;
-
-impl CompactionStrategy for InPlace {
-    fn name(&self) -> &'static str {
-        "test.in-place"
-    }
-
-    fn settings(&self) -> Settings {
-        Settings::new()
-    }
-
-    fn plan(&self, view: &PlanView<'_>) -> Plan {
-        let last = Level::new(6);
-        let tables = view.levels.level(last).tables().map(|table| table.id);
-        Plan::merge(view, tables, last, 64 << 20)
-    }
-}
-
 /// Proves F-117, F-133, C-117: rows that deletes of ranges hide, and rows that are marked dead, are left out of groups that
 /// are read by columns, at every share of them; what is asked for is all that is read, and groups without a row are not.
 #[test]
@@ -554,7 +534,7 @@ fn dead_rows_are_left_out_of_groups() {
         control.take_reads();
         assert_eq!(read(&scan), hidden, "tables of deletes are read once");
         tree.set_gc_watermark(at(30_001));
-        let report = tree.compact(&InPlace, &CompactOptions::default()).unwrap();
+        let report = tree.compact(&InPlace(64 << 20), &CompactOptions::default()).unwrap();
         let expected_outcome = if share == 0 { Outcome::Merged } else { Outcome::Masked };
         assert!(report.outcome == expected_outcome || share == 100, "{share} %: {:?}", report.outcome);
         assert_eq!(rows(&tree, &scan), expected, "marked rows, {share} %");

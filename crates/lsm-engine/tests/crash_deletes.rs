@@ -6,15 +6,18 @@ mod common;
 
 use std::{ops::Bound, path::Path, sync::Arc};
 
-use common::{at, small_tables};
+use common::{InPlace, at, layouts::texts, small_tables};
 use lsm_compaction_planner::{Leveled, VlogPicker};
-use lsm_engine::{CompactOptions, FlushOptions, Reader, RelocationOptions, Tree, TreeOptions, VlogPolicy};
+use lsm_engine::{
+    ColumnLayout, CompactOptions, DeleteStrategy, FlushOptions, Outcome, Reader, RelocationOptions, Tree,
+    TreeOptions, VlogPolicy,
+};
 use lsm_fs::Fs;
 use lsm_testkit::{
     oracle::History,
     sim::{SimConfig, SimFs, Strategy},
 };
-use lsm_types::{IoKind, KeyOrder, SeqNo};
+use lsm_types::{IoKind, KeyOrder, Level, SeqNo};
 
 /// A flush that returned: how long the trace was then, and the bound below which every write is durable.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +32,11 @@ enum Values {
     Beside,
     /// Apart from their keys, of whatever length, and copied by every merge.
     Apart,
+    /// In columns below level 0, and what is dead is marked.
+    Mixed,
 }
+
+const MARKING: [DeleteStrategy; 1] = [DeleteStrategy::MergeOnRead];
 
 struct Run {
     values: Values,
@@ -49,6 +56,10 @@ fn options(values: Values, fs: &SimFs) -> TreeOptions {
         .table_target_bytes(1_500);
     match values {
         Values::Beside => options,
+        Values::Mixed => {
+            let layout = ColumnLayout::ColumnarFrom(Level::new(1));
+            options.columns(texts().layout(layout)).delete_strategies(MARKING)
+        }
         Values::Apart => options
             .separation(VlogPolicy { thresholds: vec![1], target_bytes: 1_500, ..VlogPolicy::default() })
             .relocation(RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() }),
@@ -104,6 +115,23 @@ fn workload(values: Values, rounds: u64, seed: u64) -> Run {
         }
         if round % 5 == 4 {
             tree.major_compact(&CompactOptions::default()).unwrap();
+        }
+    }
+    if values == Values::Mixed {
+        // What one delete has killed is marked, and what another one has killed is marked beside it.
+        tree.major_compact(&CompactOptions::default()).unwrap();
+        for from in [3, 12] {
+            tree.remove_range(key(from)..key(from + 14), at(next)).unwrap();
+            let bounds = (key(from), key(from + 14));
+            let bounds = (Bound::Included(bounds.0.as_slice()), Bound::Excluded(bounds.1.as_slice()));
+            history.delete_range(bounds, at(next), &order);
+            next += 1;
+            tree.seal(None);
+            tree.flush(&FlushOptions::default()).unwrap();
+            durable.push(Durable { point: fs.len(), bound: at(next) });
+            tree.set_gc_watermark(at(next));
+            let marked = tree.compact(&InPlace(1_500), &CompactOptions::default()).unwrap();
+            assert_eq!(marked.outcome, Outcome::Masked);
         }
     }
     // Deletes that free space at once: of a range, wider than its tables; of a range with its history; of all, twice.
@@ -190,7 +218,8 @@ fn check_image(run: &Run, point: usize, image: &SimFs, go_on: bool) -> Result<()
 /// Every file among the tables and the value logs is one that the tree names.
 fn no_orphans(tree: &Tree, fs: &SimFs) -> Result<(), String> {
     let stats = tree.stats();
-    for (folder, known) in [("tables", stats.tables()), ("blobs", stats.value_logs.files)] {
+    let vectors: usize = stats.levels.iter().map(|level| level.vectors).sum();
+    for (folder, known) in [("tables", stats.tables() + vectors), ("blobs", stats.value_logs.files)] {
         let folder = Path::new("/data/db").join(folder);
         let files = match fs.read_dir(&folder) {
             Ok(files) => files.len(),
@@ -225,6 +254,12 @@ fn check_workload(values: Values, rounds: u64, seed: u64, strategy: &Strategy) {
 #[test]
 fn every_image_of_a_power_cut_opens_with_what_a_flush_made_durable() {
     check_workload(Values::Beside, 7, 1, &Strategy::GATE);
+}
+
+/// Proves D-39, F-132, I-2: tables of rows and of columns, and dead rows that are marked, one delete after the other.
+#[test]
+fn columns_and_delete_vectors_are_part_of_every_image() {
+    check_workload(Values::Mixed, 4, 6, &Strategy::GATE);
 }
 
 /// Proves D-82, D-83.

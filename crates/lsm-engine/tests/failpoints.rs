@@ -9,7 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use common::{at, contents, flush, small_tables};
+use common::{
+    at, contents, flush,
+    layouts::{Layout, texts},
+    small_tables,
+};
 use lsm_compaction_planner::{Leveled, Major};
 use lsm_engine::{
     Cancel, CompactOptions, ExecutorError, Failpoints, FlushOptions, Outcome, POINTS, RELOCATION_POINTS,
@@ -57,27 +61,50 @@ enum Way {
     /// Values lie apart, and every one that survives gets another place.
     Relocating,
     RelocatingParallel,
+    /// Tables store columns.
+    Columns,
+    /// Some of the tables store rows, some columns, which is what becomes of all.
+    MixedParallel,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Serial, Self::Parallel, Self::Relocating, Self::RelocatingParallel];
+    const ALL: [Self; 6] = [
+        Self::Serial,
+        Self::Parallel,
+        Self::Relocating,
+        Self::RelocatingParallel,
+        Self::Columns,
+        Self::MixedParallel,
+    ];
 
     fn options(self) -> CompactOptions {
         match self {
-            Self::Serial | Self::Relocating => CompactOptions::default(),
-            Self::Parallel | Self::RelocatingParallel => CompactOptions::default().segment_min_bytes(1_000),
+            Self::Serial | Self::Relocating | Self::Columns => CompactOptions::default(),
+            Self::Parallel | Self::RelocatingParallel | Self::MixedParallel => {
+                CompactOptions::default().segment_min_bytes(1_000)
+            }
         }
     }
 
     fn is_parallel(self) -> bool {
-        matches!(self, Self::Parallel | Self::RelocatingParallel)
+        matches!(self, Self::Parallel | Self::RelocatingParallel | Self::MixedParallel)
     }
 
     fn relocates(self) -> bool {
         matches!(self, Self::Relocating | Self::RelocatingParallel)
     }
 
-    fn tree(self, options: TreeOptions) -> TreeOptions {
+    fn layout(self) -> Layout {
+        match self {
+            Self::Columns => Layout::Columns,
+            Self::MixedParallel => Layout::Mixed,
+            _ => Layout::Rows,
+        }
+    }
+
+    /// Options for the tree in its `nth` round.
+    fn tree(self, options: TreeOptions, nth: u32) -> TreeOptions {
+        let options = self.layout().set(options, texts(), nth);
         let options = options
             .store(|store| store.compaction_threads(3))
             .tables(small_tables())
@@ -88,6 +115,26 @@ impl Way {
         let policy = VlogPolicy { thresholds: vec![1], target_bytes: 10_000, ..VlogPolicy::default() };
         let relocation = RelocationOptions { picker: VlogPicker::ALWAYS, ..RelocationOptions::default() };
         options.separation(policy).relocation(relocation)
+    }
+
+    /// Three overlapping runs of so many keys, and nobody who reads below.
+    fn fill(self, keys: u32, options: impl Fn(u32) -> TreeOptions) -> Tree {
+        let mut tree = Tree::open(options(1)).unwrap();
+        let mut next = 0;
+        for round in 0..3_u32 {
+            if round > 0 && self.layout() == Layout::Mixed {
+                tree.close().unwrap();
+                tree = Tree::open(options(1 + round)).unwrap();
+            }
+            for number in 0..keys {
+                let key = format!("key-{:05}", number * 3 + round);
+                tree.insert(key, [round as u8; 30], at(next)).unwrap();
+                next += 1;
+            }
+            flush(&tree);
+        }
+        tree.set_gc_watermark(at(next));
+        tree
     }
 
     /// Keys of a run.
@@ -111,19 +158,9 @@ impl World {
     /// Three overlapping runs of a few tables each.
     fn new(way: Way) -> Self {
         let memory = Arc::new(MemFs::new());
-        let options = TreeOptions::new("/db").store(|store| store.fs(memory.clone()));
-        let tree = Tree::open(way.tree(options)).unwrap();
-        let mut next = 0;
-        for round in 0..3_u32 {
-            for number in 0..way.keys() {
-                let key = format!("key-{:05}", number * 3 + round);
-                tree.insert(key, [round as u8; 30], at(next)).unwrap();
-                next += 1;
-            }
-            tree.seal(None);
-            tree.flush(&FlushOptions::default()).unwrap();
-        }
-        tree.set_gc_watermark(at(next));
+        let options = || TreeOptions::new("/db").store(|store| store.fs(memory.clone()));
+        let tree = way.fill(way.keys(), |nth| way.tree(options(), nth));
+        way.layout().check(memory.as_ref(), Path::new("/db/tables"));
         Self { way, memory, tree }
     }
 
@@ -198,9 +235,9 @@ impl Failpoints for Marks {
 
 const ROOT: &str = "/data/db";
 
-fn on_disk(way: Way, disk: &SimFs) -> TreeOptions {
+fn on_disk(way: Way, disk: &SimFs, nth: u32) -> TreeOptions {
     let disk: Arc<dyn Fs> = Arc::new(disk.clone());
-    way.tree(TreeOptions::new(ROOT).store(|store| store.fs(disk)))
+    way.tree(TreeOptions::new(ROOT).store(|store| store.fs(disk)), nth)
 }
 
 /// Every file is one that the tree has.
@@ -222,16 +259,7 @@ const BETWEEN: [(&str, &str); 2] = [("install.torn", "install.before"), ("releas
 /// images of each were opened.
 fn crash_everywhere(way: Way) -> Vec<(&'static str, u64)> {
     let disk = SimFs::new(SimConfig::DEFAULT);
-    let tree = Tree::open(on_disk(way, &disk)).unwrap();
-    let mut next = 0;
-    for round in 0..3_u32 {
-        for number in 0..60_u32 {
-            tree.insert(format!("key-{:05}", number * 3 + round), [round as u8; 30], at(next)).unwrap();
-            next += 1;
-        }
-        flush(&tree);
-    }
-    tree.set_gc_watermark(at(next));
+    let tree = way.fill(60, |nth| on_disk(way, &disk, nth));
     let before = contents(&tree).unwrap();
     let marks = Arc::new(Marks { disk: disk.clone(), passed: Mutex::default() });
     let failpoints: Arc<dyn Failpoints> = marks.clone();
@@ -258,7 +286,7 @@ fn crash_everywhere(way: Way) -> Vec<(&'static str, u64)> {
         let mut images = 0;
         for (id, image) in disk.images_at(points, &Strategy::GATE) {
             images += 1;
-            let tree = Tree::open(on_disk(way, &image)).unwrap();
+            let tree = Tree::open(on_disk(way, &image, 3)).unwrap();
             assert_eq!(contents(&tree).unwrap(), before, "{way:?}: power cut at {name}, {id:?}");
             check_files_on(&image, &tree, &format!("{way:?}: {name}, {id:?}"));
             tree.major_compact(&way.options()).unwrap();

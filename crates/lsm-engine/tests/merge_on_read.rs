@@ -10,15 +10,15 @@
 mod common;
 
 use std::{
-    ops::Bound,
+    ops::{Bound, Range},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use common::{Pairs, at, contents, flush, sealed::encryption, small_tables};
+use common::{InPlace, Pairs, at, contents, flush, layouts::Layout, sealed::encryption, small_tables};
 use lsm_columnar::{Column, ColumnId, ColumnType, Comparison, Datum, DelimitedText, Predicate, Schema};
-use lsm_compaction_planner::{CompactionStrategy, Plan, PlanView, Settings};
+use lsm_compaction_planner::MoveDown;
 use lsm_engine::{
     BlockCache, Cancel, CheckpointOptions, ColumnLayout, ColumnPolicy, ColumnScan, CompactOptions,
     CompactionReport, DeleteStrategy, ExecutorError, Failpoints, MASK_POINTS, Outcome, POINTS, Purge, Reader,
@@ -31,24 +31,6 @@ use parking_lot::Mutex;
 
 const KEYS: u64 = 600;
 const LAST: Level = Level::new(2);
-
-/// Merges a level where it stands.
-struct InPlace;
-
-impl CompactionStrategy for InPlace {
-    fn name(&self) -> &'static str {
-        "test.in-place"
-    }
-
-    fn settings(&self) -> Settings {
-        Settings::new()
-    }
-
-    fn plan(&self, view: &PlanView<'_>) -> Plan {
-        let tables = view.levels.level(LAST).tables().map(|table| table.id);
-        Plan::merge(view, tables, LAST, 20_000)
-    }
-}
 
 fn key(number: u64) -> String {
     format!("key-{number:05}")
@@ -70,28 +52,59 @@ fn masked(fs: &Arc<dyn Fs>) -> TreeOptions {
 /// Two versions of each key in the last level, of which the older one is kept by a view.
 fn fill(options: TreeOptions) -> (Tree, u64) {
     let tree = Tree::open(options).unwrap();
-    for number in 0..KEYS {
-        tree.insert(key(number), format!("old-{number}"), at(1 + number)).unwrap();
-    }
-    let kept = tree.view_at(at(1 + KEYS)).unwrap();
-    for number in 0..KEYS {
-        tree.insert(key(number), format!("new-{number}"), at(1 + KEYS + number)).unwrap();
-    }
-    flush(&tree);
+    insert(&tree, 0..KEYS, 1);
     tree.major_compact(&CompactOptions::default()).unwrap();
-    drop(kept);
     (tree, 1 + 2 * KEYS)
 }
 
+/// Two versions of each of these keys, in a table of level 0.
+fn insert(tree: &Tree, keys: Range<u64>, next: u64) {
+    let (first, count) = (keys.start, keys.end - keys.start);
+    for number in keys.clone() {
+        tree.insert(key(number), format!("old-{number}"), at(next + number - first)).unwrap();
+    }
+    let kept = tree.view_at(at(next + count)).unwrap();
+    for number in keys {
+        tree.insert(key(number), format!("new-{number}"), at(next + count + number - first)).unwrap();
+    }
+    flush(tree);
+    drop(kept);
+}
+
+/// The tree of [`masked`], its rows stored so; where both kinds of tables are wanted, in one of each.
+fn on(layout: Layout, fs: &Arc<dyn Fs>, nth: u32) -> TreeOptions {
+    let options = layout.set(masked(fs), columns(90), nth);
+    if layout == Layout::Mixed { options.table_target_bytes(1 << 20) } else { options }
+}
+
+/// As [`fill`]; where both kinds of tables are wanted, the lower half of the keys lies in tables of rows.
+fn fill_on(layout: Layout, fs: &Arc<dyn Fs>, configure: impl Fn(TreeOptions) -> TreeOptions) -> (Tree, u64) {
+    let (tree, next) = if layout == Layout::Mixed {
+        for (nth, keys) in [(0, 0..KEYS / 2), (1, KEYS / 2..KEYS)] {
+            let tree = Tree::open(configure(on(layout, fs, nth))).unwrap();
+            let next = 1 + 2 * keys.start;
+            insert(&tree, keys, next);
+            let down = MoveDown { from: Level::new(0), to: LAST };
+            assert_eq!(tree.compact(&down, &CompactOptions::default()).unwrap().outcome, Outcome::Moved);
+            tree.close().unwrap();
+        }
+        (Tree::open(configure(on(layout, fs, 1))).unwrap(), 1 + 2 * KEYS)
+    } else {
+        fill(configure(on(layout, fs, 1)))
+    };
+    layout.check(fs.as_ref(), Path::new("/data/db/tables"));
+    (tree, next)
+}
+
 /// Deletes a range, and lets everybody see it.
-fn delete(tree: &Tree, range: std::ops::Range<u64>, seqno: u64) {
+fn delete(tree: &Tree, range: Range<u64>, seqno: u64) {
     tree.remove_range(key(range.start)..key(range.end), at(seqno)).unwrap();
     flush(tree);
     tree.set_gc_watermark(at(seqno + 1));
 }
 
 fn in_place(tree: &Tree) -> CompactionReport {
-    tree.compact(&InPlace, &CompactOptions::default()).unwrap()
+    tree.compact(&InPlace(20_000), &CompactOptions::default()).unwrap()
 }
 
 fn files(fs: &dyn Fs, extension: &str) -> Vec<PathBuf> {
@@ -210,7 +223,7 @@ fn at_every_share_readers_find_what_they_found_before() {
                 check_columns(reader, expected);
             }
         };
-        for share in [1, 5, 30, 50, 99, 100] {
+        for share in [0, 1, 5, 30, 50, 99, 100] {
             let memory = Arc::new(MemFs::new());
             let fs: Arc<dyn Fs> = memory.clone();
             let configure = |path: &str| {
@@ -235,6 +248,12 @@ fn at_every_share_readers_find_what_they_found_before() {
             assert_eq!(expected.len() as u64, KEYS - dead / 2);
             let older = tree.view();
             let report = in_place(&tree);
+            if share == 0 {
+                // Nothing is there to be marked.
+                assert_eq!((report.outcome, report.vectors), (Outcome::Merged, 0));
+                check_reads(&tree, &expected);
+                continue;
+            }
             assert_eq!(
                 (report.outcome, report.flavour),
                 (Outcome::Masked, Some("merge-on-read")),
@@ -298,15 +317,17 @@ fn check_falls_back(
     configure: impl Fn(TreeOptions) -> TreeOptions,
     change: impl Fn(&Tree) -> CompactOptions,
 ) {
-    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
-    let (tree, next) = fill(configure(masked(&fs)));
-    delete(&tree, 100..200, next);
-    let options = change(&tree);
-    let expected = contents(&tree).unwrap();
-    let report = tree.compact(&InPlace, &options).unwrap();
-    assert_eq!(report.outcome, Outcome::Merged, "{told}");
-    check_reads(&tree, &expected);
-    assert_eq!(files(fs.as_ref(), "dv"), Vec::<PathBuf>::new(), "{told}");
+    for layout in Layout::ALL {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let (tree, next) = fill_on(layout, &fs, &configure);
+        delete(&tree, 250..350, next);
+        let options = change(&tree);
+        let expected = contents(&tree).unwrap();
+        let report = tree.compact(&InPlace(20_000), &options).unwrap();
+        assert_eq!(report.outcome, Outcome::Merged, "{layout:?}: {told}");
+        check_reads(&tree, &expected);
+        assert_eq!(files(fs.as_ref(), "dv"), Vec::<PathBuf>::new(), "{layout:?}: {told}");
+    }
 }
 
 /// Proves C-114, C-116, F-131: each precondition alone decides that the tables are written anew.
@@ -327,11 +348,12 @@ fn a_merge_is_done_when_one_precondition_is_not_met() {
         CompactOptions::default()
     });
     // The same with nothing otherwise.
-    for purge in [Purge::Percent(17), Purge::ByCost] {
+    for (purge, layout) in [(Purge::Percent(17), Layout::Mixed), (Purge::ByCost, Layout::Columns)] {
         let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
-        let (tree, next) = fill(masked(&fs).delete_strategies([DeleteStrategy::Adaptive(purge)]));
-        delete(&tree, 100..200, next);
-        assert_eq!(in_place(&tree).outcome, Outcome::Masked);
+        let strategy = [DeleteStrategy::Adaptive(purge)];
+        let (tree, next) = fill_on(layout, &fs, |options| options.delete_strategies(strategy));
+        delete(&tree, 250..350, next);
+        assert_eq!(in_place(&tree).outcome, Outcome::Masked, "{layout:?}");
     }
 }
 
@@ -455,23 +477,30 @@ impl Failpoints for FailAt {
 }
 
 /// Proves C-117, C-119, C-145, C-159, I-1, I-2, I-9: a job that fails, panics or is stopped at any of its steps
-/// changes nothing, leaves no file, and can be repeated.
+/// changes nothing, leaves no file, and can be repeated, in trees of rows, of columns and of both.
+/// Fault: compaction W-33.
 #[test]
 fn a_job_that_fails_at_any_step_changes_nothing_and_can_be_repeated() {
+    Layout::ALL.into_iter().for_each(check_failures);
+}
+
+#[track_caller]
+fn check_failures(layout: Layout) {
     for point in POINTS.into_iter().chain(MASK_POINTS) {
         for failure in [Failure::Error, Failure::Panic, Failure::Stop] {
             let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
-            let (tree, next) = fill(masked(&fs));
-            delete(&tree, 100..200, next);
+            let (tree, next) = fill_on(layout, &fs, |options| options);
+            delete(&tree, 250..350, next);
             let expected = contents(&tree).unwrap();
             let tables = files(fs.as_ref(), "sst");
             let cancel = Cancel::new();
             let failpoints: Arc<dyn Failpoints> = Arc::new(FailAt { point, failure, cancel: cancel.clone() });
             let options = CompactOptions::default().cancel(cancel);
-            let done = catch_unwind(AssertUnwindSafe(|| tree.compact_with(&InPlace, &options, &failpoints)));
+            let done =
+                catch_unwind(AssertUnwindSafe(|| tree.compact_with(&InPlace(20_000), &options, &failpoints)));
             let is_late = point == "install.after" || (failure == Failure::Stop && point == "install.before");
             if let Ok(Ok(report)) = done {
-                assert!(is_late && report.outcome == Outcome::Masked, "{failure:?} at {point}");
+                assert!(is_late && report.outcome == Outcome::Masked, "{layout:?}: {failure:?} at {point}");
             }
             assert_eq!(files(fs.as_ref(), "sst"), tables);
             assert_eq!(files(fs.as_ref(), "dv").is_empty(), !is_late, "{failure:?} at {point} leaves files");
@@ -499,20 +528,27 @@ impl Failpoints for Marks {
 }
 
 /// Proves F-132, C-117, D-55, I-2: the power is cut at every event of two jobs that mark rows, the second of which
-/// replaces the vectors of the first: what opens holds what it held, and no file that nobody names.
+/// replaces the vectors of the first: what opens holds what it held, and no file that nobody names. In trees of rows, and of
+/// rows and columns.
 #[test]
 fn the_power_may_be_cut_at_any_step() {
+    check_power_cuts(Layout::Rows);
+    check_power_cuts(Layout::Mixed);
+}
+
+#[track_caller]
+fn check_power_cuts(layout: Layout) {
     let disk = SimFs::new(SimConfig::DEFAULT);
-    let on = |disk: &SimFs| masked(&(Arc::new(disk.clone()) as Arc<dyn Fs>));
-    let (tree, next) = fill(on(&disk));
+    let as_fs = |disk: &SimFs| Arc::new(disk.clone()) as Arc<dyn Fs>;
+    let (tree, next) = fill_on(layout, &as_fs(&disk), |options| options);
     let mut images = 0;
-    for (round, range) in [(0, 100..200), (1, 150..300)] {
+    for (round, range) in [(0, 250..350), (1, 300..450)] {
         delete(&tree, range, next + 2 * round);
         let expected = contents(&tree).unwrap();
         let marks = Arc::new(Marks { disk: disk.clone(), passed: Mutex::default() });
         let failpoints: Arc<dyn Failpoints> = marks.clone();
         let begun = disk.len();
-        let report = tree.compact_with(&InPlace, &CompactOptions::default(), &failpoints).unwrap();
+        let report = tree.compact_with(&InPlace(20_000), &CompactOptions::default(), &failpoints).unwrap();
         assert_eq!(report.outcome, Outcome::Masked);
         let mut points = marks.passed.lock().clone();
         points.extend(disk.crash_points().into_iter().filter(|at| begun < *at));
@@ -520,8 +556,11 @@ fn the_power_may_be_cut_at_any_step() {
         points.dedup();
         for (id, image) in disk.images_at(points, &Strategy::GATE) {
             images += 1;
-            let tree = Tree::open(on(&image)).unwrap();
+            let tree = Tree::open(on(layout, &as_fs(&image), 1)).unwrap();
             assert_same(&contents(&tree).unwrap(), &expected, &format!("round {round}, {id:?}"));
+            if layout != Layout::Rows && images % 8 == 0 {
+                check_columns(&tree, &expected);
+            }
             let named: usize = tree.stats().levels.iter().map(|level| level.vectors).sum();
             assert_eq!(files(&image, "dv").len(), named, "round {round}, {id:?}");
             assert!(tree.verify().unwrap().is_clean(), "round {round}, {id:?}");

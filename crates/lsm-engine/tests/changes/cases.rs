@@ -6,15 +6,19 @@ use std::sync::{
 };
 
 use lsm_engine::{
-    Change, Changed, Changes, ChangesOptions, CheckpointOptions, CompactOptions, IngestOptions, Tree,
-    TreeBatch, TreeOptions,
+    Change, Changed, Changes, ChangesOptions, CheckpointOptions, CompactOptions, DeleteStrategy,
+    IngestOptions, Outcome, Tree, TreeBatch, TreeOptions,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::operators::Join;
 use lsm_types::{Cut, ErrorKind, SeqNo};
 
 use crate::{
-    common::{at, flush, small_tables},
+    common::{
+        InPlace, at, flush,
+        layouts::{Layout, texts},
+        small_tables,
+    },
     wrap::{Control, WrapFs},
 };
 
@@ -105,6 +109,45 @@ fn a_delete_in_pieces_is_listed_once() {
     assert!(deleting > 4, "{deleting} pieces");
     check(&tree, 200, "200#010..190 201#000..005");
     assert_eq!(all(tree.changes(at(200), "100"..="100").unwrap()), "200#010..190");
+}
+
+/// Proves E-137, F-133: a list reads through tables of columns; what is marked dead in one is gone from it, and a list that
+/// would have to have it is refused, also after reopening and in a copy.
+#[test]
+fn marked_rows_are_not_listed() {
+    let fs = Arc::default();
+    let how = |path: &str| {
+        let fs: Arc<MemFs> = Arc::clone(&fs);
+        let options = TreeOptions::new(path).store(|store| store.fs(fs)).tables(small_tables());
+        let options = options.delete_strategies([DeleteStrategy::MergeOnRead]);
+        Layout::Columns.set(options, texts(), 0)
+    };
+    let tree = Tree::open(how("/db")).unwrap();
+    for n in 1..=12 {
+        tree.insert(format!("{n:02}"), format!("v{n}"), at(n)).unwrap();
+    }
+    flush(&tree);
+    major(&tree);
+    check(&tree, 10, "10+10=v10 11+11=v11 12+12=v12");
+    tree.remove_range("03".."06", at(20)).unwrap();
+    flush(&tree);
+    tree.remove("12", at(25)).unwrap();
+    tree.insert("13", "v26", at(26)).unwrap();
+    flush(&tree);
+    check(&tree, 9, "9+09=v9 10+10=v10 11+11=v11 12+12=v12 20#03..06 25-12 26+13=v26");
+    tree.set_gc_watermark(at(21));
+    let report = tree.compact(&InPlace(1 << 20), &CompactOptions::default()).unwrap();
+    assert_eq!((report.outcome, report.dropped.range_deleted), (Outcome::Masked, 3));
+    let check = |tree: &Tree| {
+        check(tree, 21, "25-12 26+13=v26");
+        check_refused(tree, 20, 21);
+        assert!(tree.verify().unwrap().is_clean());
+    };
+    check(&tree);
+    tree.checkpoint("/copy", &CheckpointOptions::default()).unwrap();
+    check(&Tree::open(how("/copy")).unwrap());
+    tree.close().unwrap();
+    check(&Tree::open(how("/db")).unwrap());
 }
 
 /// Proves E-137: what collection takes away or sums up is refused from then on, also after reopening and in a copy; what it

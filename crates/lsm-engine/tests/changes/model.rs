@@ -4,14 +4,19 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use lsm_compaction_planner::Leveled;
 use lsm_engine::{
-    Change, Changed, ChangesOptions, CompactOptions, TablePolicy, Tree, TreeBatch, TreeOptions,
+    Change, Changed, ChangesOptions, CompactOptions, DeleteStrategy, TablePolicy, Tree, TreeBatch,
+    TreeOptions,
 };
 use lsm_fs::MemFs;
 use lsm_testkit::{comparators, operators::Join, oracle::History};
 use lsm_types::{Comparator, Cut, ErrorKind, KeyOrder, Kind, SeqNo, Slice};
 use proptest::prelude::*;
 
-use crate::common::{at, contents, flush, small_tables};
+use crate::common::{
+    InPlace, at, contents, flush,
+    layouts::{Layout, texts},
+    small_tables,
+};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -24,6 +29,8 @@ enum Op {
     Flush,
     Compact,
     Major,
+    /// The last level is merged where it stands: what is dead in it is marked.
+    InPlace,
     Watermark,
     Follow,
     Advance,
@@ -59,6 +66,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Flush),
         2 => Just(Op::Compact),
         1 => Just(Op::Major),
+        1 => Just(Op::InPlace),
         1 => Just(Op::Watermark),
         1 => Just(Op::Follow),
         1 => Just(Op::Advance),
@@ -275,13 +283,18 @@ fn bound(cut: &Cut, is_start: bool) -> Bound<Slice> {
 fn options(fs: &Arc<MemFs>, comparator: &Arc<dyn Comparator>, tables: TablePolicy) -> TreeOptions {
     let (fs, comparator) = (fs.clone(), comparator.clone());
     let options = TreeOptions::new("/db").store(|store| store.fs(fs)).tables(tables);
+    let options = options.delete_strategies([DeleteStrategy::MergeOnRead]);
     options.merge_operator(Arc::new(Join::new(false))).comparator(comparator)
 }
 
-fn run(ops: &[Op], comparator: &Arc<dyn Comparator>, bounds: bool, collects: bool) {
+fn run(ops: &[Op], comparator: &Arc<dyn Comparator>, layout: Layout, bounds: bool, collects: bool) {
     let order = KeyOrder::new(comparator.clone());
     let fs = Arc::default();
-    let how = || options(&fs, comparator, small_tables().seqno_bounds(bounds));
+    let mut opens = 0;
+    let mut how = || {
+        opens += 1;
+        layout.set(options(&fs, comparator, small_tables().seqno_bounds(bounds)), texts(), opens)
+    };
     let mut tree = Tree::open(how()).unwrap();
     let (mut model, mut next) = (Model::default(), 0);
     let mut follower = None;
@@ -327,6 +340,7 @@ fn run(ops: &[Op], comparator: &Arc<dyn Comparator>, bounds: bool, collects: boo
                 tree.compact(&strategy, &CompactOptions::default()).unwrap();
             }
             Op::Major => drop(tree.major_compact(&CompactOptions::default()).unwrap()),
+            Op::InPlace => drop(tree.compact(&InPlace(1 << 20), &CompactOptions::default()).unwrap()),
             Op::Watermark if collects => tree.set_gc_watermark(at(next)),
             Op::Follow if collects => follower = tree.follow_changes(at(next / 2), None).ok(),
             Op::Advance => {
@@ -346,7 +360,7 @@ fn run(ops: &[Op], comparator: &Arc<dyn Comparator>, bounds: bool, collects: boo
             }
             Op::Watermark | Op::Follow => {}
         }
-        if matches!(op, Op::Flush | Op::Compact | Op::Major | Op::Late(_)) {
+        if matches!(op, Op::Flush | Op::Compact | Op::Major | Op::InPlace | Op::Late(_)) {
             check(&tree, &model, next, &order);
         }
     }
@@ -360,25 +374,27 @@ fn run(ops: &[Op], comparator: &Arc<dyn Comparator>, bounds: bool, collects: boo
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Proves E-132, E-134, E-135, E-136, E-42, F-105: the list is the history from any number on, and written
+    /// Proves E-132, E-134, E-135, E-136, E-42, F-105, F-110: in tables of rows, of columns and of both, the list is the history from any number on, and written
     /// again it answers every read as the history does. Fault: engine W-12, W-32.
     #[test]
     fn all_changes_are_listed_and_can_be_replayed(
         ops in prop::collection::vec(op(), 1..60),
         order in 0..comparators::all().len(),
+        layout in 0..3_usize,
         bounds in any::<bool>(),
     ) {
-        run(&ops, &comparators::all()[order], bounds, false);
+        run(&ops, &comparators::all()[order], Layout::ALL[layout], bounds, false);
     }
 
-    /// Proves E-137, C-92: with collection at work a list is whole or refused; what a follower has to read is never
+    /// Proves E-137, C-92: with collection and delete vectors at work a list is whole or refused; what a follower has to read is never
     /// collected.
     #[test]
     fn lists_are_whole_or_refused(
         ops in prop::collection::vec(op(), 1..60),
         order in 0..comparators::all().len(),
+        layout in 0..3_usize,
         bounds in any::<bool>(),
     ) {
-        run(&ops, &comparators::all()[order], bounds, true);
+        run(&ops, &comparators::all()[order], Layout::ALL[layout], bounds, true);
     }
 }
