@@ -28,20 +28,21 @@ use lsm_compaction_planner::Leveled;
 use lsm_engine::{
     CheckpointOptions, CompactOptions, FlushOptions, SpaceOptions, Tree, TreeOptions, VlogPolicy,
 };
-use lsm_fs::{DiskFs, Fs};
+use lsm_fs::{DiskFs, Fs, SystemClock};
 use lsm_testkit::{
     dice::Dice,
+    ports::TestClock,
     sim::{SimConfig, SimFs},
 };
-use lsm_types::{Error, ErrorClass, ErrorKind};
+use lsm_types::{Clock, Error, ErrorClass, ErrorKind};
 
 const KEYS: u64 = 1_500;
 
-fn options(fs: Arc<dyn Fs>, root: &Path) -> TreeOptions {
+fn options(fs: Arc<dyn Fs>, clock: &Arc<dyn Clock>, root: &Path) -> TreeOptions {
     let space = SpaceOptions::default().admission(true).tight(true).writes(true).ballast_bytes(128 << 10);
     let space = space.reserve_min_bytes(512 << 10).slice_min_bytes(32 << 10).slice_max_bytes(Some(256 << 10));
     TreeOptions::new(root)
-        .store(|store| store.fs(fs).space(space).manifest_rotate_min(20_000))
+        .store(|store| store.fs(fs).clock(clock.clone()).space(space).manifest_rotate_min(20_000))
         .tables(small_tables())
         .table_target_bytes(200_000)
         .separation(VlogPolicy { thresholds: vec![1_500], ..VlogPolicy::default() })
@@ -50,6 +51,7 @@ fn options(fs: Arc<dyn Fs>, root: &Path) -> TreeOptions {
 struct World {
     tree: Tree,
     fs: Arc<dyn Fs>,
+    clock: Arc<dyn Clock>,
     root: PathBuf,
     /// What was written, whether it was flushed or not.
     model: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -59,10 +61,10 @@ struct World {
 }
 
 impl World {
-    fn new(fs: Arc<dyn Fs>, root: &Path, seed: u64) -> Self {
-        let tree = Tree::open(options(fs.clone(), &root.join("db"))).unwrap();
+    fn new(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, root: &Path, seed: u64) -> Self {
+        let tree = Tree::open(options(fs.clone(), &clock, &root.join("db"))).unwrap();
         let (model, dice) = (BTreeMap::new(), Dice::new(seed));
-        Self { tree, fs, root: root.to_path_buf(), model, next: 1, dice, refused: 0 }
+        Self { tree, fs, clock, root: root.to_path_buf(), model, next: 1, dice, refused: 0 }
     }
 
     /// One of all calls that write. What failed has had no effect.
@@ -130,9 +132,9 @@ impl World {
     fn finish(self) -> u64 {
         self.flush().unwrap();
         self.check("at the end");
-        let Self { tree, fs, root, model, refused, .. } = self;
+        let Self { tree, fs, clock, root, model, refused, .. } = self;
         tree.close().unwrap();
-        let tree = Tree::open(options(fs, &root.join("db"))).unwrap();
+        let tree = Tree::open(options(fs, &clock, &root.join("db"))).unwrap();
         assert!(contents(&tree).unwrap() == model.into_iter().collect::<Pairs>(), "opened again");
         assert!(tree.verify().unwrap().is_clean());
         assert!(tree.open_report().files.deleted.is_empty(), "{:?}", tree.open_report());
@@ -157,7 +159,8 @@ fn remove(fs: &dyn Fs, path: &Path) {
 /// So many times the disk is full after some bytes, where space is taken at once and where it is taken when files are synced.
 fn simulated(times: u64, seed: u64) {
     let fs = SimFs::new(SimConfig::DEFAULT);
-    let mut world = World::new(Arc::new(fs.clone()), Path::new("/"), seed);
+    let clock = Arc::new(TestClock::new());
+    let mut world = World::new(Arc::new(fs.clone()), clock.clone(), Path::new("/"), seed);
     for round in 0..times {
         for _ in 0..world.dice.below(6) {
             world.step().unwrap();
@@ -175,6 +178,8 @@ fn simulated(times: u64, seed: u64) {
         }
         fs.set_budget(None);
         fs.set_late_budget(None);
+        // Refusals are computed from figures that are up to a second old.
+        clock.advance(RESUMES);
         world.write().unwrap();
         world.flush().unwrap();
         world.check("there is space again");
@@ -231,7 +236,7 @@ fn mounted(kind: mount::Kind, times: u64) {
         Ok(mount) => mount,
         Err(reason) => return println!("torture: full: {kind:?} is left out: {reason}"),
     };
-    let mut world = World::new(Arc::new(DiskFs), &mount.point(), 9);
+    let mut world = World::new(Arc::new(DiskFs), Arc::new(SystemClock::new()), &mount.point(), 9);
     let filler = Filler { path: mount.point().join("filler"), turn: AtomicU64::new(0) };
     let (resumed, returned) = (AtomicU64::new(0), parking_lot::Mutex::new(Instant::now()));
     let mut longest = Duration::ZERO;
