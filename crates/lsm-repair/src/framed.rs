@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lsm_block::{BlockError, Superblock, Walk, Walked};
+use lsm_block::{BlockError, Footer, Superblock, Walk, Walked};
 use lsm_fs::Fs;
 use lsm_types::{Error, ErrorClass, ErrorKind, FileKind, IoKind, Location, ReadAt, Result};
 
@@ -44,7 +44,7 @@ pub(crate) fn unopened(
     if depth < Depth::Digests || error.kind() == ErrorKind::FileIdentityMismatch {
         return;
     }
-    let Some(superblock) = head(file).or(known) else { return };
+    let Some(superblock) = head(file).ok().or(known) else { return };
     let mut is_damaged = false;
     match walk(file, (&superblock, consumed), depth, &mut is_damaged, report) {
         Ok(()) => report.reached(depth.min(Depth::Frames)),
@@ -57,6 +57,26 @@ pub(crate) fn unopened(
         let what = "entries, because the table does not open";
         let what = if report.is_table { what } else { "values, because the value log does not open" };
         report.warn(Depth::Entries, RepairError::NotChecked { what });
+    }
+}
+
+/// Every frame of a file that goes with another one, its head and its footer.
+pub(crate) fn all_frames(file: &Metered<'_>, depth: Depth, report: &mut FileReport) {
+    let head = match head(file) {
+        Ok(head) => head,
+        Err(error) => return report.add(Outcome::Fail, Depth::Heads, Some("superblock"), error),
+    };
+    if let Err(error) = footer(file, &head) {
+        report.add(Outcome::Fail, Depth::Heads, Some("footer"), error);
+    }
+    let mut is_damaged = false;
+    if depth >= Depth::Digests
+        && let Err(error) = walk(file, (&head, 0), depth, &mut is_damaged, report)
+    {
+        report.add(Outcome::Fail, Depth::Digests, None, error.into());
+    }
+    if is_damaged {
+        report.fail(Depth::Digests, RepairError::Digest);
     }
 }
 
@@ -86,8 +106,17 @@ fn walk(
 }
 
 /// The head of the file.
-fn head(file: &Metered<'_>) -> Option<Superblock> {
+fn head(file: &Metered<'_>) -> Result<Superblock> {
     let mut bytes = [0; Superblock::LEN];
     let at = Location { kind: FileKind::Table, id: 0, offset: 0 };
-    file.read_exact_at(0, &mut bytes).ok().and_then(|()| Superblock::decode(at, &bytes).ok())
+    file.read_exact_at(0, &mut bytes)?;
+    Ok(Superblock::decode(at, &bytes)?)
+}
+
+fn footer(file: &Metered<'_>, head: &Superblock) -> Result<()> {
+    let mut bytes = [0; Footer::LEN];
+    let at = file.len()?.saturating_sub(Footer::LEN as u64);
+    file.read_exact_at(at, &mut bytes)?;
+    Footer::decode(head.identity.at(at), &bytes)?;
+    Ok(())
 }

@@ -169,6 +169,24 @@ impl Copy {
         }
     }
 
+    /// Whether some of what was to be written between the last sound record and `end` never arrived, as a disk writes whole
+    /// sectors: it is not a matter of bits.
+    fn misses_a_sector_before(&self, end: u64) -> bool {
+        const SECTOR: u64 = 512;
+        let len = self.bytes.len() as u64;
+        let mut from = self.end;
+        while from < end && from < len {
+            let to = (from / SECTOR + 1).saturating_mul(SECTOR).min(end).min(len);
+            let sector = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+            let bytes = sector.and_then(|(from, to)| self.bytes.get(from..to)).unwrap_or_default();
+            if bytes.iter().all(|&byte| byte == 0) {
+                return true;
+            }
+            from = to;
+        }
+        from < end
+    }
+
     /// Reads the frames, as `header` says they are made, and with a key the records.
     fn scan(&mut self, header: &Superblock, transforms: Option<&Transforms>) {
         if self.header.as_ref().is_some_and(|own| own.identity != header.identity) {
@@ -206,13 +224,17 @@ fn judge(copies: &mut [Copy], known: &Known, depth: Depth) {
     let number = known.generation.get();
     for copy in copies {
         let Some(tail) = &copy.tail else { continue };
-        let is_torn = matches!(tail, Tail::Torn { .. } | Tail::UnsyncedGap { .. }) && copy.end == end;
+        // The second copy is written when the first one is synced: a crash may leave it torn and behind, and it stays until
+        // its generation goes.
+        let is_behind = !copy.is_primary && copy.misses_a_sector_before(end);
+        let is_torn =
+            matches!(tail, Tail::Torn { .. } | Tail::UnsyncedGap { .. }) && (copy.end == end || is_behind);
         let damage = std::mem::take(&mut copy.damage);
         let (left_behind, damage): (Vec<_>, Vec<_>) =
-            damage.into_iter().partition(|(offset, ..)| is_torn && *offset >= end);
+            damage.into_iter().partition(|(offset, ..)| is_torn && *offset >= copy.end);
         if !left_behind.is_empty() && depth >= Depth::Digests {
-            let at = Location { kind: FileKind::Manifest, id: number, offset: end };
-            let bytes = (copy.bytes.len() as u64).saturating_sub(end);
+            let at = Location { kind: FileKind::Manifest, id: number, offset: copy.end };
+            let bytes = (copy.bytes.len() as u64).saturating_sub(copy.end);
             copy.report.warn(Depth::Frames.min(depth), RepairError::Tail { at, bytes });
         }
         let mut is_damaged = !damage.is_empty();

@@ -95,7 +95,7 @@ fn contents(
     match opened {
         Ok(table) => {
             opened_table(&table, subject, depth, file.options(), report);
-            delete_vector(fs, subject, file.options(), report);
+            delete_vector((fs, meter), subject, depth, report);
             if depth >= Depth::Structure
                 && let Some(values) = &subject.values
             {
@@ -195,19 +195,29 @@ fn opened_table(
 }
 
 /// A table cannot be read without its delete vector.
-fn delete_vector(fs: &dyn Fs, subject: &Subject, options: &VerifyOptions<'_>, report: &mut FileReport) {
+fn delete_vector(
+    (fs, meter): (&dyn Fs, &Meter<'_>),
+    subject: &Subject,
+    depth: Depth,
+    report: &mut FileReport,
+) {
     let Some(descriptor) = subject.expected.as_ref().map(|expected| &expected.descriptor) else { return };
     let Some(vector) = &descriptor.vector else { return };
     let name = FileName::DeleteVector(vector.id).to_string();
     let path = subject.path.with_file_name(name);
-    let read = fs.open(&path, &FileOptions::READ).map_err(Error::from).and_then(|file| {
-        DeleteVector::read_file(&file.as_ref(), LocatorHints::default(), options.encryption.as_ref())
-    });
+    let file = match fs.open(&path, &FileOptions::READ) {
+        Ok(file) => Metered::new(file, meter),
+        Err(error) => return report.add(Outcome::Fail, Depth::Heads, None, error.into()),
+    };
+    let encryption = meter.options().encryption.as_ref();
+    let read = DeleteVector::read_file(&file, LocatorHints::default(), encryption);
+    // A copy may have stood in for what is damaged.
+    framed::all_frames(&file, depth, report);
+    report.bytes_read += file.bytes_read();
     let (found, digest) = match read {
         Ok(read) => read,
         Err(error) => return report.add(Outcome::Fail, Depth::Heads, None, error),
     };
-    report.bytes_read += vector.file_len;
     let about = (found.table, found.table_uuid, found.rows.rows());
     if about != (descriptor.id, descriptor.uuid, descriptor.counts.entries) {
         report.fail(Depth::Heads, RepairError::Disagrees { what: "table of the delete vector" });
