@@ -66,14 +66,19 @@ impl StagingArea {
             tables.iter_mut().try_for_each(StagedTable::sync)?;
             return vlogs.iter_mut().try_for_each(StagedVlog::sync);
         }
-        thread::scope(|scope| {
-            let beside = scope.spawn(|| vlogs.iter_mut().try_for_each(StagedVlog::sync));
+        let beside = thread::scope(|scope| {
+            let sync = || vlogs.iter_mut().try_for_each(StagedVlog::sync);
+            let beside = thread::Builder::new().name("lsm-sync".to_owned()).spawn_scoped(scope, sync);
             tables.iter_mut().try_for_each(StagedTable::sync)?;
-            beside.join().unwrap_or_else(|panic| {
-                let message = panic_message(panic.as_ref());
-                Err(ExecutorError::Panicked { message }.into())
+            beside.map(thread::ScopedJoinHandle::join).map_or(Ok(()), |joined| {
+                joined.unwrap_or_else(|panic| {
+                    let message = panic_message(panic.as_ref());
+                    Err(ExecutorError::Panicked { message }.into())
+                })
             })
-        })
+        });
+        // Where there was no thread to be had, nothing of it was done; otherwise this does nothing.
+        beside.and_then(|()| vlogs.iter_mut().try_for_each(StagedVlog::sync))
     }
 
     /// Makes the names of the staged files durable. The files themselves were synced before.
