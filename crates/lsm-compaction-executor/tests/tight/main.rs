@@ -160,35 +160,17 @@ impl Failpoints for At {
 /// files besides. Fault: compaction W-2, W-38.
 #[test]
 fn a_stop_leaves_whole_slices() {
-    for point in ["segment.entry", "segment.seal", "sync.file", "sync.dir", "install.before", "install.after"]
-    {
-        for pass in 1..5 {
-            for stops in [false, true] {
-                let mut world = World::shadowed(2_000);
-                let expected = world.reads();
-                let cancel = Cancel::new();
-                let at = At { point, left: Mutex::new(pass), cancel: stops.then(|| cancel.clone()) };
-                let job = world.job(cancel, Arc::new(at));
-                let notes = world.installer(&job, &expected);
-                let budgets = Arc::new(Budgets::repeating(2_000));
-                let error = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap_err();
-                let kind = if stops { ErrorKind::Cancelled } else { ErrorKind::Bug };
-                assert_eq!(error.kind(), kind, "{point} {pass}: {error}");
-                // A stop that comes after the last look is heard after the install.
-                let is_late = point == "install.after" || (point == "install.before" && stops);
-                let whole = if is_late { pass } else { pass - 1 };
-                assert_eq!(notes.installs(), whole, "{point} {pass}");
-                drop(job);
-                assert_eq!(world.files(), notes.state().len(), "{point} {pass}");
-            }
-        }
-    }
+    check_stops(false);
 }
 
 /// Proves C-133, C-159, I-2: the same where a slice is made while the one before is installed: one that fails leaves the one
 /// before alone, and takes the one behind along. Fault: compaction W-2, W-38.
 #[test]
 fn a_stop_of_slices_made_ahead_leaves_whole_slices() {
+    check_stops(true);
+}
+
+fn check_stops(ahead: bool) {
     for point in ["segment.entry", "segment.seal", "sync.file", "sync.dir", "install.before", "install.after"]
     {
         for pass in 1..5 {
@@ -199,14 +181,15 @@ fn a_stop_of_slices_made_ahead_leaves_whole_slices() {
                 let at = At { point, left: Mutex::new(pass), cancel: stops.then(|| cancel.clone()) };
                 let job = world.job(cancel, Arc::new(at));
                 let notes = world.installer(&job, &expected);
-                let budgets = Arc::new(Budgets::repeating(2_000).going_ahead(true));
+                let budgets = Arc::new(Budgets::repeating(2_000).going_ahead(ahead));
                 let error = run_job(&job, &[&tight(&budgets, 0)], &notes).unwrap_err();
                 let kind = if stops { ErrorKind::Cancelled } else { ErrorKind::Bug };
                 assert_eq!(error.kind(), kind, "{point} {pass}: {error}");
+                // A stop that comes after the last look is heard after the install.
                 let is_late = point == "install.after" || (point == "install.before" && stops);
                 let whole = if is_late { pass } else { pass - 1 };
-                // A stop is heard by the one on its way, too, if it is not too late for that.
-                let least = if stops { whole.saturating_sub(1) } else { whole };
+                // One on its way hears a stop, too, if it is not too late for that.
+                let least = if stops && ahead { whole.saturating_sub(1) } else { whole };
                 assert!((least..=whole).contains(&notes.installs()), "{point} {pass} {}", notes.installs());
                 drop(job);
                 assert_eq!(world.files(), notes.state().len(), "{point} {pass}");
